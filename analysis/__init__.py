@@ -1,0 +1,1 @@
+"""Reading ledgers: tables and figures, without torch and without Ray."""

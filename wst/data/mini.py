@@ -1,0 +1,162 @@
+"""The mini suite: five tasks in VTAB-1K's form on disk, built from embedded images and a renderer.
+
+Every byte is the same on every machine: images are uncompressed BMP (no compressor's version shows), random
+numbers come from NumPy's frozen legacy generator, and the renderer computes in integers.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from wst.data.tasks import MINI, Task
+from wst.data.vtab import Split
+from wst.resources import ASSETS
+
+Images = np.ndarray
+Labels = np.ndarray
+
+SIZE = 32
+_FINE = 3  # subpixels a pixel and side
+_UNIT = 1024  # a sprite's half width in its own coordinates
+_SPRITES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
+    "arrow": lambda u, v: (
+        ((abs(v) <= 300) & (u >= -1000) & (u <= 150)) | ((u >= 100) & (10 * abs(v) <= 9 * (1000 - u)))
+    ),
+    "tee": lambda u, v: ((abs(v) <= 260) & (abs(u) <= 950)) | ((u >= 450) & (u <= 950) & (abs(v) <= 850)),
+    "drop": lambda u, v: (
+        ((u + 350) ** 2 + v**2 <= 600**2) | ((u >= -350) & (u <= 1000) & (9 * abs(v) <= 4 * (1000 - u)))
+    ),
+    "flag": lambda u, v: (
+        ((abs(u) <= 1000) & (v >= -500) & (v <= -220)) | ((u >= 0) & (u <= 1000) & (v >= -300) & (v <= 600))
+    ),
+}
+
+
+def ensure_mini(root: Path) -> Path:
+    """Build the mini suite below ``root`` unless it is there; return ``root``."""
+    if not (root / MINI.folder).is_dir():
+        build_mini(root)
+    return root
+
+
+def build_mini(root: Path) -> Path:
+    """Write the mini suite to ``root/mini``, replacing what is there, and return that folder.
+
+    The folder is written aside and renamed, so a build that is cut off leaves nothing half done.
+    """
+    root.mkdir(parents=True, exist_ok=True)
+    aside = Path(tempfile.mkdtemp(prefix=".mini-", dir=root))
+    try:
+        for task in MINI.tasks:
+            _write_task(aside / task.folder, task, *_images_of(task))
+        final = root / MINI.folder
+        if final.exists():
+            shutil.rmtree(final)
+        try:
+            aside.replace(final)
+        except OSError:
+            if not final.is_dir():
+                raise  # another process put the same suite there in the meantime: fine
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    return root / MINI.folder
+
+
+def _images_of(task: Task) -> tuple[Images, Labels]:
+    """All images of a task, (N, H, W[, 3]) uint8, in the order train800, val200, test."""
+    rng = np.random.RandomState(list(task.name.encode()))
+    count = task.train + task.val + task.test
+    if task.name in ("digits", "emoji_group"):
+        prefix = task.name.split("_")[0]
+        with np.load(ASSETS / "mini.npz") as real:
+            order = rng.permutation(count)
+            return real[f"{prefix}_images"][order], real[f"{prefix}_labels"][order]
+    labels = rng.randint(0, task.classes, count)
+    render = {"sprite_loc": _location, "sprite_ori": _orientation, "sprite_count": _count}[task.name]
+    return np.stack([render(rng, int(label)) for label in labels]), labels
+
+
+def _write_task(folder: Path, task: Task, images: Images, labels: Labels) -> None:
+    start = 0
+    lines: dict[str, list[str]] = {}
+    sizes: tuple[tuple[Split, int], ...] = (
+        ("train800", task.train),
+        ("val200", task.val),
+        ("test", task.test),
+    )
+    for split, count in sizes:
+        (folder / "images" / split).mkdir(parents=True)
+        lines[split] = []
+        for index in range(count):
+            name = f"images/{split}/{index:06d}.bmp"
+            Image.fromarray(images[start + index]).save(folder / name)
+            lines[split].append(f"{name} {labels[start + index]}\n")
+        start += count
+    lines["train800val200"] = lines["train800"] + lines["val200"]
+    for name, content in lines.items():
+        with (folder / f"{name}.txt").open("w", newline="\n") as file:
+            file.writelines(content)
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def _ground(rng: np.random.RandomState) -> np.ndarray:
+    """A dark, coarsely mottled ground (32, 32, 3), int64."""
+    coarse = rng.randint(0, 90, (4, 4, 3))
+    fine = rng.randint(0, 30, (SIZE, SIZE, 3))
+    return np.kron(coarse, np.ones((8, 8, 1), np.int64)) + fine
+
+
+def _place(
+    picture: np.ndarray, rng: np.random.RandomState, x: int, y: int, radius: int, degrees: int, sprite: str
+) -> None:
+    """Draw a sprite of random bright colour into ``picture``; positions in subpixels."""
+    side = SIZE * _FINE
+    cosine, sine = (round(f(math.radians(degrees)) * 4096) for f in (math.cos, math.sin))
+    rows, columns = np.mgrid[:side, :side].astype(np.int64)
+    dx, dy = columns - x, rows - y
+    u = (dx * cosine + dy * sine) * _UNIT // (4096 * radius)
+    v = (dy * cosine - dx * sine) * _UNIT // (4096 * radius)
+    covered = _SPRITES[sprite](u, v).reshape(SIZE, _FINE, SIZE, _FINE).sum(axis=(1, 3))[..., None]
+    colour = rng.randint(110, 256, 3)
+    picture[:] = (picture * (_FINE**2 - covered) + colour * covered) // _FINE**2
+
+
+def _sprite(rng: np.random.RandomState) -> str:
+    return list(_SPRITES)[rng.randint(len(_SPRITES))]
+
+
+def _location(rng: np.random.RandomState, label: int) -> np.ndarray:
+    """Label: which eighth of the middle 24 pixels holds the sprite's x position."""
+    picture = _ground(rng)
+    x = _FINE * 4 + label * 3 * _FINE + rng.randint(0, 3 * _FINE)
+    y, radius = rng.randint(4 * _FINE, 28 * _FINE), rng.randint(3 * _FINE, 5 * _FINE)
+    _place(picture, rng, x, y, radius, rng.randint(360), _sprite(rng))
+    return picture.astype(np.uint8)
+
+
+def _orientation(rng: np.random.RandomState, label: int) -> np.ndarray:
+    """Label: eighth of the full turn in which the sprite points."""
+    picture = _ground(rng)
+    x, y = rng.randint(11 * _FINE, 21 * _FINE, 2)
+    radius = rng.randint(7 * _FINE, 11 * _FINE)
+    _place(picture, rng, x, y, radius, 45 * label + rng.randint(-18, 19), _sprite(rng))
+    return picture.astype(np.uint8)
+
+
+def _count(rng: np.random.RandomState, label: int) -> np.ndarray:
+    """Label: number of sprites less one; sprites sit in different ninths of the picture."""
+    picture = _ground(rng)
+    for cell in rng.permutation(9)[: label + 1]:
+        x = (5 + 11 * (cell % 3)) * _FINE + rng.randint(-_FINE, _FINE + 1)
+        y = (5 + 11 * (cell // 3)) * _FINE + rng.randint(-_FINE, _FINE + 1)
+        _place(picture, rng, x, y, rng.randint(3 * _FINE, 5 * _FINE), rng.randint(360), _sprite(rng))
+    return picture.astype(np.uint8)

@@ -1,0 +1,61 @@
+"""Opening a task's splits, with the guard on the test split."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from wst.data import cache
+from wst.data.mini import ensure_mini
+from wst.data.tasks import Suite, Task
+from wst.data.vtab import Split, read_list
+from wst.errors import InputError
+from wst.records import Stage
+
+TRAINING_SPLIT: dict[Stage, Split] = {"search": "train800", "final": "train800val200"}
+
+
+class TestSplitClosedError(RuntimeError):
+    """The test split was asked for outside stage ``final``."""
+
+
+def data_root(suite: Suite, root: str | None) -> Path:
+    """The folder that holds the suite's folder; the mini suite is built in the cache when none is given.
+
+    Raises:
+        InputError: no root was given for a suite that is not embedded, or it is no folder.
+    """
+    if root is None:
+        if suite.name == "mini":
+            return ensure_mini(cache.cache_folder() / "data")
+        raise InputError(f"--root: expected the folder that holds {suite.folder}; found none given")
+    if not Path(root).is_dir():
+        raise InputError(f"--root: expected a folder; found none at {root}")
+    return Path(root)
+
+
+def open_split(
+    root: Path, suite: Suite, task: Task, split: Split, size: int, stage: Stage
+) -> cache.DecodedSplit:
+    """A decoded split, for a trial of the given stage.
+
+    Raises:
+        TestSplitClosedError: ``test`` outside stage ``final``.
+        InputError: the data is missing or unreadable.
+    """
+    if split == "test" and stage != "final":
+        raise TestSplitClosedError(
+            f"test split of {task.name}: opens in stage 'final' only; asked for in {stage!r}"
+        )
+    return cache.load(read_list(root, suite, task, split), size)
+
+
+def data_hash(root: Path, suite: Suite, task: Task) -> str:
+    """SHA-256 over files and labels of all of a task's splits; the bytes are hashed, no image is scored.
+
+    Raises:
+        InputError: a list file or an image is missing or unreadable.
+    """
+    splits: tuple[Split, ...] = ("train800", "val200", "train800val200", "test")
+    parts = [f"{split} {cache.content_hash(read_list(root, suite, task, split))}" for split in splits]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()

@@ -1,0 +1,377 @@
+"""Ray Tune places and runs what the planner decides on.
+
+A thin coat: a ``Trainable`` over :class:`wst.trial.Trial`, a ``Searcher`` over ``Planner.ask``, a
+``TrialScheduler`` over ``Planner.report``.  What Ray calls a trial is a *job* here and carries one trial;
+none of Ray's state is kept, since the ledger holds everything (``Tuner.restore`` repeats and loses trials).
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import signal
+import tempfile
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+# Set before Ray is imported, which reads most of these once.
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+os.environ["RAY_AIR_NEW_OUTPUT"] = "0"  # the newer output prints even when told to be silent
+os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"  # Ray's own makes fit() return as if all were well
+os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"  # CSV, JSON and TensorBoard files cost 120 ms a trial
+os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "1000000")  # its state is never read
+os.environ.setdefault("TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S", "0")
+
+import ray
+from ray import tune
+from ray._private import ray_constants
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+from ray.tune.search import Searcher
+
+from wst.ledger import Ledger
+from wst.planner import Planner
+from wst.records import Epoch, Intent, Outcome, TrialSpec
+from wst.study import Study
+
+LOST_WORKER_RETRIES = 2
+
+
+class StudyInterrupted(Exception):  # noqa: N818 (a request, not an error)
+    """The user asked to stop, by Ctrl-C or SIGTERM."""
+
+
+@dataclass(frozen=True)
+class Environment:
+    """Where a study runs and what its data are.
+
+    Attributes:
+        root: folder that holds the suite's folder.
+        data_hashes: hash of each task's data.
+        address: a running Ray cluster; None starts Ray on this machine, on loopback.
+    """
+
+    root: Path
+    data_hashes: Mapping[str, str]
+    address: str | None = None
+
+
+def failed(error: BaseException, device: str | None = None) -> Outcome:
+    """The outcome of a trial that raised."""
+    text = "".join(traceback.format_exception(error))
+    return Outcome("failed", error_type=type(error).__name__, error_text=text, device=device)
+
+
+class TrialJob(tune.Trainable):  # type: ignore[misc]
+    """Runs one trial up to its next report at a time; the actor goes on to the next trial afterwards.
+
+    What a trial raises comes back as its outcome: an exception here would cost a fresh actor.
+    """
+
+    def setup(self, config: dict[str, Any]) -> None:
+        """Take a trial; it is built in the first step, where its errors are caught."""
+        self._spec: TrialSpec = config["spec"]
+        self._report_epochs: frozenset[int] = config["report_epochs"]
+        self._trial: Any = None
+        self._epochs: Iterator[Epoch] = iter(())
+
+    def reset_config(self, config: dict[str, Any]) -> bool:
+        """Take the next trial."""
+        self.setup(config)
+        return True
+
+    def step(self) -> dict[str, Any]:
+        """Train to the next report; ``outcome`` is the trial's if it were to end here."""
+        try:
+            return self._step()
+        except Exception as error:
+            return {"outcome": failed(error), "done": True}
+
+    def _step(self) -> dict[str, Any]:
+        if self._trial is None:
+            from wst.trial import Trial
+
+            self._trial = Trial(self._spec)
+            self._epochs = self._trial.epochs()
+            if self._trial.curve:  # continued: report what came before without training
+                return {"outcome": self._trial.outcome("pruned"), "done": False}
+        for epoch in self._epochs:
+            if epoch.epoch in self._report_epochs and epoch.epoch < self._spec.recipe.epochs:
+                return {"outcome": self._trial.outcome("pruned"), "done": False}
+        test = self._trial.test() if self._spec.intent.stage == "final" else None
+        return {"outcome": self._trial.outcome("completed", test), "done": True}
+
+
+class _Driver:
+    """Everything that happens on the driver: it alone talks to the planner and writes the ledger."""
+
+    def __init__(
+        self,
+        study: Study,
+        planner: Planner,
+        ledger: Ledger,
+        environment: Environment,
+        on_change: Callable[[], None],
+    ):
+        self.study, self.planner, self.ledger, self.environment = study, planner, ledger, environment
+        self.slots = 1
+        self._on_change = on_change
+        self._durable = {i.trial_id for i in planner.interrupted}
+        self._jobs: dict[str, Intent] = {}
+        self._reported: dict[str, int] = {}
+        self._stopped: set[str] = set()
+        self._attempts: dict[str, int] = {}
+        self._checkpoints = ledger.folder / "checkpoints"
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: Ray pickles its searcher and callbacks for a restore that we never ask for."""
+        return {}
+
+    def next_job(self, job_id: str) -> dict[str, Any] | str | None:
+        """The configuration of a new job, ``FINISHED``, or None when a running trial must end first."""
+        if len(self._jobs) >= self.slots:
+            return None
+        intent = self.planner.ask()
+        if intent is None:
+            return Searcher.FINISHED if self.planner.done else None
+        if intent.trial_id not in self._durable:
+            self.ledger.add_intent(intent)
+        self._jobs[job_id], self._reported[job_id] = intent, 0
+        self._on_change()
+        return {"spec": self._spec(intent), "report_epochs": frozenset(self.study.report_epochs())}
+
+    def report(self, job_id: str, outcome: Outcome) -> bool:
+        """Pass on the epochs that the planner has not had; True when the trial should stop."""
+        intent = self._jobs[job_id]
+        for epoch in outcome.epochs[self._reported[job_id] :]:
+            self._reported[job_id] = epoch.epoch
+            if self.planner.report(intent.trial_id, epoch):
+                self._stopped.add(job_id)
+                return True
+        return False
+
+    def end(self, job_id: str, outcome: Outcome) -> None:
+        """End a trial: tell the planner, write the ledger, drop the trial's checkpoint."""
+        if outcome.state != "failed":
+            stop = job_id in self._stopped or self.report(job_id, outcome)
+            if stop:
+                kept = outcome.epochs[: self._reported[job_id]]
+                outcome = replace(outcome, state="pruned", epochs=kept)
+        intent = self._jobs.pop(job_id)
+        outcome = replace(
+            outcome,
+            data_hash=self.environment.data_hashes[intent.task],
+            attempts=self._attempts.pop(job_id, 0) + 1,
+        )
+        self._stopped.discard(job_id)
+        del self._reported[job_id]
+        self.ledger.add_trial(intent, outcome)
+        self.planner.tell(intent.trial_id, outcome)
+        self._checkpoint_path(intent).unlink(missing_ok=True)
+        self._on_change()
+
+    def retried(self, job_id: str) -> None:
+        """A worker was lost and the job starts again."""
+        self._attempts[job_id] = self._attempts.get(job_id, 0) + 1
+
+    def _checkpoint_path(self, intent: Intent) -> Path:
+        return (self._checkpoints / f"{intent.trial_id}.pt").absolute()
+
+    def _spec(self, intent: Intent) -> TrialSpec:
+        study = self.study
+        return TrialSpec(
+            intent=intent,
+            suite=study.suite,
+            root=str(self.environment.root.absolute()),
+            backbone=study.backbone,
+            checkpoint=study.checkpoint and str(Path(study.checkpoint).absolute()),
+            image_size=study.image_size,
+            normalisation=study.normalisation,
+            method=study.variants[intent.variant].method,
+            recipe=study.recipe,
+            checkpoint_path=str(self._checkpoint_path(intent)),
+            checkpoint_every=study.checkpoint_every,
+            threads=study.resources.cpus_per_trial,
+        )
+
+
+class _Searcher(Searcher):  # type: ignore[misc]
+    """Asks the driver for jobs and hands it their ends."""
+
+    def __init__(self, driver: _Driver):
+        super().__init__()
+        self._driver = driver
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        return self._driver.next_job(trial_id)
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        if error or not result:
+            lost = Outcome(
+                "failed",
+                error_type="WorkerLost",
+                error_text=f"the worker was lost {LOST_WORKER_RETRIES + 1} times",
+            )
+            self._driver.end(trial_id, lost)
+        else:
+            self._driver.end(trial_id, result["outcome"])
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing to keep: the ledger has it."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing to bring back."""
+
+
+class _Scheduler(FIFOScheduler):  # type: ignore[misc]
+    """First come, first served; stops a trial when the planner's pruner says so.
+
+    Reports pass here rather than through the searcher, whose hook Ray skips when a trial is stopped.
+    """
+
+    def __init__(self, driver: _Driver):
+        super().__init__()
+        self._driver = driver
+
+    def on_trial_result(self, controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        stop = self._driver.report(trial.trial_id, result["outcome"])
+        decision: str = TrialScheduler.STOP if stop else TrialScheduler.CONTINUE
+        return decision
+
+
+class _Retries(tune.Callback):  # type: ignore[misc]
+    def __init__(self, driver: _Driver):
+        self._driver = driver
+
+    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
+        self._driver.retried(trial.trial_id)
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Turn Ctrl-C and SIGTERM into :class:`StudyInterrupted`, once; a second one is ignored while we stop."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        for each in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(each, signal.SIG_IGN)
+        raise StudyInterrupted(signal.Signals(number).name)
+
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _loopback() -> Iterator[None]:
+    """Keep a Ray that starts here off the network.
+
+    On Linux, Ray replaces a loopback address by the machine's outward one, and its servers then listen on
+    every interface.  The switch that keeps it local on macOS and Windows stops that, for its children too.
+    """
+    switch = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
+    before = os.environ.get(switch), ray_constants.ENABLE_RAY_CLUSTER
+    os.environ[switch], ray_constants.ENABLE_RAY_CLUSTER = "0", False
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = before[1]
+        if before[0] is None:
+            del os.environ[switch]
+        else:
+            os.environ[switch] = before[0]
+
+
+@contextmanager
+def _ray(study: Study, address: str | None) -> Iterator[int]:
+    """Connect to Ray, or start it on loopback; yields the number of slots, and ends what was started."""
+    need = study.resources
+    quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
+    if address is None:
+        cpus = max(os.cpu_count() or 1, need.cpus_per_trial * (need.slots or 1))
+        with _loopback():
+            ray.init(
+                address="local", num_cpus=cpus, include_dashboard=False, _node_ip_address="127.0.0.1", **quiet
+            )
+    else:
+        ray.init(address=address, **quiet)
+    try:
+        have = ray.cluster_resources()
+        slots = int(have.get("CPU", 0) // need.cpus_per_trial)
+        if need.gpus_per_trial:
+            slots = min(slots, int(have.get("GPU", 0) / need.gpus_per_trial + 1e-9))
+        yield min(slots, need.slots or slots)
+    finally:
+        ray.shutdown()
+
+
+def run(
+    study: Study,
+    planner: Planner,
+    ledger: Ledger,
+    environment: Environment,
+    on_change: Callable[[], None] = lambda: None,
+    job: type[tune.Trainable] = TrialJob,
+) -> None:
+    """Run a study to its end.
+
+    Args:
+        study: what was asked for.
+        planner: standing where the ledger stands.
+        ledger: open for writing.
+        environment: data and machines.
+        on_change: called after every start and end of a trial.
+        job: what runs a trial; benchmarks put a trivial one here.
+
+    Raises:
+        StudyInterrupted: after Ctrl-C or SIGTERM; the ledger is whole and the study can go on.
+        RuntimeError: the machines cannot hold a single trial.
+    """
+    if planner.done:
+        return
+    driver = _Driver(study, planner, ledger, environment, on_change)
+    scratch = Path(tempfile.mkdtemp(prefix="wst-ray-"))
+    logging.getLogger("ray.tune").setLevel(logging.ERROR)
+    need = study.resources
+    try:
+        with _interruptible(), _ray(study, environment.address) as slots:
+            if slots < 1:
+                have = ray.cluster_resources()
+                raise RuntimeError(
+                    f"resources: expected room for {need.cpus_per_trial} CPUs and {need.gpus_per_trial:g} GPUs; "
+                    f"found {have.get('CPU', 0):g} and {have.get('GPU', 0):g}"
+                )
+            driver.slots = slots
+            tune.Tuner(
+                tune.with_resources(job, {"cpu": need.cpus_per_trial, "gpu": need.gpus_per_trial}),
+                tune_config=tune.TuneConfig(
+                    search_alg=_Searcher(driver),
+                    scheduler=_Scheduler(driver),
+                    num_samples=-1,
+                    reuse_actors=True,
+                    trial_name_creator=lambda trial: trial.trial_id,
+                    trial_dirname_creator=lambda trial: trial.trial_id,
+                ),
+                run_config=tune.RunConfig(
+                    name="study",
+                    storage_path=str(scratch),
+                    checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),  # we keep our own
+                    failure_config=tune.FailureConfig(max_failures=LOST_WORKER_RETRIES),
+                    callbacks=[_Retries(driver)],
+                    verbose=0,
+                ),
+            ).fit()
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    if not planner.done:
+        raise RuntimeError("Ray Tune ended before the study did; the same command goes on with it")

@@ -1,0 +1,56 @@
+"""Adapted models: a frozen backbone, a method, a head."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from wst import backbones, methods
+
+
+def create_model(
+    backbone: str,
+    *,
+    method: str = "wst",
+    num_classes: int,
+    checkpoint: str | None = None,
+    drop_path: float = 0.0,
+    image_size: int | None = None,
+    **hyperparameters: object,
+) -> nn.Module:
+    """A module that maps images (B, 3, H, W) to logits (B, num_classes).
+
+    Only the method's parameters and the head are trainable.
+
+    Args:
+        backbone: ``micro`` or a timm model name.
+        method: one of :func:`wst.methods.names`.
+        num_classes: number of classes.
+        checkpoint: weights file of the backbone; without one ``micro`` takes its own, and any other backbone
+            stays at random, which serves for counting parameters and for tests.
+        drop_path: stochastic-depth rate of the last block.
+        image_size: side of the input in pixels; the backbone's own when left out.
+        **hyperparameters: the method's, such as ``scale`` and ``r``.
+
+    Raises:
+        InputError: an unknown name, or a backbone or checkpoint that does not fit.
+
+    Example:
+        >>> model = create_model("micro", method="wst", num_classes=10, scale=1.0, r=2)
+        >>> parameter_counts(model)["trainable"]
+        3104
+    """
+    methods.check_hyperparameters(method, set(hyperparameters))
+    frozen = backbones.create(
+        backbone, num_classes=num_classes, checkpoint=checkpoint, drop_path=drop_path, image_size=image_size
+    )
+    adapted = methods.adapter(method)(frozen, **hyperparameters)
+    assert isinstance(adapted, nn.Module)
+    return adapted
+
+
+def parameter_counts(model: nn.Module) -> dict[str, int]:
+    """Numbers of parameters: ``trainable`` without the head (as papers count), ``head``, ``total``."""
+    classifier: nn.Module = model.get_classifier()  # type: ignore[operator]
+    head = sum(p.numel() for p in classifier.parameters())
+    trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    return {"trainable": trainable - head, "head": head, "total": sum(p.numel() for p in model.parameters())}

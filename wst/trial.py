@@ -1,0 +1,283 @@
+"""One configuration trained: an epoch's metrics at a time, with a state that can be saved and continued."""
+
+from __future__ import annotations
+
+import os
+import resource
+import socket
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+from datetime import UTC, datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from wst import backbones
+from wst.data.cache import preprocessing
+from wst.data.splits import TRAINING_SPLIT, open_split
+from wst.data.tasks import suite as suite_named
+from wst.data.vtab import Split
+from wst.models import create_model, parameter_counts
+from wst.recipe import autocast, gradient_scaler, learning_rate, optimiser
+from wst.records import Epoch, Outcome, Stage, State, TrialSpec
+
+_SCORING_BATCH = 256
+
+
+class DivergedError(ArithmeticError):
+    """The training loss is no longer a finite number."""
+
+
+class Trial:
+    """A trial in progress.
+
+    Iterating over :meth:`epochs` trains; between epochs :meth:`save` keeps the whole state, and a new
+    ``Trial`` of the same spec continues from it with the very numbers that an undisturbed one has.
+
+    Args:
+        spec: what to train.
+        device: where to train; the first CUDA device if there is one, else the CPU, when left out.
+
+    Raises:
+        InputError: data or weights are missing or do not fit.
+    """
+
+    def __init__(self, spec: TrialSpec, device: torch.device | None = None):
+        self._start = time.perf_counter()
+        self._started = datetime.now(UTC)
+        self.spec = spec
+        self.device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        torch.set_num_threads(spec.threads)
+        if self.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self.device)
+        torch.manual_seed(spec.intent.seed)
+        self._shuffle = torch.Generator().manual_seed(spec.intent.seed)
+
+        task = suite_named(spec.suite).task(spec.intent.task)
+        settings = dict(spec.intent.hyperparameters)
+        self._peak_lr = float(settings.pop("lr"))
+        drop_path = float(settings.pop("drop_path", 0.0))
+        self.model = create_model(
+            spec.backbone,
+            method=spec.method,
+            num_classes=task.classes,
+            checkpoint=spec.checkpoint,
+            drop_path=drop_path,
+            image_size=spec.image_size,
+            **settings,
+        ).to(self.device)
+        self._input = backbones.input_spec(
+            spec.backbone, backbones.timm_model(self.model), spec.normalisation
+        )
+        self._mean = torch.tensor(self._input.mean, device=self.device).view(3, 1, 1) * 255
+        self._std = torch.tensor(self._input.std, device=self.device).view(3, 1, 1) * 255
+        self._optimiser = optimiser(self.model, spec.recipe, self._peak_lr)
+        self._scaler = gradient_scaler(spec.recipe, self.device)
+        self._images, self._labels = self._on_device(TRAINING_SPLIT[spec.intent.stage])
+        self.curve: list[Epoch] = []
+        self._train_seconds = self._eval_seconds = self._earlier_seconds = 0.0
+        if spec.checkpoint_path and Path(spec.checkpoint_path).is_file():
+            self._restore(Path(spec.checkpoint_path))
+
+    def epochs(self) -> Iterator[Epoch]:
+        """Train the epochs that are left, one at a time.
+
+        Raises:
+            DivergedError: the loss is not finite.
+        """
+        while len(self.curve) < self.spec.recipe.epochs:
+            yield self._epoch()
+
+    def test(self) -> tuple[float, int]:
+        """Score the test split: (top-1 accuracy, number of images).
+
+        Raises:
+            TestSplitClosedError: in any stage but ``final``.
+        """
+        begin = time.perf_counter()
+        spec = self.spec
+        suite = suite_named(spec.suite)
+        task = suite.task(spec.intent.task)
+        split = open_split(Path(spec.root), suite, task, "test", self._input.size, spec.intent.stage)
+        correct, _ = self._score(split.images, split.labels)
+        self._eval_seconds += time.perf_counter() - begin
+        return correct / len(split.labels), len(split.labels)
+
+    def seconds_per_epoch(self) -> float:
+        """Training seconds of one epoch, estimated from a few steps.  The trial is spoilt afterwards."""
+        batch = torch.arange(min(self.spec.recipe.batch_size, len(self._labels)), device=self.device)
+        self.model.train()
+        self._step(batch, 0.0).item()
+        begin, repeats = time.perf_counter(), 3
+        for _ in range(repeats):
+            self._step(batch, 0.0).item()  # .item() waits for the device
+        return (time.perf_counter() - begin) / repeats * self._steps()
+
+    def outcome(self, state: State, test: tuple[float, int] | None = None) -> Outcome:
+        """The trial's end as a record."""
+        counts = parameter_counts(self.model)
+        epochs = len(self.curve)
+        seen = epochs * self._steps() * min(self.spec.recipe.batch_size, len(self._labels))
+        weights = backbones.checkpoint_file(self.spec.backbone, self.spec.checkpoint)
+        return Outcome(
+            state=state,
+            epochs=tuple(self.curve),
+            test_top1=test[0] if test else None,
+            test_images=test[1] if test else None,
+            trainable_parameters=counts["trainable"],
+            head_parameters=counts["head"],
+            total_parameters=counts["total"],
+            train_seconds=self._train_seconds,
+            eval_seconds=self._eval_seconds,
+            wall_seconds=self._earlier_seconds + time.perf_counter() - self._start,
+            images_per_second=seen / self._train_seconds if self._train_seconds else None,
+            peak_memory=_peak_memory(self.device),
+            checkpoint_hash=backbones.checkpoint_hash(weights) if weights else None,
+            normalisation=self._input.describe_normalisation(),
+            preprocessing=preprocessing(self._input.size),
+            started=self._started,
+            ended=datetime.now(UTC),
+            device=torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "cpu",
+            node=socket.gethostname(),
+            slot=f"{socket.gethostname()}:{os.getpid()}",
+        )
+
+    def save(self) -> None:
+        """Keep the state at ``checkpoint_path``: trainable tensors, optimiser, generators, curve."""
+        if self.spec.checkpoint_path is None:
+            return
+        path = Path(self.spec.checkpoint_path)
+        state = {
+            "trainable": {name: p.detach() for name, p in self.model.named_parameters() if p.requires_grad},
+            "optimiser": self._optimiser.state_dict(),
+            "scaler": self._scaler.state_dict(),
+            "generators": self._generators(),
+            "curve": [asdict(epoch) for epoch in self.curve],
+            "train_seconds": self._train_seconds,
+            "eval_seconds": self._eval_seconds,
+            "wall_seconds": self._earlier_seconds + time.perf_counter() - self._start,
+        }
+        path.parent.mkdir(parents=True, exist_ok=True)
+        aside = path.with_suffix(".partial")
+        with aside.open("wb") as file:
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(path)
+
+    def _restore(self, path: Path) -> None:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        with torch.no_grad():
+            for name, parameter in self.model.named_parameters():
+                if parameter.requires_grad:
+                    parameter.copy_(state["trainable"][name])
+        self._optimiser.load_state_dict(state["optimiser"])
+        self._scaler.load_state_dict(state["scaler"])
+        generators = state["generators"]
+        torch.set_rng_state(generators["cpu"])
+        self._shuffle.set_state(generators["shuffle"])
+        if self.device.type == "cuda" and "cuda" in generators:
+            torch.cuda.set_rng_state(generators["cuda"], self.device)
+        self.curve = [Epoch(**epoch) for epoch in state["curve"]]
+        self._train_seconds, self._eval_seconds = state["train_seconds"], state["eval_seconds"]
+        self._earlier_seconds = state["wall_seconds"]
+
+    def _generators(self) -> dict[str, Tensor]:
+        states = {"cpu": torch.get_rng_state(), "shuffle": self._shuffle.get_state()}
+        if self.device.type == "cuda":
+            states["cuda"] = torch.cuda.get_rng_state(self.device)
+        return states
+
+    def _on_device(self, split: Split) -> tuple[Tensor, Tensor]:
+        spec = self.spec
+        return _resident_split(
+            spec.root, spec.suite, spec.intent.task, split, self._input.size, spec.intent.stage, self.device
+        )
+
+    def _normalised(self, images: Tensor) -> Tensor:
+        return (images - self._mean) / self._std
+
+    def _steps(self) -> int:
+        """Optimiser steps an epoch."""
+        full, rest = divmod(len(self._labels), self.spec.recipe.batch_size)
+        return max(1, full if self.spec.recipe.drop_last else full + bool(rest))
+
+    def _epoch(self) -> Epoch:
+        recipe, begin = self.spec.recipe, time.perf_counter()
+        done, steps = len(self.curve), self._steps()
+        self.model.train()
+        order = torch.randperm(len(self._labels), generator=self._shuffle).to(self.device)
+        total, lr = torch.zeros((), device=self.device), 0.0
+        for step in range(steps):
+            lr = learning_rate(recipe, self._peak_lr, done + step / steps)
+            total += self._step(order[step * recipe.batch_size : (step + 1) * recipe.batch_size], lr)
+        train_loss = total.item() / steps
+        if not np.isfinite(train_loss):
+            raise DivergedError(f"training loss is {train_loss} in epoch {done + 1}")
+        trained = time.perf_counter()
+        val_loss, val_top1 = self._validate()
+        now = time.perf_counter()
+        self._train_seconds += trained - begin
+        self._eval_seconds += now - trained
+        epoch = Epoch(done + 1, lr, train_loss, val_loss, val_top1, now - begin)
+        self.curve.append(epoch)
+        if epoch.epoch % self.spec.checkpoint_every == 0 and epoch.epoch < recipe.epochs:
+            self.save()
+        return epoch
+
+    def _step(self, batch: Tensor, lr: float) -> Tensor:
+        """One optimiser step on the images at the indices ``batch``; returns the loss."""
+        recipe = self.spec.recipe
+        for group in self._optimiser.param_groups:
+            group["lr"] = lr
+        with autocast(recipe, self.device):
+            logits = self.model(self._normalised(self._images[batch]))
+        loss = F.cross_entropy(logits.float(), self._labels[batch], label_smoothing=recipe.label_smoothing)
+        self._optimiser.zero_grad(set_to_none=True)
+        self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        self._scaler.step(self._optimiser)
+        self._scaler.update()
+        return loss.detach()
+
+    def _validate(self) -> tuple[float | None, float | None]:
+        if self.spec.intent.stage == "final":
+            return None, None  # final trains on val200
+        images, labels = self._on_device("val200")
+        correct, loss = self._score(images, labels)
+        return loss, correct / len(labels)
+
+    @torch.inference_mode()
+    def _score(self, images: Tensor | np.ndarray, labels: Tensor | np.ndarray) -> tuple[int, float]:
+        """(number of images classified correctly, mean cross-entropy)."""
+        self.model.eval()
+        correct, loss = 0, 0.0
+        for start in range(0, len(labels), _SCORING_BATCH):
+            batch = torch.as_tensor(images[start : start + _SCORING_BATCH]).to(self.device)
+            target = torch.as_tensor(labels[start : start + _SCORING_BATCH]).to(self.device)
+            with autocast(self.spec.recipe, self.device):
+                logits = self.model(self._normalised(batch))
+            correct += int((logits.argmax(1) == target).sum())
+            loss += F.cross_entropy(logits.float(), target, reduction="sum").item()
+        return correct, loss / len(labels)
+
+
+@lru_cache(maxsize=4)
+def _resident_split(
+    root: str, suite_name: str, task_name: str, split: Split, size: int, stage: Stage, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """A split as tensors on the device, kept there for the next trial in this process."""
+    suite = suite_named(suite_name)
+    decoded = open_split(Path(root), suite, suite.task(task_name), split, size, stage)
+    return torch.from_numpy(np.array(decoded.images)).to(device), torch.from_numpy(decoded.labels).to(device)
+
+
+def _peak_memory(device: torch.device) -> int:
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
