@@ -192,10 +192,8 @@ def render(board: Leaderboard) -> Table:
     """
     registry, records = columns(board), as_records(board)
     table = Table(
-        title=f"Test accuracy (top-1, %), stage final, suite {board.suite.name}",
-        caption="\n".join(board.caveats()) or None,
+        title=f"Test accuracy (%), suite {board.suite.name}",
         title_justify="left",
-        caption_justify="left",
         box=box.SIMPLE_HEAD,
     )
     table.add_column("")

@@ -209,6 +209,8 @@ def leaderboard(folders: Folders, as_json: Json = False) -> None:
         _print_json({"suite": board.suite.name, "caveats": board.caveats(), "rows": as_records(board)})
     else:
         console.print(render(board))
+        for line in board.caveats():
+            console.print(line, highlight=False)
 
 
 @app.command()

@@ -348,8 +348,8 @@ def run(
             if slots < 1:
                 have = ray.cluster_resources()
                 raise RuntimeError(
-                    f"resources: expected room for {need.cpus_per_trial} CPUs and {need.gpus_per_trial:g} GPUs; "
-                    f"found {have.get('CPU', 0):g} and {have.get('GPU', 0):g}"
+                    f"resources: expected room for {need.cpus_per_trial} CPUs and {need.gpus_per_trial:g} "
+                    f"GPUs; found {have.get('CPU', 0):g} and {have.get('GPU', 0):g}"
                 )
             driver.slots = slots
             tune.Tuner(

@@ -281,7 +281,8 @@ class Study(_Strict):
             if source is not None and (source not in self.variants or self.variants[source].space is None):
                 searched = ", ".join(n for n, v in self.variants.items() if v.space is not None) or "none"
                 raise ValueError(
-                    f"variants.{name}.settings_from: expected a searched variant ({searched}); found {source!r}"
+                    f"variants.{name}.settings_from: expected a variant with a space ({searched}); "
+                    f"found {source!r}"
                 )
         return self
 
