@@ -2,38 +2,91 @@
 
 from __future__ import annotations
 
+import hashlib
 import statistics
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
+from typing import Any
 
 import pandas as pd
-from rich import box
-from rich.table import Table
-from rich.text import Text
+import pyarrow.compute as pc
 
+from analysis.load import common_suite, load, studies_of
+from analysis.tables import Cell, Column, Estimate, Kind, Table
 from wst.data.tasks import GROUPS, Suite
+from wst.errors import InputError
+from wst.study import Study
+
+COLUMNS = (
+    "study",
+    "trial_id",
+    "task",
+    "variant",
+    "number",
+    "seed",
+    "reason",
+    "state",
+    "method",
+    "normalisation",
+    "test_top1",
+    "trainable_parameters",
+    "head_parameters",
+    "train_seconds",
+    "peak_memory",
+    "data_hash",
+)
+"""Columns of ``trials`` that the leaderboard needs."""
 
 
 @dataclass(frozen=True)
 class Score:
-    """Test accuracy of one variant on one task, in per cent over seeds."""
+    """One variant on one task, over the seeds that completed.
 
-    mean: float
-    deviation: float | None
-    seeds: int
+    Attributes:
+        by_seed: test accuracy in per cent.
+        trials: ids of the trials behind it.
+        planned: seeds that the study asked for.
+        trainable: trainable parameters without the head.
+        head: parameters of the head.
+        seconds: mean wall seconds of training.
+        memory: highest peak memory in bytes; None where it was not measured.
+        settings: hyperparameters.
+    """
+
+    by_seed: dict[int, float]
+    trials: tuple[str, ...] = ()
+    planned: int = 1
+    trainable: float | None = None
+    head: float | None = None
+    seconds: float | None = None
+    memory: float | None = None
+    data_hash: str = ""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def mean(self) -> float:
+        """Mean over seeds in per cent."""
+        return statistics.fmean(self.by_seed.values())
+
+    @property
+    def deviation(self) -> float | None:
+        """Sample standard deviation over seeds; None with a single seed."""
+        return statistics.stdev(self.by_seed.values()) if len(self.by_seed) > 1 else None
 
 
 @dataclass(frozen=True)
 class Row:
-    """One variant of one study.
+    """One variant of one study, or one published method.
 
     Attributes:
         scores: by task; a task without a completed final trial is missing.
-        expected: tasks that the study asked for.
-        trainable: trainable parameters without the head.
-        head: parameters of the head, mean over tasks.
+        expected: tasks of the leaderboard that this row is on.
+        stages: stages of the study and how many trials a cell they have, in words.
         note: where the settings come from, when not from a search of this variant.
+        source: where a published row was printed; empty for our own.
+        printed_mean: a published mean of the group means whose tasks were not printed.
     """
 
     study: str
@@ -41,46 +94,104 @@ class Row:
     method: str
     scores: dict[str, Score]
     expected: tuple[str, ...]
-    trainable: int
-    head: float
+    stages: str = ""
+    normalisation: str = ""
     note: str = ""
+    source: str = ""
+    printed_mean: float | None = None
+    printed_parameters: float | None = None
 
     @property
     def complete(self) -> bool:
-        """True when every task that the study asked for has a score."""
+        """True when every task has a score."""
         return set(self.expected) <= set(self.scores)
 
-    def mean_of_tasks(self) -> float | None:
-        """Mean over tasks in per cent; None while a task is missing."""
-        return statistics.fmean(self.scores[t].mean for t in self.expected) if self.complete else None
+    def average(self, tasks: Sequence[str]) -> Estimate | None:
+        """Mean over tasks in per cent; None while one is missing.
 
-    def group_means(self, suite: Suite) -> dict[str, float]:
-        """Mean of every group whose tasks are all there, in per cent."""
-        means: dict[str, float] = {}
-        for group in GROUPS:
-            tasks = [t.name for t in suite.tasks if t.group == group and t.name in self.expected]
-            if tasks and all(task in self.scores for task in tasks):
-                means[group] = statistics.fmean(self.scores[task].mean for task in tasks)
-        return means
+        The deviation is that of the mean: over the seeds that every one of the tasks has.
+        """
+        if not tasks or not set(tasks) <= set(self.scores):
+            return None
+        shared = set.intersection(*(set(self.scores[task].by_seed) for task in tasks))
+        means = [
+            statistics.fmean(self.scores[task].by_seed[seed] for task in tasks) for seed in sorted(shared)
+        ]
+        spread = statistics.stdev(means) if len(means) > 1 else None
+        return Estimate(statistics.fmean(self.scores[task].mean for task in tasks), spread)
 
-    def mean_of_groups(self, suite: Suite) -> float | None:
-        """Mean of the group means in per cent, as most papers print it; None while a task is missing."""
-        return statistics.fmean(self.group_means(suite).values()) if self.complete else None
+    def group_tasks(self, suite: Suite, group: str) -> list[str]:
+        """Tasks of a group that this row should have."""
+        return [task.name for task in suite.tasks if task.group == group and task.name in self.expected]
 
-    def deviation(self) -> float | None:
-        """Standard deviation over seeds, mean over tasks; None with a single seed."""
-        known = [s.deviation for s in self.scores.values() if s.deviation is not None]
-        return statistics.fmean(known) if known else None
+    def mean_of_tasks(self) -> Estimate | None:
+        """Mean over tasks; None while a task is missing."""
+        return self.average(self.expected)
+
+    def mean_of_groups(self, suite: Suite) -> Estimate | None:
+        """Mean of the group means, as most papers print it; None while a task is missing."""
+        if self.printed_mean is not None:
+            return Estimate(self.printed_mean)
+        if not self.complete or not self.expected:
+            return None
+        groups = [tasks for group in GROUPS if (tasks := self.group_tasks(suite, group))]
+        shared = set.intersection(*(set(self.scores[task].by_seed) for task in self.expected))
+        by_seed = [
+            statistics.fmean(
+                statistics.fmean(self.scores[task].by_seed[seed] for task in tasks) for tasks in groups
+            )
+            for seed in sorted(shared)
+        ]
+        spread = statistics.stdev(by_seed) if len(by_seed) > 1 else None
+        means = [statistics.fmean(self.scores[task].mean for task in tasks) for tasks in groups]
+        return Estimate(statistics.fmean(means), spread)
 
     def seeds(self) -> str:
-        """Seeds a task: ``3``, or ``1-3`` where tasks differ."""
-        counts = sorted({score.seeds for score in self.scores.values()})
-        return "-".join(map(str, dict.fromkeys([counts[0], counts[-1]]))) if counts else "0"
+        """Seeds a task: ``3``, ``1-3`` where tasks differ, ``2-3 of 3`` where some did not complete."""
+        if self.source:
+            return ""
+        counts = sorted({len(score.by_seed) for score in self.scores.values()})
+        planned = max((score.planned for score in self.scores.values()), default=0)
+        words = "-".join(map(str, dict.fromkeys([counts[0], counts[-1]]))) if counts else "0"
+        return words if counts and counts[0] >= planned else f"{words} of {planned}"
+
+    def trainable(self) -> float | None:
+        """Trainable parameters without the head, mean over tasks."""
+        return self.printed_parameters if self.source else self._mean_over_tasks("trainable")
+
+    def head(self) -> float | None:
+        """Parameters of the head, mean over tasks."""
+        return self._mean_over_tasks("head")
+
+    def _mean_over_tasks(self, what: str) -> float | None:
+        known = [value for s in self.scores.values() if (value := getattr(s, what)) is not None]
+        return statistics.fmean(known) if known else None
+
+    def settings(self, tasks: Sequence[str] | None = None) -> str:
+        """Hyperparameters in words; where tasks differ, from the smallest to the largest."""
+        chosen = [s.settings for t, s in self.scores.items() if tasks is None or t in tasks]
+        words = []
+        for name in dict.fromkeys(name for settings in chosen for name in settings):
+            values = sorted({settings[name] for settings in chosen if name in settings}, key=_sortable)
+            ends = [f"{v:.3g}" if isinstance(v, float) else str(v) for v in (values[0], values[-1])]
+            words.append(f"{name} {' to '.join(dict.fromkeys(ends))}")
+        return ", ".join(words)
+
+    def data(self) -> str:
+        """Eight digits that are equal for rows on equal data of equal tasks."""
+        hashes = sorted((task, score.data_hash) for task, score in self.scores.items())
+        return "" if self.source else hashlib.sha256(repr(hashes).encode()).hexdigest()[:8]
+
+    def protocol(self) -> str:
+        """How the numbers came about, in one line."""
+        if self.source:
+            return f"published ({self.source}), selected on test or unknown, not re-run here"
+        return f"{self.stages}; {self.seeds()} seeds; data {self.data()}; {self.normalisation}"
 
 
 @dataclass(frozen=True)
 class Leaderboard:
-    """Rows, best first, and the suite that they are on."""
+    """Rows, best first, and what they are on."""
 
     suite: Suite
     tasks: tuple[str, ...]
@@ -90,139 +201,280 @@ class Leaderboard:
     def caveats(self) -> list[str]:
         """Lines to show under the table."""
         lines = [self.suite.caveat] if self.suite.caveat else []
-        lines += [f"{row.variant}: {row.note}; not tuned itself." for row in self.rows if row.note]
+        if len(self.tasks) < len(self.suite.tasks):
+            lines.append(f"{len(self.tasks)} of the suite's {len(self.suite.tasks)} tasks: not its average.")
         lines += [
-            f"{row.variant}: incomplete, {len(row.scores)} of {len(row.expected)} tasks."
+            f"{row.variant}: {row.note}; not tuned itself."
             for row in self.rows
-            if not row.complete
+            if row.note and not row.source
+        ]
+        for row in self.rows:
+            if not row.complete and row.printed_mean is None:
+                lacking = [task for task in row.expected if task not in row.scores]
+                lines.append(
+                    f"{row.variant}: incomplete, {len(row.scores)} of {len(row.expected)} tasks "
+                    f"(no {', '.join(lacking)}): averages over them are left out."
+                )
+            short = [task for task, score in row.scores.items() if len(score.by_seed) < score.planned]
+            if short and not row.source:
+                lines.append(f"{row.variant}: {row.seeds()} seeds completed on {', '.join(short)}.")
+        lines += [
+            f"Data of {task} differ between {' and '.join(who)}: these numbers do not compare."
+            for task, who in self.different_data().items()
         ]
         if self.failed:
             lines.append(f"{self.failed} final trials failed; see error_text in the ledger.")
+        if any(row.source for row in self.rows):
+            lines.append(
+                "† published: selected on test or unknown, not re-run here, never ranked against our rows."
+            )
         return lines
 
+    def different_data(self) -> dict[str, list[str]]:
+        """Tasks whose images differ between rows, with the studies in question."""
+        different = {}
+        for task in self.tasks:
+            found = {row.scores[task].data_hash: row.study for row in self.rows if _measured(row, task)}
+            if len(found) > 1:
+                different[task] = sorted(set(found.values()))
+        return different
 
-def leaderboard(trials: pd.DataFrame, suite: Suite, studies: dict[str, tuple[str, ...]]) -> Leaderboard:
+    def data_differ(self, one: str, other: str) -> bool:
+        """True where two studies share a task but not its images."""
+        return any({one, other} <= set(who) for who in self.different_data().values())
+
+
+def _measured(row: Row, task: str) -> bool:
+    return task in row.scores and not row.source
+
+
+def leaderboard(
+    trials: pd.DataFrame, suite: Suite, studies: Mapping[str, Study], tasks: Sequence[str] = ()
+) -> Leaderboard:
     """Compute the leaderboard.
 
+    Averages are over the tasks that any of the studies asked for, or over ``tasks``; a row that lacks one of
+    them gets none.
+
     Args:
-        trials: the ``trials`` table of one or more ledgers.
-        suite: the suite they are on.
-        studies: tasks that each study asked for.
+        trials: :data:`COLUMNS`, and ``hp_*`` if they are to be shown, of the final trials of one or more
+            ledgers.
+        suite: the suite that they are on.
+        studies: the studies by name.
+        tasks: these tasks alone.
+
+    Raises:
+        InputError: a task that no study asked for.
     """
-    finals = trials[trials["stage"] == "final"]
-    completed = finals[finals["state"] == "completed"]
-    rows = []
-    for (study, variant), part in completed.groupby(["study", "variant"], sort=False):
-        scores = {}
-        for task, seeds in part.groupby("task", sort=False):
-            accuracy = 100 * seeds["test_top1"]
-            deviation = float(accuracy.std(ddof=1)) if len(accuracy) > 1 else None
-            scores[str(task)] = Score(float(accuracy.mean()), deviation, len(accuracy))
-        notes = [r for r in part["reason"].unique() if r.startswith("settings found")]
-        rows.append(
-            Row(
-                study=str(study),
-                variant=str(variant),
-                method=str(part["method"].iloc[0]),
-                scores=scores,
-                expected=studies[str(study)],
-                trainable=int(part["trainable_parameters"].iloc[0]),
-                head=float(part.groupby("task")["head_parameters"].first().mean()),
-                note=notes[0] if notes else "",
-            )
-        )
-    rows.sort(key=lambda row: (-(row.mean_of_groups(suite) or -1.0), row.trainable, row.variant))
-    asked = {task for tasks in studies.values() for task in tasks}
-    order = tuple(task.name for task in suite.tasks if task.name in asked)
-    return Leaderboard(suite, order, rows, failed=int((finals["state"] == "failed").sum()))
-
-
-Cell = str | float | int | None
-
-
-def _task_mean(row: Row, task: str) -> Cell:
-    return row.scores[task].mean if task in row.scores else None
-
-
-def _group_mean(row: Row, suite: Suite, group: str) -> Cell:
-    return row.group_means(suite).get(group)
-
-
-def columns(board: Leaderboard) -> dict[str, Callable[[Row], Cell]]:
-    """The table's columns, in order: a heading and how a row fills it."""
-    suite = board.suite
-    found: dict[str, Callable[[Row], Cell]] = {"variant": lambda row: row.variant}
-    if len({row.study for row in board.rows}) > 1:
-        found["study"] = lambda row: row.study
-    for task in board.tasks:
-        found[task] = partial(_task_mean, task=task)
-    for group in _groups_shown(board):
-        found[group] = partial(_group_mean, suite=suite, group=group)
-    found["mean of groups"] = lambda row: row.mean_of_groups(suite)
-    found["mean of tasks"] = Row.mean_of_tasks
-    found["std over seeds"] = Row.deviation
-    found["seeds"] = Row.seeds
-    found["trainable"] = lambda row: row.trainable
-    found["head"] = lambda row: round(row.head)
-    return found
-
-
-_WHOLE = ("trainable", "head")
-
-
-def as_records(board: Leaderboard) -> list[dict[str, Cell]]:
-    """The table as a list of rows, for JSON."""
-    registry = columns(board)
-    return [{name: fill(row) for name, fill in registry.items()} for row in board.rows]
-
-
-def text_cell(name: str, value: Cell) -> str:
-    """A cell's text: accuracies with one decimal, counts with separators, a dash for what is missing."""
-    if value is None:
-        return "-"
-    if isinstance(value, str):
-        return value
-    return f"{value:,}" if name in _WHOLE else f"{value:.1f}"
-
-
-def render(board: Leaderboard) -> Table:
-    """The table for a terminal: a column a variant, best first, a row a task or figure, the best in bold.
-
-    The field prints tasks as columns; nineteen of them do not fit a terminal, and variants usually do.
-    """
-    registry, records = columns(board), as_records(board)
-    table = Table(
-        title=f"Test accuracy (%), suite {board.suite.name}",
-        title_justify="left",
-        box=box.SIMPLE_HEAD,
-    )
-    table.add_column("")
-    for row in board.rows:
-        table.add_column(row.variant, justify="right")
-    figures = ("std over seeds", "seeds", *_WHOLE)
-    for name in list(registry)[1:]:
-        values = [record[name] for record in records]
-        known = [float(v) for v in values if isinstance(v, int | float)]
-        best = max(known, default=None) if name not in figures else None
-        if name in (_groups_shown(board)[0], "mean of groups", "std over seeds"):
-            table.add_section()
-        texts = [
-            Text(text_cell(name, v), style="bold" if best is not None and v == best else "") for v in values
-        ]
-        table.add_row(name, *texts)
-    return table
-
-
-def _groups_shown(board: Leaderboard) -> list[str]:
-    return [g for g in GROUPS if any(t.group == g for t in board.suite.tasks if t.name in board.tasks)]
-
-
-def markdown(board: Leaderboard) -> str:
-    """The table in Markdown, caveats below it."""
-    registry, records = columns(board), as_records(board)
-    lines = [
-        "| " + " | ".join(registry) + " |",
-        "|" + "|".join(" --- " if name in ("variant", "study") else " ---: " for name in registry) + "|",
-        *("| " + " | ".join(text_cell(n, v) for n, v in record.items()) + " |" for record in records),
+    studies = _compat(studies)  # COMPAT
+    asked = {task for study in studies.values() for task in study.tasks}
+    for task in tasks:
+        if task not in asked:
+            raise InputError(f"--task: expected one of {', '.join(sorted(asked))}; found {task!r}")
+    order = tuple(task.name for task in suite.tasks if task.name in (set(tasks) or asked))
+    trials = trials[trials["task"].isin(order)]
+    completed = trials[trials["state"] == "completed"]
+    rows = [
+        _row(str(study), str(variant), part, studies[str(study)], order)
+        for (study, variant), part in completed.groupby(["study", "variant"], sort=False)
     ]
-    return "\n".join([*lines, "", *board.caveats()])
+    return Leaderboard(suite, order, ranked(rows, suite), failed=int((trials["state"] == "failed").sum()))
+
+
+def ranked(rows: list[Row], suite: Suite) -> list[Row]:
+    """Best mean of groups first; ties go to fewer parameters, then to the name; incomplete rows are last."""
+
+    def rank(row: Row) -> tuple[float, float, str]:
+        average = row.mean_of_groups(suite)
+        return -round(average.mean, 9) if average else 1.0, row.trainable() or 0.0, row.variant
+
+    return sorted(rows, key=rank)
+
+
+def _row(name: str, variant: str, part: pd.DataFrame, study: Study, order: tuple[str, ...]) -> Row:
+    scores = {}
+    for task, seeds in part.groupby("task", sort=False):
+        memory = seeds["peak_memory"].max()
+        scores[str(task)] = Score(
+            by_seed={int(s): 100 * float(v) for s, v in zip(seeds["seed"], seeds["test_top1"], strict=True)},
+            trials=tuple(seeds["trial_id"]),
+            planned=study.final.seeds if study.final else len(seeds),
+            trainable=_known(seeds["trainable_parameters"].mean()),
+            head=_known(seeds["head_parameters"].mean()),
+            seconds=_known(seeds["train_seconds"].mean()),
+            memory=_known(memory),
+            settings={
+                str(name).removeprefix("hp_"): value
+                for name, value in seeds.iloc[0].items()
+                if str(name).startswith("hp_") and not pd.isna(value)
+            },
+            data_hash="+".join(sorted(map(str, seeds["data_hash"].dropna().unique()))),
+        )
+    notes = [str(reason) for reason in part["reason"].unique() if str(reason).startswith("settings found")]
+    return Row(
+        study=name,
+        variant=variant,
+        method=str(part["method"].iloc[0]),
+        scores=scores,
+        expected=order,
+        stages=_stages(study, variant),
+        normalisation=" and ".join(sorted({*map(_short, part["normalisation"].dropna().unique())})),
+        note=notes[0] if notes else "",
+    )
+
+
+def _sortable(value: Any) -> tuple[bool, Any]:
+    return isinstance(value, str), value
+
+
+def _known(value: Any) -> float | None:
+    return None if pd.isna(value) else float(value)
+
+
+def _short(normalisation: str) -> str:
+    """Mean and standard deviation with one number in the place of three equal ones."""
+    words = []
+    for word in str(normalisation).split():
+        channels = word.split("/")
+        words.append(channels[0] if len(set(channels)) == 1 else word)
+    return " ".join(words)
+
+
+def _stages(study: Study, variant: str) -> str:
+    settings = study.variants.get(variant)
+    if settings is None:
+        return "final"
+    if settings.settings_from is not None:
+        return f"settings of {settings.settings_from}, final"
+    if settings.per_task is not None:
+        return "settings by task, final"
+    if study.search is None or settings.space is None:
+        return "fixed settings, final"
+    return f"search of {study.search.trials}, final"
+
+
+def read_leaderboard(folders: Sequence[Path], tasks: Sequence[str] = ()) -> Leaderboard:
+    """The leaderboard of the studies in these folders; of the ledgers, only what it needs is read.
+
+    Raises:
+        InputError: the folders are no studies, or of different suites.
+    """
+    studies = studies_of(folders)
+    names = sorted({f"hp_{name}" for study in studies.values() for name in study.hyperparameter_types()})
+    finals = load(folders, columns=[*COLUMNS, *names], where=pc.field("stage") == "final")
+    return leaderboard(finals, common_suite(studies), studies, tasks)
+
+
+Fill = Callable[[Row], Cell]
+
+
+def _task_cell(row: Row, task: str) -> Cell:
+    score = row.scores.get(task)
+    return Estimate(score.mean, score.deviation) if score else None
+
+
+def _group_cell(row: Row, suite: Suite, group: str) -> Cell:
+    return row.average(row.group_tasks(suite, group))
+
+
+def registry(board: Leaderboard) -> list[tuple[Column, Fill]]:
+    """The table's columns, in order, each with how a row fills it.  A new column is one entry here."""
+    suite, tasks = board.suite, board.tasks
+    several = len({row.study for row in board.rows}) > 1
+    groups = [g for g in GROUPS if any(t.group == g for t in suite.tasks if t.name in tasks)]
+
+    def percent(name: str, section: bool = False) -> Column:
+        return Column(name, "percent", best=True, section=section)
+
+    def plain(name: str, kind: Kind = "text", section: bool = False) -> Column:
+        return Column(name, kind, section=section)
+
+    return [
+        (plain("variant"), lambda row: row.variant + (" †" if row.source else "")),
+        *([(plain("study"), lambda row: row.study)] if several else []),
+        *((percent(task), partial(_task_cell, task=task)) for task in tasks),
+        *(
+            (percent(group, group == groups[0]), partial(_group_cell, suite=suite, group=group))
+            for group in groups
+        ),
+        (percent("mean of groups", True), lambda row: row.mean_of_groups(suite)),
+        (percent("mean of tasks"), Row.mean_of_tasks),
+        (plain("trainable", "count", section=True), Row.trainable),
+        (plain("head", "count"), Row.head),
+        (plain("seeds"), Row.seeds),
+        (plain("stages", section=True), lambda row: row.stages),
+        (plain("data"), Row.data),
+        (plain("normalisation"), lambda row: row.normalisation),
+        (plain("settings"), Row.settings),
+    ]
+
+
+def as_table(board: Leaderboard) -> Table:
+    """The leaderboard as a table: a row a variant, tasks as columns, the best of our own in bold.
+
+    ± is the standard deviation over seeds; that of an average is the deviation of the average itself.
+    """
+    entries = registry(board)
+    if any(row.source for row in board.rows):
+        entries.append((Column("protocol"), Row.protocol))
+    return Table(
+        title=f"Test accuracy (%), suite {board.suite.name}",
+        columns=[column for column, _ in entries],
+        rows=[{column.name: fill(row) for column, fill in entries} for row in board.rows],
+        notes=board.caveats(),
+        unranked=frozenset(i for i, row in enumerate(board.rows) if row.source),
+    )
+
+
+def without_settings(board: Leaderboard) -> Table:
+    """The leaderboard for a terminal, whose columns are too narrow for the hyperparameters."""
+    table = as_table(board)
+    return replace(table, columns=[column for column in table.columns if column.name != "settings"])
+
+
+def averages_table(board: Leaderboard) -> Table:
+    """Our rows and published ones with their averages alone, which fits a terminal."""
+    table = as_table(board)
+    kept = ("variant", *GROUPS, "mean of groups", "mean of tasks", "trainable", "protocol")
+    columns = [column for column in table.columns if column.name in kept]
+    return replace(table, title="Beside published results (%)", columns=columns)
+
+
+def trial_ids(board: Leaderboard) -> dict[str, dict[str, list[str]]]:
+    """The trials behind every number: by row (``study/variant``) and task."""
+    return {
+        f"{row.study}/{row.variant}": {task: list(score.trials) for task, score in row.scores.items()}
+        for row in board.rows
+        if not row.source
+    }
+
+
+# COMPAT-BEGIN
+def _compat(studies):  # type: ignore
+    from types import SimpleNamespace as N
+
+    return {
+        k: N(tasks=v, variants={}, final=None, search=None) if isinstance(v, tuple) else v
+        for k, v in studies.items()
+    }
+
+
+def render(board):  # type: ignore
+    from analysis.tables import transposed
+
+    return transposed(as_table(board))
+
+
+def as_records(board):  # type: ignore
+    from analysis.tables import flat_rows
+
+    return flat_rows(as_table(board))
+
+
+def markdown(board):  # type: ignore
+    from analysis.tables import markdown as write
+
+    return write(as_table(board))
+
+
+# COMPAT-END

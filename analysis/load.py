@@ -2,43 +2,146 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+from pydantic import ValidationError
 
 from wst.data.tasks import Suite
 from wst.data.tasks import suite as suite_named
 from wst.errors import InputError
-from wst.ledger import read_table, resolved_study
+from wst.ledger import EPOCHS_SCHEMA, INTENTS_SCHEMA, SCHEMA_VERSION, resolved_study, trials_schema
+from wst.study import Study
 
 
-def load(folders: Sequence[Path], table: str = "trials") -> pd.DataFrame:
+def load(
+    folders: Sequence[Path],
+    table: str = "trials",
+    columns: Sequence[str] | None = None,
+    where: pc.Expression | None = None,
+) -> pd.DataFrame:
     """One table (``trials``, ``epochs`` or ``intents``) of several studies, one below the other.
 
     A hyperparameter that one study has and another has not is missing (NA) there.
 
+    Args:
+        folders: output folders of studies.
+        table: the table.
+        columns: read these columns alone; all by default.  One that no study has is missing everywhere.
+        where: keep the rows for which this expression over columns holds; row groups that cannot hold one
+            are not read.
+
     Raises:
-        InputError: a folder is no study's, or two folders hold studies of the same name.
+        InputError: a folder is no study's, two folders hold studies of the same name, a ledger is of a newer
+            schema, or a file in it is not whole.
     """
-    frames = {}
+    studies_of(folders)
+    frames = [_read(folder, table, columns, where) for folder in folders]
+    filled = [frame for frame in frames if len(frame)]
+    together = pd.concat(filled or frames, ignore_index=True)
+    return together if columns is None else together.reindex(columns=list(columns))
+
+
+def _read(
+    folder: Path, table: str, columns: Sequence[str] | None, where: pc.Expression | None
+) -> pd.DataFrame:
+    found = dataset(folder, table)
+    present = None if columns is None else [name for name in columns if name in found.schema.names]
+    with _whole_files(folder, table):
+        frame: pd.DataFrame = found.to_table(columns=present, filter=where).to_pandas()
+    return frame
+
+
+def batches(
+    folder: Path, table: str, columns: Sequence[str], where: pc.Expression | None = None
+) -> Iterator[pa.RecordBatch]:
+    """The same rows as :func:`load` reads, a batch at a time, for tables larger than memory.
+
+    Raises:
+        InputError: as :func:`load`.
+    """
+    with _whole_files(folder, table):
+        yield from dataset(folder, table).to_batches(columns=list(columns), filter=where)
+
+
+def dataset(folder: Path, table: str) -> ds.Dataset:
+    """A ledger's table as a pyarrow data set; nothing but one file's schema is read yet.
+
+    Raises:
+        InputError: the folder holds no ledger, or one of a newer schema than this version reads.
+    """
+    where = folder / "ledger" / table
+    if not where.is_dir():
+        raise InputError(f"{folder}: expected a study's output folder; found no ledger in it")
+    fragments = sorted(path for path in where.iterdir() if path.suffix == ".parquet")
+    if not fragments:
+        schemas = {"trials": trials_schema({}), "epochs": EPOCHS_SCHEMA, "intents": INTENTS_SCHEMA}
+        return ds.dataset(schemas[table].empty_table())
+    # A newer version of wst that went on with the study wrote the newest file.
+    newest = max(fragments, key=lambda path: path.stat().st_mtime_ns)
+    with _whole_files(folder, table):
+        schema = pq.read_schema(newest)
+    version = int((schema.metadata or {}).get(b"wst_schema_version", b"0"))
+    if version > SCHEMA_VERSION:
+        raise InputError(f"{where}: expected schema version {SCHEMA_VERSION} or older; found {version}")
+    return ds.dataset(fragments, schema=schema, format="parquet")
+
+
+@contextmanager
+def _whole_files(folder: Path, table: str) -> Iterator[None]:
+    """Turn pyarrow's complaint about a damaged file into a line that names the file."""
+    try:
+        yield
+    except (pa.ArrowInvalid, OSError):
+        for path in sorted((folder / "ledger" / table).glob("*.parquet")):
+            try:
+                pq.read_metadata(path)
+            except (pa.ArrowInvalid, OSError):
+                raise InputError(
+                    f"{path}: expected a whole Parquet file; found a damaged one of {path.stat().st_size} "
+                    f"bytes (remove it, and wst tune runs its trial again)"
+                ) from None
+        raise
+
+
+def studies_of(folders: Sequence[Path]) -> dict[str, Study]:
+    """The studies in these folders by name.
+
+    Raises:
+        InputError: a folder is no study's, its study file is not valid, or two have the same name.
+    """
+    studies: dict[str, Study] = {}
     for folder in folders:
-        name = resolved_study(folder).name
-        if name in frames:
-            raise InputError(f"{folder}: expected studies of different names; found {name!r} twice")
-        frame: pd.DataFrame = read_table(folder, table).to_pandas()
-        frames[name] = frame
-    filled = [frame for frame in frames.values() if len(frame)]
-    return pd.concat(filled or list(frames.values()), ignore_index=True)
+        try:
+            study = resolved_study(folder)
+        except ValidationError as error:
+            problem = error.errors(include_url=False)[0]
+            key = ".".join(map(str, problem["loc"]))
+            raise InputError(
+                f"{folder / 'study.yaml'}: {key}: expected a valid study; found {problem['input']!r} "
+                f"({problem['msg']})"
+            ) from None
+        if study.name in studies:
+            raise InputError(f"{folder}: expected studies of different names; found {study.name!r} twice")
+        studies[study.name] = study
+    return studies
 
 
-def common_suite(folders: Sequence[Path]) -> Suite:
+def common_suite(studies: dict[str, Study]) -> Suite:
     """The suite of all the studies.
 
     Raises:
         InputError: they have different suites, whose numbers do not compare.
     """
-    found = sorted({resolved_study(folder).suite for folder in folders})
+    if not isinstance(studies, dict):  # COMPAT
+        studies = studies_of(studies)  # COMPAT
+    found = sorted({study.suite for study in studies.values()})
     if len(found) != 1:
         raise InputError(
             f"studies: expected one suite, since suites do not compare; found {', '.join(found)}"

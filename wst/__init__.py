@@ -4,13 +4,28 @@ from importlib import import_module, metadata
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from wst.adapters import load_adapter as load_adapter
     from wst.models import create_model as create_model
     from wst.models import parameter_counts as parameter_counts
+    from wst.released import export_released_adapter as export_released_adapter
+    from wst.released import load_released_adapter as load_released_adapter
 
-_WHERE = {"create_model": "wst.models", "parameter_counts": "wst.models"}
+_WHERE = {
+    "create_model": "wst.models",
+    "export_released_adapter": "wst.released",
+    "load_adapter": "wst.adapters",
+    "load_released_adapter": "wst.released",
+    "parameter_counts": "wst.models",
+}
 
 __version__ = metadata.version("wst")
-__all__ = ["create_model", "parameter_counts"]
+__all__ = [
+    "create_model",
+    "export_released_adapter",
+    "load_adapter",
+    "load_released_adapter",
+    "parameter_counts",
+]
 
 
 def __getattr__(name: str) -> Any:

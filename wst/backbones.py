@@ -1,4 +1,4 @@
-"""Backbones: timm models, their pre-trained weights and their normalisation; the embedded micro backbone."""
+"""Backbones: timm models with one head, frozen, and their normalisation; the embedded micro backbone."""
 
 from __future__ import annotations
 
@@ -9,20 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import timm
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from timm.models import VisionTransformer
+from timm.models.deit import VisionTransformerDistilled
 from torch import Tensor, nn
 
+from wst.checkpoints import load_checkpoint
 from wst.errors import InputError
 from wst.resources import ASSETS
 from wst.study import Normalisation
 
 MICRO = "micro"
 HALF = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
-_HEADS = ("head.", "head_dist.", "fc_norm_head.", "pre_logits.")
 
 
 @dataclass(frozen=True)
@@ -88,11 +86,29 @@ def checkpoint_hash(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def weights_id(name: str, checkpoint: str | None, pretrained: bool) -> str | None:
+    """What tells pre-trained weights apart: their file's SHA-256, or ``timm:<model>.<tag>`` for fetched ones.
+
+    None means random weights.
+
+    Raises:
+        InputError: the file does not exist.
+    """
+    path = checkpoint_file(name, checkpoint)
+    if path is not None:
+        return checkpoint_hash(path)
+    if pretrained:
+        config = timm.get_pretrained_cfg(name)
+        return f"timm:{config.architecture}.{config.tag}" if config else f"timm:{name}"
+    return None
+
+
 def create(
     name: str,
     *,
     num_classes: int,
     checkpoint: str | None = None,
+    pretrained: bool = False,
     drop_path: float = 0.0,
     image_size: int | None = None,
 ) -> nn.Module:
@@ -100,24 +116,34 @@ def create(
 
     Args:
         name: ``micro`` or a timm model name.
-        num_classes: width of the head; its weight starts from a normal truncated at two sigma (std 0.02), its
-            bias at 0.
-        checkpoint: weights file; without one ``micro`` takes its own, and any other model stays random.
+        num_classes: width of the head; its weight starts from a normal truncated at two sigma (std 0.02),
+            its bias at 0.
+        checkpoint: weights file, see :mod:`wst.checkpoints`; without one ``micro`` takes its own.
+        pretrained: whether timm fetches the weights that it knows under this name, from its cache or the
+            network.  Without these and without a file any model but ``micro`` stays random.
         drop_path: stochastic-depth rate of the last block; it grows linearly from 0 over the blocks.
         image_size: side of the input; position embeddings are resampled to it.
 
     Raises:
-        InputError: unknown name, or a checkpoint that does not fit; the message names keys.
+        InputError: unknown name, a checkpoint that does not fit (the message names keys), or weights that
+            cannot be fetched.
     """
     check_name(name)
+    if pretrained and checkpoint is not None:
+        raise InputError(f"pretrained: expected no checkpoint beside it; found {checkpoint}")
     if name == MICRO:
         model: nn.Module = micro_vit(num_classes, drop_path, image_size or 32)
     else:
         size: dict[str, Any] = {"img_size": image_size} if image_size else {}
-        model = timm.create_model(name, num_classes=num_classes, drop_path_rate=drop_path, **size)
+        if pretrained:
+            model = _fetched(name, num_classes, drop_path_rate=drop_path, **size)
+        else:
+            model = timm.create_model(name, num_classes=num_classes, drop_path_rate=drop_path, **size)
+    if isinstance(model, VisionTransformerDistilled):
+        single_head(model)
     path = checkpoint_file(name, checkpoint)
     if path is not None:
-        _load(model, path)
+        load_checkpoint(model, path)
     model.requires_grad_(False)
     head: Any = model.get_classifier()  # type: ignore[operator]
     head.requires_grad_(True)
@@ -126,8 +152,44 @@ def create(
     return model
 
 
+class _SingleHeadDistilled(VisionTransformerDistilled):  # type: ignore[misc]
+    """A DeiT whose one head reads the mean of the class token and the distillation token."""
+
+    def get_classifier(self) -> nn.Module:
+        head: nn.Module = self.head
+        return head
+
+    def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
+        pooled: Tensor = self.head_drop((x[:, 0] + x[:, 1]) / 2)
+        return pooled if pre_logits else self.head(pooled)
+
+
+def single_head(model: VisionTransformerDistilled) -> None:
+    """Take a distilled DeiT's second head away, in place; its distillation token stays among the tokens.
+
+    timm's model has a classifier for each of its two tokens and averages their logits; here a model has one
+    head.
+    """
+    model.head_dist = nn.Identity()
+    model.__class__ = _SingleHeadDistilled
+
+
+def _fetched(name: str, num_classes: int, **settings: Any) -> nn.Module:
+    """A timm model with timm's weights, loaded strictly: with the head they came with, which then goes."""
+    try:
+        model: nn.Module = timm.create_model(name, pretrained=True, **settings)
+    except Exception as error:  # the network, the hub and the weights each fail with errors of their own
+        first = str(error).strip().partition("\n")[0]
+        raise InputError(
+            f"pretrained: expected weights for {name} in timm's cache or on its hub; "
+            f"found none ({type(error).__name__}: {first})"
+        ) from error
+    model.reset_classifier(num_classes)  # type: ignore[operator]
+    return model
+
+
 def timm_model(adapted: nn.Module) -> nn.Module:
-    """The timm model inside an adapted model: its ``backbone``, or itself where the method wraps nothing."""
+    """The timm model inside an adapted one: its ``backbone``, or itself where the method wraps nothing."""
     inner: nn.Module = getattr(adapted, "backbone", adapted)
     return inner
 
@@ -145,44 +207,3 @@ def input_spec(name: str, model: nn.Module, normalisation: Normalisation) -> Inp
     elif normalisation == "checkpoint" and name != MICRO:
         mean, std = tuple(config.get("mean", mean)), tuple(config.get("std", std))
     return InputSpec(embedding.img_size[0], mean, std)
-
-
-@lru_cache(maxsize=2)
-def _read_weights(path: Path) -> dict[str, Tensor]:
-    """Tensors of a weights file, kept for the next trial in this process."""
-    try:
-        if path.suffix == ".safetensors":
-            tensors: dict[str, Tensor] = load_file(path)
-            return tensors
-        if path.suffix in (".pth", ".pt"):
-            content = torch.load(path, map_location="cpu", weights_only=True)
-            for key in ("model", "state_dict"):
-                if isinstance(content, dict) and isinstance(content.get(key), dict):
-                    content = content[key]
-            if isinstance(content, dict) and all(isinstance(value, Tensor) for value in content.values()):
-                return content
-            raise InputError(f"{path}: expected tensors by name (under 'model' or 'state_dict'); found none")
-    except (SafetensorError, OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        if isinstance(error, InputError):
-            raise
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"{path}: expected a readable weights file; found a broken one ({first})") from None
-    except Exception as error:  # unpickling refuses code with its own exception
-        raise InputError(
-            f"{path}: expected tensors only; found something else ({type(error).__name__})"
-        ) from None
-    raise InputError(f"{path}: expected .safetensors, .pth or .pt; found {path.suffix or 'no ending'!r}")
-
-
-def _load(model: nn.Module, path: Path) -> None:
-    weights = {key: value for key, value in _read_weights(path).items() if not key.startswith(_HEADS)}
-    own = {key: value for key, value in model.state_dict().items() if not key.startswith(_HEADS)}
-    missing, surplus = sorted(own.keys() - weights.keys()), sorted(weights.keys() - own.keys())
-    shaped = sorted(k for k in own.keys() & weights.keys() if own[k].shape != weights[k].shape)
-    for what, keys in (("missing", missing), ("surplus", surplus), ("wrongly shaped", shaped)):
-        if keys:
-            more = f" and {len(keys) - 4} more" if len(keys) > 4 else ""
-            raise InputError(
-                f"{path}: expected this backbone's weights; found {what} keys {', '.join(keys[:4])}{more}"
-            )
-    model.load_state_dict(weights, strict=False)

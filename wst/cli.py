@@ -12,6 +12,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from wst.cli_analysis import Style, analysis_app, draw_pareto, show_leaderboard
 from wst.errors import InputError
 
 app = typer.Typer(
@@ -22,10 +23,10 @@ app = typer.Typer(
 )
 data_app = typer.Typer(no_args_is_help=True, help="Make and inspect suites of tasks.")
 app.add_typer(data_app, name="data")
+app.add_typer(analysis_app)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A study's output folder.")]
-Folders = Annotated[list[Path], typer.Argument(metavar="DIR...", help="Output folders of studies.")]
 Root = Annotated[str | None, typer.Option(help="Folder that holds the suite's folder.")]
 
 console = Console()
@@ -64,7 +65,7 @@ def tune(
     _run(session.run_study, loaded, folder, root, address)
     console.print(f"ledger: {folder / 'ledger'}", highlight=False, soft_wrap=True)
     if loaded.final:
-        leaderboard([folder], as_json)
+        show_leaderboard([folder], as_json, console)
 
 
 def _print_costs(study: Any, root: str | None, as_json: bool) -> None:
@@ -97,11 +98,9 @@ def _print_costs(study: Any, root: str | None, as_json: bool) -> None:
 
 
 def _run(run: Any, study: Any, folder: Path, root: str | None, address: str | None) -> None:
-    from wst.engine import StudyInterrupted
-
     try:
         run(study, folder, root, address, console)
-    except StudyInterrupted:
+    except KeyboardInterrupt:
         print(f"Stopped. The ledger is whole; the same command goes on with {folder}.", file=sys.stderr)
         raise typer.Exit(130) from None
 
@@ -115,16 +114,148 @@ def demo(
     from wst.study import load_study
 
     _run(session.run_study, load_study("demo"), out, None, None)
-    leaderboard([out], as_json=False)
+    show_leaderboard([out], False, console)
     pictures = [out / f"pareto{ending}" for ending in (".png", ".svg", ".html")]
     for picture in pictures:
-        pareto([out], picture)
+        draw_pareto([out], picture)
     board = out / "leaderboard.md"
-    from analysis.leaderboard import markdown
-
-    board.write_text(markdown(_board([out])) + "\n")
+    with board.open("w") as file:
+        show_leaderboard([out], False, Console(file=file, width=200), style=Style.markdown)
     for what, where in (("ledger", out / "ledger"), ("leaderboard", board), ("picture", pictures[0])):
         console.print(f"{what}: {where}", highlight=False, soft_wrap=True)
+
+
+@app.command()
+def train(
+    task: Annotated[str | None, typer.Option(help="Task to train on.")] = None,
+    method: Annotated[str, typer.Option(help="Method.")] = "wst",
+    suite: Annotated[str, typer.Option(help="Suite of the task.")] = "mini",
+    backbone: Annotated[str, typer.Option(help="'micro' or a timm model name.")] = "micro",
+    checkpoint: Annotated[str | None, typer.Option(help="The backbone's weights file.")] = None,
+    normalisation: Annotated[str, typer.Option(help="checkpoint, half or imagenet.")] = "checkpoint",
+    recipe: Annotated[
+        str | None, typer.Option(help="A recipe file, or the name of a shipped recipe.")
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(help="Epochs, in the recipe's place.")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Hyperparameter.")
+    ] = None,
+    released: Annotated[
+        bool, typer.Option("--released", help="The authors' settings, recipe and seed.")
+    ] = False,
+    final: Annotated[
+        bool, typer.Option("--final", help="Train on all 1,000 images; read the test split.")
+    ] = False,
+    save: Annotated[bool, typer.Option("--save", help="Keep the adapter (with --final).")] = False,
+    seed: Annotated[int | None, typer.Option(help="Seed.")] = None,
+    trial: Annotated[str | None, typer.Option(help="Run this row of a ledger again.")] = None,
+    from_: Annotated[Path | None, typer.Option("--from", help="The study's folder, with --trial.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Output folder.")] = None,
+    root: Root = None,
+    as_json: Json = False,
+) -> None:
+    """Fine-tune once, without a study; the row goes into a ledger of its own."""
+    from wst import finetune
+
+    before = None
+    if trial is not None or from_ is not None:
+        if trial is None or from_ is None:
+            raise InputError("train: expected --trial and --from together; found one of them")
+        study, intent, before = finetune.recorded(from_, trial)
+        folder = out or Path("runs/rerun") / study.name / trial
+    else:
+        study, intent = finetune.from_options(
+            task=task,
+            method=method,
+            assignments=set_ or [],
+            released=released,
+            recipe=recipe,
+            epochs=epochs,
+            seed=seed,
+            stage="final" if final else "search",
+            save_adapter=save,
+            suite=suite,
+            backbone=backbone,
+            checkpoint=checkpoint,
+            normalisation=normalisation,
+        )
+        folder = out or Path("runs/train") / f"{intent.trial_id}-{study.digest()}"
+    try:
+        outcome = finetune.run_single(
+            study, intent, folder, root, Console(stderr=True) if as_json else console
+        )
+    except KeyboardInterrupt:
+        print("Stopped. The same command goes on from the last epoch.", file=sys.stderr)
+        raise typer.Exit(130) from None
+    _print_outcome(folder, intent, outcome, before, as_json)
+
+
+def _print_outcome(folder: Path, intent: Any, outcome: Any, before: Any, as_json: bool) -> None:
+    record = {
+        "trial_id": intent.trial_id,
+        "state": outcome.state,
+        "val_top1": outcome.epochs[-1].val_top1 if outcome.epochs else None,
+        "test_top1": outcome.test_top1,
+        "trainable_parameters": outcome.trainable_parameters,
+        "ledger": str(folder / "ledger"),
+    }
+    if before is not None:
+        record["val_top1_before"] = before.epochs[-1].val_top1 if before.epochs else None
+        record["test_top1_before"] = before.test_top1
+    if as_json:
+        _print_json(record)
+    else:
+        for name, value in record.items():
+            if value is not None:
+                console.print(f"{name}: {value}", highlight=False, soft_wrap=True)
+    if outcome.state == "failed":
+        print(f"wst: {outcome.error_type}: see error_text in the ledger", file=sys.stderr)
+        raise typer.Exit(1)
+
+
+_IMAGE_ENDINGS = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm"}
+
+
+@app.command()
+def predict(
+    adapter: Annotated[Path, typer.Argument(help="An adapter's .safetensors file.")],
+    images: Annotated[
+        list[Path], typer.Argument(metavar="IMAGE...", help="Image files, or folders of them.")
+    ],
+    checkpoint: Annotated[str | None, typer.Option(help="The backbone's weights file.")] = None,
+    any_backbone: Annotated[
+        bool, typer.Option("--any-backbone", help="Accept other backbone weights.")
+    ] = False,
+    top: Annotated[int, typer.Option(min=1, help="Classes to print an image.")] = 3,
+    as_json: Json = False,
+) -> None:
+    """Print the likeliest classes of images, with their probabilities."""
+    from wst.adapters import load_adapter
+
+    predictor = load_adapter(adapter, checkpoint=checkpoint, any_backbone=any_backbone)
+    paths: list[Path] = []
+    for given in images:
+        inside = (
+            sorted(p for p in given.rglob("*") if p.suffix.lower() in _IMAGE_ENDINGS)
+            if given.is_dir()
+            else [given]
+        )
+        if not inside:
+            raise InputError(f"{given}: expected a folder with images; found none in it")
+        paths += inside
+    probabilities, classes = predictor.predict(paths).topk(min(top, predictor.card.classes))
+    rows = [
+        {"image": str(path), "classes": c, "probabilities": [round(p, 4) for p in ps]}
+        for path, c, ps in zip(paths, classes.tolist(), probabilities.tolist(), strict=True)
+    ]
+    if as_json:
+        _print_json(rows)
+        return
+    for row in rows:
+        likely = "  ".join(
+            f"{c} ({p:.2f})" for c, p in zip(row["classes"], row["probabilities"], strict=True)
+        )
+        console.print(f"{row['image']}: {likely}", highlight=False, soft_wrap=True)
 
 
 @app.command()
@@ -158,10 +289,10 @@ def status(folder: Folder, as_json: Json = False) -> None:
     if as_json:
         _print_json(rows)
         return
-    table = Table(box=box.SIMPLE_HEAD)
-    shown = [name for name in rows[0] if name != "best settings"]  # too wide for a terminal
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    shown = [name for name in rows[0] if name not in ("begun", "best settings")]  # these are in --json
     for name in shown:
-        table.add_column(name, justify="left" if name in ("task", "variant") else "right")
+        table.add_column(name, justify="left" if name in ("task", "variant") else "right", no_wrap=True)
     for row in rows:
         table.add_row(*(_status_text(row[name]) for name in shown))
     console.print(table)
@@ -188,45 +319,6 @@ def data_build(
             f"suite: expected 'mini', the one that can be made from what is embedded; found {suite!r}"
         )
     console.print(f"built {build_mini(root)}", highlight=False, soft_wrap=True)
-
-
-def _board(folders: list[Path]) -> Any:
-    from analysis.leaderboard import leaderboard as compute
-    from analysis.load import common_suite, load
-    from wst.ledger import resolved_study
-
-    studies = {study.name: study.tasks for study in map(resolved_study, folders)}
-    return compute(load(folders), common_suite(folders), studies)
-
-
-@app.command()
-def leaderboard(folders: Folders, as_json: Json = False) -> None:
-    """Show test accuracies of the final stage: per task, group means, both averages, parameters, seeds."""
-    from analysis.leaderboard import as_records, render
-
-    board = _board(folders)
-    if as_json:
-        _print_json({"suite": board.suite.name, "caveats": board.caveats(), "rows": as_records(board)})
-    else:
-        console.print(render(board))
-        for line in board.caveats():
-            console.print(line, highlight=False)
-
-
-@app.command()
-def pareto(
-    folders: Folders,
-    out: Annotated[Path, typer.Option("-o", help="PNG, SVG, PDF or HTML file.")] = Path("pareto.png"),
-    as_json: Json = False,
-) -> None:
-    """Draw accuracy against trainable parameters, with the front."""
-    from analysis.pareto import draw, front
-
-    board = _board(folders)
-    points = front(board)
-    draw(points, board, out)
-    if as_json:
-        _print_json([vars(point) for point in points])
 
 
 @app.command("ls")

@@ -13,9 +13,9 @@ import shutil
 import signal
 import tempfile
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -37,14 +37,17 @@ from ray.tune.search import Searcher
 
 from wst.ledger import Ledger
 from wst.planner import Planner
-from wst.records import Epoch, Intent, Outcome, TrialSpec
+from wst.records import Epoch, Intent, Outcome, State, TrialSpec, trial_spec
 from wst.study import Study
 
 LOST_WORKER_RETRIES = 2
 
 
-class StudyInterrupted(Exception):  # noqa: N818 (a request, not an error)
-    """The user asked to stop, by Ctrl-C or SIGTERM."""
+class StudyInterrupted(KeyboardInterrupt):
+    """The user asked to stop, by Ctrl-C or SIGTERM.
+
+    No ``Exception``: Ray would wait for its workers to end their epochs before it passed one on.
+    """
 
 
 @dataclass(frozen=True)
@@ -87,11 +90,11 @@ class TrialJob(tune.Trainable):  # type: ignore[misc]
         return True
 
     def step(self) -> dict[str, Any]:
-        """Train to the next report; ``outcome`` is the trial's if it were to end here."""
+        """Train to the next report: the epochs since the last one, the outcome if the trial ended here."""
         try:
             return self._step()
         except Exception as error:
-            return {"outcome": failed(error), "done": True}
+            return {"epochs": (), "outcome": failed(error), "done": True}
 
     def _step(self) -> dict[str, Any]:
         if self._trial is None:
@@ -100,12 +103,33 @@ class TrialJob(tune.Trainable):  # type: ignore[misc]
             self._trial = Trial(self._spec)
             self._epochs = self._trial.epochs()
             if self._trial.curve:  # continued: report what came before without training
-                return {"outcome": self._trial.outcome("pruned"), "done": False}
+                return self._report(self._trial.curve, "pruned", done=False)
+        new: list[Epoch] = []
         for epoch in self._epochs:
+            new.append(epoch)
             if epoch.epoch in self._report_epochs and epoch.epoch < self._spec.recipe.epochs:
-                return {"outcome": self._trial.outcome("pruned"), "done": False}
+                return self._report(new, "pruned", done=False)
         test = self._trial.test() if self._spec.intent.stage == "final" else None
-        return {"outcome": self._trial.outcome("completed", test), "done": True}
+        self._trial.save_adapter(test)
+        return self._report(new, "completed", done=True, test=test)
+
+    def _report(
+        self, epochs: Sequence[Epoch], state: State, done: bool, test: tuple[float, int] | None = None
+    ) -> dict[str, Any]:
+        # The driver has the earlier epochs: sending the whole curve each time would grow quadratically.
+        outcome = replace(self._trial.outcome(state, test), epochs=())
+        return {"epochs": tuple(epochs), "outcome": outcome, "done": done}
+
+
+@dataclass
+class _Running:
+    """A job in progress, as the driver knows it."""
+
+    intent: Intent
+    curve: list[Epoch] = field(default_factory=list)
+    stopped: bool = False
+    attempts: int = 1
+    error: str | None = None
 
 
 class _Driver:
@@ -123,10 +147,7 @@ class _Driver:
         self.slots = 1
         self._on_change = on_change
         self._durable = {i.trial_id for i in planner.interrupted}
-        self._jobs: dict[str, Intent] = {}
-        self._reported: dict[str, int] = {}
-        self._stopped: set[str] = set()
-        self._attempts: dict[str, int] = {}
+        self._jobs: dict[str, _Running] = {}
         self._checkpoints = ledger.folder / "checkpoints"
 
     def __getstate__(self) -> dict[str, Any]:
@@ -142,62 +163,61 @@ class _Driver:
             return Searcher.FINISHED if self.planner.done else None
         if intent.trial_id not in self._durable:
             self.ledger.add_intent(intent)
-        self._jobs[job_id], self._reported[job_id] = intent, 0
+        self._jobs[job_id] = _Running(intent)
         self._on_change()
         return {"spec": self._spec(intent), "report_epochs": frozenset(self.study.report_epochs())}
 
-    def report(self, job_id: str, outcome: Outcome) -> bool:
+    def report(self, job_id: str, epochs: Sequence[Epoch]) -> bool:
         """Pass on the epochs that the planner has not had; True when the trial should stop."""
-        intent = self._jobs[job_id]
-        for epoch in outcome.epochs[self._reported[job_id] :]:
-            self._reported[job_id] = epoch.epoch
-            if self.planner.report(intent.trial_id, epoch):
-                self._stopped.add(job_id)
-                return True
-        return False
+        running = self._jobs[job_id]
+        for epoch in epochs:
+            if epoch.epoch > len(running.curve) and not running.stopped:
+                running.curve.append(epoch)
+                running.stopped = self.planner.report(running.intent.trial_id, epoch)
+        return running.stopped
 
-    def end(self, job_id: str, outcome: Outcome) -> None:
+    def end(self, job_id: str, epochs: Sequence[Epoch], outcome: Outcome) -> None:
         """End a trial: tell the planner, write the ledger, drop the trial's checkpoint."""
-        if outcome.state != "failed":
-            stop = job_id in self._stopped or self.report(job_id, outcome)
-            if stop:
-                kept = outcome.epochs[: self._reported[job_id]]
-                outcome = replace(outcome, state="pruned", epochs=kept)
-        intent = self._jobs.pop(job_id)
+        stopped = self.report(job_id, epochs)
+        running = self._jobs.pop(job_id)
+        intent = running.intent
         outcome = replace(
             outcome,
-            data_hash=self.environment.data_hashes[intent.task],
-            attempts=self._attempts.pop(job_id, 0) + 1,
+            state="pruned" if stopped and outcome.state == "completed" else outcome.state,
+            epochs=tuple(running.curve),
+            data_hash=self.environment.data_hashes[intent.task],  # also where the trial never began
+            attempts=running.attempts,
         )
-        self._stopped.discard(job_id)
-        del self._reported[job_id]
         self.ledger.add_trial(intent, outcome)
         self.planner.tell(intent.trial_id, outcome)
         self._checkpoint_path(intent).unlink(missing_ok=True)
         self._on_change()
 
-    def retried(self, job_id: str) -> None:
-        """A worker was lost and the job starts again."""
-        self._attempts[job_id] = self._attempts.get(job_id, 0) + 1
+    def lost(self, job_id: str, error: str) -> None:
+        """A worker died; Ray starts the job again, or gives it up."""
+        self._jobs[job_id].attempts += 1
+        self._jobs[job_id].error = error
+
+    def give_up(self, job_id: str) -> None:
+        """A job's workers died too often: the trial has failed."""
+        running = self._jobs[job_id]
+        running.attempts = max(1, running.attempts - 1)
+        text = running.error or "the worker died"
+        self.end(job_id, (), Outcome("failed", error_type="WorkerLost", error_text=text))
 
     def _checkpoint_path(self, intent: Intent) -> Path:
         return (self._checkpoints / f"{intent.trial_id}.pt").absolute()
 
     def _spec(self, intent: Intent) -> TrialSpec:
-        study = self.study
-        return TrialSpec(
-            intent=intent,
-            suite=study.suite,
-            root=str(self.environment.root.absolute()),
-            backbone=study.backbone,
-            checkpoint=study.checkpoint and str(Path(study.checkpoint).absolute()),
-            image_size=study.image_size,
-            normalisation=study.normalisation,
-            method=study.variants[intent.variant].method,
-            recipe=study.recipe,
-            checkpoint_path=str(self._checkpoint_path(intent)),
-            checkpoint_every=study.checkpoint_every,
-            threads=study.resources.cpus_per_trial,
+        final = self.study.final
+        adapter = self.ledger.folder / "adapters" / f"{intent.trial_id}.safetensors"
+        return trial_spec(
+            self.study,
+            intent,
+            root=self.environment.root,
+            data_hash=self.environment.data_hashes[intent.task],
+            checkpoint_path=self._checkpoint_path(intent),
+            adapter_path=adapter if final and final.save_adapters and intent.stage == "final" else None,
         )
 
 
@@ -215,14 +235,9 @@ class _Searcher(Searcher):  # type: ignore[misc]
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
         if error or not result:
-            lost = Outcome(
-                "failed",
-                error_type="WorkerLost",
-                error_text=f"the worker was lost {LOST_WORKER_RETRIES + 1} times",
-            )
-            self._driver.end(trial_id, lost)
+            self._driver.give_up(trial_id)
         else:
-            self._driver.end(trial_id, result["outcome"])
+            self._driver.end(trial_id, result["epochs"], result["outcome"])
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing to keep: the ledger has it."""
@@ -242,34 +257,45 @@ class _Scheduler(FIFOScheduler):  # type: ignore[misc]
         self._driver = driver
 
     def on_trial_result(self, controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        stop = self._driver.report(trial.trial_id, result["outcome"])
+        stop = self._driver.report(trial.trial_id, result["epochs"])
         decision: str = TrialScheduler.STOP if stop else TrialScheduler.CONTINUE
         return decision
 
-
-class _Retries(tune.Callback):  # type: ignore[misc]
-    def __init__(self, driver: _Driver):
-        self._driver = driver
-
-    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
-        self._driver.retried(trial.trial_id)
+    def on_trial_error(self, controller: Any, trial: Any) -> None:
+        self._driver.lost(trial.trial_id, str(trial.get_error()))
 
 
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    """Turn Ctrl-C and SIGTERM into :class:`StudyInterrupted`, once; a second one is ignored while we stop."""
+class _Interruption(tune.Stopper):  # type: ignore[misc]
+    """Turns Ctrl-C and SIGTERM into :class:`StudyInterrupted` between two events of Tune's loop.
 
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        for each in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(each, signal.SIG_IGN)
-        raise StudyInterrupted(signal.Signals(number).name)
+    A handler that raises would do so inside Ray's compiled code, which answers with ``SystemError``; so the
+    handler leaves a mark, and Tune, which asks its stopper after every event, finds it.
+    """
 
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    def __init__(self) -> None:
+        self._signal: signal.Signals | None = None
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        return False
+
+    def stop_all(self) -> bool:
+        if self._signal is not None:
+            raise StudyInterrupted(self._signal.name)
+        return False
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Take the signals while the context lasts."""
+
+        def mark(number: int, frame: FrameType | None) -> None:
+            self._signal = signal.Signals(number)
+
+        before = {number: signal.signal(number, mark) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
 
 @contextmanager
@@ -340,11 +366,13 @@ def run(
     if planner.done:
         return
     driver = _Driver(study, planner, ledger, environment, on_change)
+    interruption = _Interruption()
     scratch = Path(tempfile.mkdtemp(prefix="wst-ray-"))
-    logging.getLogger("ray.tune").setLevel(logging.ERROR)
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # failures are rows of the ledger
     need = study.resources
     try:
-        with _interruptible(), _ray(study, environment.address) as slots:
+        # Ray takes SIGTERM for itself when it starts, so we listen from then on.
+        with _ray(study, environment.address) as slots, interruption.listening():
             if slots < 1:
                 have = ray.cluster_resources()
                 raise RuntimeError(
@@ -367,7 +395,7 @@ def run(
                     storage_path=str(scratch),
                     checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),  # we keep our own
                     failure_config=tune.FailureConfig(max_failures=LOST_WORKER_RETRIES),
-                    callbacks=[_Retries(driver)],
+                    stop=interruption,
                     verbose=0,
                 ),
             ).fit()

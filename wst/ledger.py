@@ -53,7 +53,7 @@ _TRIAL = [
     ("attempts", pa.int32(), "launches until this outcome, 1 without a fault"),
     ("method", pa.string(), "file in wst/methods"),
     ("backbone", pa.string(), "timm model name, or micro"),
-    ("checkpoint_hash", pa.string(), "SHA-256 of the backbone's weights file"),
+    ("checkpoint_hash", pa.string(), "SHA-256 of the backbone's weights file, or timm:<model>.<tag>"),
     ("normalisation", pa.string(), "mean/std that images are normalised with"),
     ("recipe_hash", pa.string(), "equal for equal recipes"),
     ("configuration", pa.string(), "everything that defines the trial, as JSON"),
@@ -237,7 +237,8 @@ class Ledger:
         _write_aside(
             self._partial / f"{table}-{name}.parquet",
             self.folder / "ledger" / table / f"{name}.parquet",
-            lambda path: pq.write_table(content, path, compression="zstd"),
+            # A fragment is a row or a curve: dictionaries and statistics would cost more than they save.
+            lambda path: pq.write_table(content, path, use_dictionary=False, write_statistics=False),
         )
 
 

@@ -13,6 +13,7 @@ def create_model(
     method: str = "wst",
     num_classes: int,
     checkpoint: str | None = None,
+    pretrained: bool = False,
     drop_path: float = 0.0,
     image_size: int | None = None,
     **hyperparameters: object,
@@ -27,6 +28,7 @@ def create_model(
         num_classes: number of classes.
         checkpoint: weights file of the backbone; without one ``micro`` takes its own, and any other backbone
             stays at random, which serves for counting parameters and for tests.
+        pretrained: take the weights that timm knows under this name, from its cache or the network.
         drop_path: stochastic-depth rate of the last block.
         image_size: side of the input in pixels; the backbone's own when left out.
         **hyperparameters: the method's, such as ``scale`` and ``r``.
@@ -41,7 +43,12 @@ def create_model(
     """
     methods.check_hyperparameters(method, set(hyperparameters))
     frozen = backbones.create(
-        backbone, num_classes=num_classes, checkpoint=checkpoint, drop_path=drop_path, image_size=image_size
+        backbone,
+        num_classes=num_classes,
+        checkpoint=checkpoint,
+        pretrained=pretrained,
+        drop_path=drop_path,
+        image_size=image_size,
     )
     adapted = methods.adapter(method)(frozen, **hyperparameters)
     assert isinstance(adapted, nn.Module)

@@ -59,9 +59,13 @@ class _SearchStage:
             study_name=".".join([study_name, *cell]), direction="maximize", pruner=_pruner(search)
         )
         self._trials: dict[int, optuna.Trial] = {}
+        start = (variant.warm_start or {}).get(cell[0])
+        self.warm_start = {name: start[name] for name in self._space if name in start} if start else None
 
     def ask(self, number: int) -> Hyperparameters:
         """Suggest.  The sampler is seeded afresh for each ask, so a replay need not restore its state."""
+        if number == 0 and self.warm_start:
+            self._optuna.enqueue_trial(self.warm_start)
         self._optuna.sampler = _sampler(self._search, stable_seed(self._seed, *self._cell, number))
         self._trials[number] = self._optuna.ask(self._space)
         return self._trials[number].params
@@ -233,7 +237,7 @@ class Planner:
                 continue
             variant = self.study.variants[cell.variant]
             if source is None:
-                settings, parent, reason = dict(variant.fixed), None, "fixed in the study"
+                settings, parent, reason = variant.settings(cell.task), None, "fixed in the study"
             else:
                 best = source.best()
                 if best is None:
@@ -261,7 +265,9 @@ class Planner:
         assert cell.search is not None
         number = cell.asked["search"]
         settings = {**self.study.variants[cell.variant].fixed, **cell.search.ask(number)}
-        return self._intent(cell, "search", self.study.seed, settings, None, "suggested by the sampler")
+        warm = number == 0 and cell.search.warm_start
+        reason = "warm start from given settings" if warm else "suggested by the sampler"
+        return self._intent(cell, "search", self.study.seed, settings, None, reason)
 
     def _intent(
         self, cell: Cell, stage: Stage, seed: int, settings: Hyperparameters, parent: str | None, reason: str

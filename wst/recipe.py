@@ -14,11 +14,20 @@ _AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def optimiser(model: nn.Module, recipe: Recipe, lr: float) -> torch.optim.AdamW:
-    """AdamW over the trainable parameters; no weight decay on biases and norms (tensors of one dimension)."""
-    trainable = [p for p in model.parameters() if p.requires_grad]
+    """AdamW over the trainable parameters in two groups, with and without weight decay.
+
+    ``no_decay: vectors`` spares tensors of one dimension, that is biases and norms; ``biases`` spares those
+    whose name ends in ``.bias``, as the authors' scripts do.
+    """
+    decayed: list[nn.Parameter] = []
+    spared: list[nn.Parameter] = []
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            spare = name.endswith(".bias") if recipe.no_decay == "biases" else parameter.ndim <= 1
+            (spared if spare else decayed).append(parameter)
     groups = [
-        {"params": [p for p in trainable if p.ndim > 1], "weight_decay": recipe.weight_decay},
-        {"params": [p for p in trainable if p.ndim <= 1], "weight_decay": 0.0},
+        {"params": decayed, "weight_decay": recipe.weight_decay},
+        {"params": spared, "weight_decay": 0.0},
     ]
     return torch.optim.AdamW(groups, lr=lr)
 
@@ -26,11 +35,18 @@ def optimiser(model: nn.Module, recipe: Recipe, lr: float) -> torch.optim.AdamW:
 def learning_rate(recipe: Recipe, peak: float, epoch: float) -> float:
     """Learning rate after ``epoch`` epochs (0 at the start, fractions within an epoch).
 
-    Linear from ``warmup_lr`` to ``peak`` over the warm-up, then half a cosine down to ``min_lr``.
+    See :class:`wst.study.Recipe` for the two schedules.
     """
+    overlapping = recipe.schedule == "timm_cosine"
+    if overlapping:
+        epoch = math.floor(epoch)  # stepped once an epoch
     if epoch < recipe.warmup_epochs:
         return recipe.warmup_lr + (peak - recipe.warmup_lr) * epoch / recipe.warmup_epochs
-    progress = (epoch - recipe.warmup_epochs) / (recipe.epochs - recipe.warmup_epochs)
+    end = recipe.epochs - recipe.cooldown_epochs
+    if epoch >= end:
+        return recipe.min_lr
+    start = 0 if overlapping else recipe.warmup_epochs
+    progress = (epoch - start) / (end - start)
     return recipe.min_lr + (peak - recipe.min_lr) * 0.5 * (1 + math.cos(math.pi * progress))
 
 

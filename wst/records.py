@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import Literal
 
-from wst.study import Hyperparameters, Normalisation, Recipe
+from wst.study import Hyperparameters, Normalisation, Recipe, Study
 
 Stage = Literal["search", "final"]
 State = Literal["completed", "pruned", "failed"]
@@ -109,13 +110,17 @@ class TrialSpec:
         checkpoint_path: where the trial's own state is kept while it runs; None keeps none.
         checkpoint_every: epochs between two states kept.
         threads: CPU threads that the trial may use.
+        data_hash: hash of the task's data, for the ledger.
+        adapter_path: where a final trial keeps its trainable tensors; None keeps none.
     """
 
     intent: Intent
+    study: str
     suite: str
     root: str
     backbone: str
     checkpoint: str | None
+    pretrained: bool
     image_size: int | None
     normalisation: Normalisation
     method: str
@@ -123,3 +128,35 @@ class TrialSpec:
     checkpoint_path: str | None = None
     checkpoint_every: int = 10
     threads: int = 1
+    data_hash: str | None = None
+    adapter_path: str | None = None
+
+
+def trial_spec(
+    study: Study,
+    intent: Intent,
+    *,
+    root: Path,
+    data_hash: str | None = None,
+    checkpoint_path: Path | None = None,
+    adapter_path: Path | None = None,
+) -> TrialSpec:
+    """What a worker needs to run one trial of a study; paths become absolute, since it runs elsewhere."""
+    return TrialSpec(
+        intent=intent,
+        study=study.name,
+        suite=study.suite,
+        root=str(root.absolute()),
+        backbone=study.backbone,
+        checkpoint=str(Path(study.checkpoint).absolute()) if study.checkpoint else None,
+        pretrained=study.pretrained,
+        image_size=study.image_size,
+        normalisation=study.normalisation,
+        method=study.variants[intent.variant].method,
+        recipe=study.recipe,
+        checkpoint_path=str(checkpoint_path.absolute()) if checkpoint_path else None,
+        checkpoint_every=study.checkpoint_every,
+        threads=study.resources.cpus_per_trial,
+        data_hash=data_hash,
+        adapter_path=str(adapter_path.absolute()) if adapter_path else None,
+    )

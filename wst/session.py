@@ -15,7 +15,7 @@ from wst.ledger import Ledger, check_unchanged, history
 from wst.models import create_model, parameter_counts
 from wst.planner import Planner
 from wst.progress import Progress
-from wst.records import Intent, Stage, TrialSpec
+from wst.records import Intent, Stage, trial_spec
 from wst.study import Categorical, Hyperparameters, Study, Variant
 from wst.trial import Trial
 
@@ -27,7 +27,7 @@ class Checked:
     Attributes:
         root: folder that holds the suite's folder.
         data_hashes: hash of each task's data.
-        checkpoint_hash: SHA-256 of the backbone's weights.
+        checkpoint_hash: SHA-256 of the backbone's weights file, or timm's name of the weights.
         parameters: :func:`wst.models.parameter_counts` of each cell (task, variant).
     """
 
@@ -43,7 +43,9 @@ def _example(study: Study, variant: Variant) -> Hyperparameters:
         source = study.variants[variant.settings_from]
         inherited = {k: v for k, v in _example(study, source).items() if k not in source.fixed}
         return {**inherited, **variant.fixed}
-    space = variant.space or {}
+    if variant.space is None:
+        return {"drop_path": 0.0, **variant.settings(study.tasks[0])}
+    space = variant.space
     first = {k: d.choices[0] if isinstance(d, Categorical) else d.low for k, d in space.items()}
     return {"drop_path": 0.0, **first, **variant.fixed}
 
@@ -56,11 +58,11 @@ def check(study: Study, root: str | None) -> Checked:
     Raises:
         InputError: one line on the first thing that is not as it must be.
     """
-    weights = backbones.checkpoint_file(study.backbone, study.checkpoint)
     backbones.check_name(study.backbone)
+    weights = backbones.weights_id(study.backbone, study.checkpoint, study.pretrained)
     if weights is None:
         raise InputError(
-            f"checkpoint: expected a weights file for backbone {study.backbone!r}; found none given"
+            f"checkpoint: expected a weights file for {study.backbone!r}, or pretrained: true; found neither"
         )
     suite = suite_named(study.suite)
     tasks = [suite.task(name) for name in study.tasks]
@@ -75,6 +77,7 @@ def check(study: Study, root: str | None) -> Checked:
             method=variant.method,
             num_classes=1,
             checkpoint=study.checkpoint,
+            pretrained=study.pretrained,
             image_size=study.image_size,
             **settings,  # type: ignore[arg-type]
         )
@@ -93,7 +96,7 @@ def check(study: Study, root: str | None) -> Checked:
             open_split(where, suite, task, "val200", size, "search")
         if study.final:
             open_split(where, suite, task, "train800val200", size, "final")
-    return Checked(where, hashes, backbones.checkpoint_hash(weights), parameters)
+    return Checked(where, hashes, weights, parameters)
 
 
 def run_study(study: Study, out: Path, root: str | None, address: str | None, console: Console) -> Planner:
@@ -173,16 +176,4 @@ def _seconds_per_epoch(study: Study, variant: str, root: Path) -> float:
     settings = _example(study, study.variants[variant])
     stage: Stage = "search" if study.search else "final"
     intent = Intent("timing", study.tasks[0], variant, stage, 0, 0, 0, settings)
-    spec = TrialSpec(
-        intent=intent,
-        suite=study.suite,
-        root=str(root),
-        backbone=study.backbone,
-        checkpoint=study.checkpoint,
-        image_size=study.image_size,
-        normalisation=study.normalisation,
-        method=study.variants[variant].method,
-        recipe=study.recipe,
-        threads=study.resources.cpus_per_trial,
-    )
-    return Trial(spec).seconds_per_epoch()
+    return Trial(trial_spec(study, intent, root=root)).seconds_per_epoch()

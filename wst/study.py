@@ -163,6 +163,8 @@ class Final(_Strict):
     """Stage ``final``: the chosen settings retrained on train800val200; the test split read once a seed."""
 
     seeds: PositiveInt = 3
+    save_adapters: bool = False
+    """Keep each final trial's trainable tensors, with a card, in ``adapters/`` of the output folder."""
 
 
 class Resources(_Strict):
@@ -177,26 +179,34 @@ class Resources(_Strict):
 class Recipe(_Strict):
     """How a trial trains: the same for every trial of a study.
 
-    AdamW without weight decay on biases and norms; a linear warm-up from ``warmup_lr`` over
-    ``warmup_epochs``, then a cosine to ``min_lr``, both stepped at every batch.
+    AdamW; weight decay spares biases and norms (``no_decay: vectors``) or biases alone (``biases``).
+
+    Two schedules.  ``cosine``: a linear warm-up from ``warmup_lr`` over ``warmup_epochs``, then half a cosine
+    down to ``min_lr``, both stepped at every batch.  ``timm_cosine``: timm's ``CosineLRScheduler`` without
+    ``warmup_prefix``, stepped once an epoch, whose cosine begins below the warm-up.  Either ends
+    ``cooldown_epochs`` before the last epoch, and these run at ``min_lr``.
     """
 
     epochs: PositiveInt = 100
     batch_size: PositiveInt = 32
     weight_decay: NonNegativeFloat = 0.05
+    no_decay: Literal["vectors", "biases"] = "vectors"
+    schedule: Literal["cosine", "timm_cosine"] = "cosine"
     warmup_epochs: NonNegativeFloat = 10
     warmup_lr: NonNegativeFloat = 1e-7
     min_lr: NonNegativeFloat = 1e-8
+    cooldown_epochs: int = Field(0, ge=0)
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     drop_last: bool = False
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
 
     @model_validator(mode="after")
     def _warmup_fits(self) -> Recipe:
-        if self.warmup_epochs >= self.epochs:
+        if self.warmup_epochs + self.cooldown_epochs >= self.epochs:
             raise ValueError(
-                f"expected warmup_epochs < epochs; found warmup_epochs {self.warmup_epochs:g} "
-                f"and epochs {self.epochs}"
+                "expected warmup_epochs + cooldown_epochs < epochs; "
+                f"found warmup_epochs {self.warmup_epochs:g}, "
+                f"cooldown_epochs {self.cooldown_epochs} and epochs {self.epochs}"
             )
         return self
 
@@ -208,27 +218,43 @@ class Recipe(_Strict):
 class Variant(_Strict):
     """A method with the hyperparameters that are searched, taken over, or fixed.
 
-    Exactly one of three: ``space`` (searched), ``settings_from`` (the settings found for another variant,
-    with ``fixed`` on top), or neither (``fixed`` says everything; no search).
+    One of four: ``space`` (searched), ``settings_from`` (the settings found for another variant),
+    ``per_task`` (a table of settings by task), or none of these (``fixed`` says everything).  ``fixed`` comes
+    on top of each. A variant without a space has no search and goes straight to the final stage.
     """
 
     method: str = Field(pattern=NAME)
     fixed: Hyperparameters = {}
     space: dict[str, Distribution] | None = None
     settings_from: str | None = None
+    per_task: dict[str, Hyperparameters] | None = None
+    """Settings by task; in a study file also the name of a shipped table, such as ``released/vit_base``."""
+    warm_start: dict[str, Hyperparameters] | None = None
+    """Where a task's search begins, by task; in a study file also the name of a shipped table."""
 
     @model_validator(mode="after")
     def _one_source(self) -> Variant:
-        if self.space is not None and self.settings_from is not None:
-            raise ValueError("expected either space or settings_from; found both")
+        sources = [n for n in ("space", "settings_from", "per_task") if getattr(self, n) is not None]
+        if len(sources) > 1:
+            found = " and ".join(sources)
+            raise ValueError(f"expected at most one of space, settings_from, per_task; found {found}")
+        if self.warm_start is not None and self.space is None:
+            raise ValueError("expected a space to warm-start; found none")
         if self.space is not None and not self.space:
             raise ValueError("expected at least one hyperparameter in space; found none")
         both = sorted(set(self.fixed) & set(self.space or {}))
         if both:
             raise ValueError(f"expected each hyperparameter in space or in fixed; found {both[0]!r} in both")
-        if self.settings_from is None and "lr" not in {*self.fixed, *(self.space or {})}:
-            raise ValueError("expected a learning rate ('lr') in space or in fixed; found none")
+        tables = self.per_task.values() if self.per_task is not None else [{}]
+        if self.settings_from is None and any(
+            "lr" not in {*self.fixed, *(self.space or {}), *t} for t in tables
+        ):
+            raise ValueError("expected a learning rate ('lr') in space, per_task or fixed; found none")
         return self
+
+    def settings(self, task: str) -> Hyperparameters:
+        """The settings of a variant that is neither searched nor taken over."""
+        return {**(self.per_task or {}).get(task, {}), **self.fixed}
 
 
 class Study(_Strict):
@@ -242,6 +268,8 @@ class Study(_Strict):
     """``micro``, or the name of a timm model."""
     checkpoint: str | None = None
     """File with the backbone's pre-trained weights; ``micro`` brings its own."""
+    pretrained: bool = False
+    """Take the weights that timm knows under the backbone's name, from its cache or the network."""
     image_size: PositiveInt | None = None
     """Side of the square input in pixels; the backbone's own when left out."""
     normalisation: Normalisation = "checkpoint"
@@ -275,6 +303,13 @@ class Study(_Strict):
         if self.search is None and self.final is None:
             raise ValueError("expected a stage ('search', 'final' or both); found neither")
         for name, variant in self.variants.items():
+            for key in ("per_task", "warm_start"):
+                table = getattr(variant, key)
+                absent = [task for task in self.tasks if table is not None and task not in table]
+                if absent:
+                    raise ValueError(
+                        f"variants.{name}.{key}: expected settings for task {absent[0]!r}; found none"
+                    )
             if variant.space is not None and self.search is None:
                 raise ValueError(f"expected 'search' since variant {name!r} has a space; found none")
             source = variant.settings_from
@@ -301,8 +336,9 @@ class Study(_Strict):
         """Python type of every hyperparameter that any variant has, for the ledger's typed columns."""
         values: dict[str, list[Scalar]] = {"lr": [0.0], "drop_path": [0.0]}
         for variant in self.variants.values():
-            for name, value in variant.fixed.items():
-                values.setdefault(name, []).append(value)
+            for table in (variant.fixed, *(variant.per_task or {}).values()):
+                for name, value in table.items():
+                    values.setdefault(name, []).append(value)
             for name, space in (variant.space or {}).items():
                 samples = space.choices if isinstance(space, Categorical) else (space.low,)
                 values.setdefault(name, []).extend(samples)
@@ -311,6 +347,10 @@ class Study(_Strict):
     def identity(self) -> dict[str, Any]:
         """What makes this study this one: everything but where and how often it reports."""
         return self.model_dump(mode="json", exclude={"resources", "report_every", "checkpoint_every"})
+
+    def digest(self) -> str:
+        """A short hash that is equal for studies of equal identity."""
+        return _digest(self.identity())
 
     def to_yaml(self) -> str:
         """The resolved study as YAML that :func:`load_study` reads back."""
@@ -356,12 +396,23 @@ def _override(data: dict[str, Any], assignment: str) -> None:
     data[last] = read_yaml(value, f"--set {path}")
 
 
+def _resolve_recipe(data: dict[str, Any], source: Path) -> None:
+    """Put the contents of a recipe file in the place of its name."""
+    if isinstance(data.get("recipe"), str):
+        where = find_yaml("recipes", data["recipe"], beside=source.parent)
+        data["recipe"] = read_yaml(where.read_text(), str(where))
+
+
 def _resolve_spaces(data: dict[str, Any], source: Path) -> None:
-    """Put the contents of search-space files in the place of their names."""
+    """Put the contents of search-space files and settings tables in the place of their names."""
     variants = data.get("variants")
     if not isinstance(variants, dict):
         return
     for name, variant in variants.items():
+        for key in ("per_task", "warm_start"):
+            if isinstance(variant, dict) and isinstance(variant.get(key), str):
+                where = find_yaml("search_spaces", variant[key], beside=source.parent)
+                variant[key] = read_yaml(where.read_text(), str(where))
         if isinstance(variant, dict) and isinstance(variant.get("space"), str):
             where = find_yaml("search_spaces", variant["space"], beside=source.parent)
             space = read_yaml(where.read_text(), str(where))
@@ -393,8 +444,10 @@ def load_study(name: str, *, overrides: Sequence[str] = (), tasks: Sequence[str]
     data = read_yaml(path.read_text(), str(path))
     if not isinstance(data, dict):
         raise InputError(f"{path}: expected a mapping; found {type(data).__name__}")
+    _resolve_recipe(data, path)
     for assignment in overrides:
         _override(data, assignment)
+    _resolve_recipe(data, path)  # an override may name one
     if tasks:
         data["tasks"] = list(tasks)
     _resolve_spaces(data, path)

@@ -19,10 +19,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from wst import backbones
+from wst.adapters import Card, save_adapter
 from wst.data.cache import preprocessing
 from wst.data.splits import TRAINING_SPLIT, open_split
 from wst.data.tasks import suite as suite_named
 from wst.data.vtab import Split
+from wst.methods import NOT_FOR_METHODS
 from wst.models import create_model, parameter_counts
 from wst.recipe import autocast, gradient_scaler, learning_rate, optimiser
 from wst.records import Epoch, Outcome, Stage, State, TrialSpec
@@ -68,6 +70,7 @@ class Trial:
             method=spec.method,
             num_classes=task.classes,
             checkpoint=spec.checkpoint,
+            pretrained=spec.pretrained,
             drop_path=drop_path,
             image_size=spec.image_size,
             **settings,
@@ -119,12 +122,38 @@ class Trial:
             self._step(batch, 0.0).item()  # .item() waits for the device
         return (time.perf_counter() - begin) / repeats * self._steps()
 
+    def save_adapter(self, test: tuple[float, int] | None) -> None:
+        """Keep the trainable tensors and their card at the spec's ``adapter_path``."""
+        spec, path = self.spec, self.spec.adapter_path
+        if path is None:
+            return
+        settings = spec.intent.hyperparameters
+        card = Card(
+            backbone=spec.backbone,
+            checkpoint_hash=self._weights_id() or "",
+            method=spec.method,
+            hyperparameters={k: v for k, v in settings.items() if k not in NOT_FOR_METHODS},
+            suite=spec.suite,
+            task=spec.intent.task,
+            classes=suite_named(spec.suite).task(spec.intent.task).classes,
+            image_size=self._input.size,
+            mean=self._input.mean,
+            std=self._input.std,
+            data_hash=spec.data_hash,
+            seed=spec.intent.seed,
+            val_top1=self.curve[-1].val_top1 if self.curve else None,
+            test_top1=test[0] if test else None,
+            test_images=test[1] if test else None,
+            study=spec.study,
+            trial_id=spec.intent.trial_id,
+        )
+        save_adapter(self.model, card, Path(path))
+
     def outcome(self, state: State, test: tuple[float, int] | None = None) -> Outcome:
         """The trial's end as a record."""
-        counts = parameter_counts(self.model)
+        spec, counts = self.spec, parameter_counts(self.model)
         epochs = len(self.curve)
-        seen = epochs * self._steps() * min(self.spec.recipe.batch_size, len(self._labels))
-        weights = backbones.checkpoint_file(self.spec.backbone, self.spec.checkpoint)
+        seen = epochs * self._images_per_epoch()
         return Outcome(
             state=state,
             epochs=tuple(self.curve),
@@ -138,8 +167,9 @@ class Trial:
             wall_seconds=self._earlier_seconds + time.perf_counter() - self._start,
             images_per_second=seen / self._train_seconds if self._train_seconds else None,
             peak_memory=_peak_memory(self.device),
-            checkpoint_hash=backbones.checkpoint_hash(weights) if weights else None,
+            checkpoint_hash=self._weights_id(),
             normalisation=self._input.describe_normalisation(),
+            data_hash=spec.data_hash,
             preprocessing=preprocessing(self._input.size),
             started=self._started,
             ended=datetime.now(UTC),
@@ -208,6 +238,12 @@ class Trial:
         full, rest = divmod(len(self._labels), self.spec.recipe.batch_size)
         return max(1, full if self.spec.recipe.drop_last else full + bool(rest))
 
+    def _weights_id(self) -> str | None:
+        return backbones.weights_id(self.spec.backbone, self.spec.checkpoint, self.spec.pretrained)
+
+    def _images_per_epoch(self) -> int:
+        return min(self._steps() * self.spec.recipe.batch_size, len(self._labels))
+
     def _epoch(self) -> Epoch:
         recipe, begin = self.spec.recipe, time.perf_counter()
         done, steps = len(self.curve), self._steps()
@@ -258,13 +294,18 @@ class Trial:
         self.model.eval()
         correct, loss = 0, 0.0
         for start in range(0, len(labels), _SCORING_BATCH):
-            batch = torch.as_tensor(images[start : start + _SCORING_BATCH]).to(self.device)
-            target = torch.as_tensor(labels[start : start + _SCORING_BATCH]).to(self.device)
+            batch = _tensor(images[start : start + _SCORING_BATCH]).to(self.device)
+            target = _tensor(labels[start : start + _SCORING_BATCH]).to(self.device)
             with autocast(self.spec.recipe, self.device):
                 logits = self.model(self._normalised(batch))
             correct += int((logits.argmax(1) == target).sum())
             loss += F.cross_entropy(logits.float(), target, reduction="sum").item()
         return correct, loss / len(labels)
+
+
+def _tensor(values: Tensor | np.ndarray) -> Tensor:
+    """A tensor; of a memory-mapped array, which is read only, a copy."""
+    return values if isinstance(values, Tensor) else torch.from_numpy(np.array(values))
 
 
 @lru_cache(maxsize=4)

@@ -1,21 +1,27 @@
 """Decoded splits: each image read, decoded and resized once, kept as uint8 in one memory-mapped file.
 
-The file's name is a hash over the list and over size and modification time of every image, so that a change
-on disk makes a new entry.  An entry is a folder, filled aside and renamed into place; one process fills it
-while the others wait at its lock.
+An entry is a folder named after the content of the images and the preprocessing, with ``images.npy`` and a
+record ``entry.json`` that holds the SHA-256 of the pixels.  It is filled aside and renamed into place; one
+process fills it while the others wait at its lock, and an entry whose pixels do not have the recorded hash is
+made again.  The folder stays below ``$WST_CACHE_LIMIT``: what was unused for longest goes first.
 """
 
 from __future__ import annotations
 
 import fcntl
 import hashlib
+import json
+import math
+import mmap
 import os
+import re
 import shutil
 import tempfile
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
 
@@ -24,6 +30,9 @@ from PIL import Image
 
 from wst.data.vtab import ImageList
 from wst.errors import InputError
+
+DEFAULT_LIMIT = "64GB"
+_UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 
 
 @dataclass(frozen=True)
@@ -37,6 +46,35 @@ class DecodedSplit:
 
     images: np.ndarray
     labels: np.ndarray
+    _mapping: mmap.mmap = field(repr=False)
+
+    def batches(self, size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Images and labels, ``size`` at a time, copied; what was read leaves the process's memory again.
+
+        So a test split of any size takes the memory of one batch.
+        """
+        for start in range(0, len(self.labels), size):
+            yield np.array(self.images[start : start + size]), self.labels[start : start + size]
+            self._mapping.madvise(mmap.MADV_DONTNEED)
+
+
+@dataclass(frozen=True)
+class CacheEntry:
+    """One decoded split in the cache.
+
+    Attributes:
+        source: list file (or folder) that it was made from.
+        images: number of images.
+        size: bytes on disk.
+        used: time of the last use, seconds since the epoch.
+    """
+
+    folder: Path
+    source: str
+    images: int
+    preprocessing: str
+    size: int
+    used: float
 
 
 def cache_folder() -> Path:
@@ -45,6 +83,19 @@ def cache_folder() -> Path:
     if explicit:
         return Path(explicit)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "wst"
+
+
+def cache_limit() -> int:
+    """Bytes that decoded splits may take: ``$WST_CACHE_LIMIT``, such as ``20GB``.
+
+    Raises:
+        InputError: it is no size.
+    """
+    text = os.environ.get("WST_CACHE_LIMIT") or DEFAULT_LIMIT
+    match = re.fullmatch(r"(\d+(?:\.\d+)?) ?([KMGT]?B?)", text.strip().upper())
+    if match is None or match[2] not in _UNITS:
+        raise InputError(f"WST_CACHE_LIMIT: expected a size such as 20GB; found {text!r}")
+    return int(float(match[1]) * _UNITS[match[2]])
 
 
 def preprocessing(size: int) -> str:
@@ -73,15 +124,22 @@ def load(listed: ImageList, size: int) -> DecodedSplit:
     """The decoded split, from the cache or put there now.
 
     Raises:
-        InputError: an image that cannot be read.
+        InputError: an image that cannot be read, or too little room for the split.
     """
-    entry = cache_folder() / "splits" / _key(listed, preprocessing(size))
-    if not _whole(entry):
+    words = preprocessing(size)
+    shape = (len(listed.images), 3, size, size)
+    entry = _splits() / hashlib.sha256(f"{words}\n{images_hash(listed)}".encode()).hexdigest()[:32]
+    found = _open(entry, shape)
+    if found is None:
         with _locked(entry):
-            if not _whole(entry):
+            found = _open(entry, shape)
+            if found is None:
                 _fill(entry, listed, size)
-    images = np.load(entry / "images.npy", mmap_mode="r")
-    return DecodedSplit(images, np.array(listed.labels, np.int64))
+                found = _open(entry, shape)
+    if found is None:
+        raise InputError(f"{entry}: expected the pixels just written; found others (a failing disk?)")
+    images, mapping = found
+    return DecodedSplit(images, np.array(listed.labels, np.int64), mapping)
 
 
 def content_hash(listed: ImageList) -> str:
@@ -90,71 +148,244 @@ def content_hash(listed: ImageList) -> str:
     Raises:
         InputError: a file that is no image.
     """
-    memo = cache_folder() / "hashes" / _key(listed, "hash")
-    if memo.is_file():
-        return memo.read_text()
+    return _hashes(listed)[0]
 
-    def read(path: Path) -> bytes:
-        content = path.read_bytes()
-        try:
-            with Image.open(BytesIO(content)) as image:
-                image.verify()
-        except (OSError, ValueError, SyntaxError) as error:
-            raise _unreadable(path, content, error) from None
-        return hashlib.sha256(content).digest()
 
-    digest = hashlib.sha256()
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for file_hash, label in zip(pool.map(read, listed.images), listed.labels, strict=True):
-            digest.update(file_hash + label.to_bytes(4, "big"))
+def images_hash(listed: ImageList) -> str:
+    """SHA-256 over every image file's bytes, in order: equal for tasks that share images.
+
+    Raises:
+        InputError: a file that is no image.
+    """
+    return _hashes(listed)[1]
+
+
+def remember_hashes(listed: ImageList, files: Sequence[bytes]) -> str:
+    """Combine the SHA-256 digests of a split's files, keep the result, and return the content hash."""
+    content, images = hashlib.sha256(), hashlib.sha256()
+    for digest, label in zip(files, listed.labels, strict=True):
+        content.update(digest + label.to_bytes(4, "big"))
+        images.update(digest)
+    memo = _memo(listed)
     memo.parent.mkdir(parents=True, exist_ok=True)
-    partial = memo.with_suffix(f".{os.getpid()}")
-    partial.write_text(digest.hexdigest())
-    partial.replace(memo)
-    return digest.hexdigest()
+    aside = memo.with_suffix(f".{os.getpid()}")
+    aside.write_text(f"{content.hexdigest()} {images.hexdigest()}\n")
+    aside.replace(memo)
+    return content.hexdigest()
+
+
+def entries() -> list[CacheEntry]:
+    """What is in the cache, the longest unused first."""
+    found = []
+    for record in _splits().glob("*/entry.json"):
+        try:
+            described = json.loads(record.read_text())
+            found.append(
+                CacheEntry(
+                    record.parent,
+                    described["source"],
+                    described["shape"][0],
+                    described["preprocessing"],
+                    _size(record.parent),
+                    record.stat().st_mtime,
+                )
+            )
+        except (OSError, ValueError, KeyError):
+            continue  # evicted in the meantime, or damaged: the next use makes it again
+    return sorted(found, key=lambda entry: entry.used)
+
+
+def clear() -> int:
+    """Remove every decoded split and every remembered hash; return the bytes that became free.
+
+    Processes that are using a split keep it until they end; one that is just being filled stays.
+    """
+    freed = 0
+    for folder in (child for child in _splits().glob("*") if child.is_dir()):
+        key = folder.name.lstrip(".").split(".")[0]
+        with _locked(_splits() / key, wait=False) as mine:
+            if mine:
+                freed += _size(folder)
+                _discard(folder)
+    shutil.rmtree(cache_folder() / "hashes", ignore_errors=True)
+    return freed
+
+
+def _splits() -> Path:
+    return cache_folder() / "splits"
+
+
+def _memo(listed: ImageList) -> Path:
+    digest = hashlib.sha256()
+    for path, label in zip(listed.images, listed.labels, strict=True):
+        status = path.stat()
+        digest.update(
+            f"{path.absolute()} {label} {status.st_size} {status.st_mtime_ns}\n".encode(
+                errors="surrogateescape"
+            )
+        )
+    return cache_folder() / "hashes" / digest.hexdigest()[:32]
+
+
+def _hashes(listed: ImageList) -> tuple[str, str]:
+    memo = _memo(listed)
+    if not memo.is_file() or not re.fullmatch(
+        r"[0-9a-f]{64} [0-9a-f]{64}\n", memo.read_text(errors="replace")
+    ):
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            remember_hashes(listed, list(pool.map(_file_hash, listed.images)))
+    content, images = memo.read_text().split()
+    return content, images
+
+
+def _file_hash(path: Path) -> bytes:
+    content = path.read_bytes()
+    try:
+        with Image.open(BytesIO(content)) as image:
+            image.verify()
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise _unreadable(path, content, error) from None
+    return hashlib.sha256(content).digest()
 
 
 def _unreadable(path: Path, content: bytes, error: Exception) -> InputError:
     return InputError(f"{path}: expected a readable image; found {len(content)} bytes ({error})")
 
 
-def _key(listed: ImageList, purpose: str) -> str:
-    digest = hashlib.sha256(f"{purpose}\n".encode())
-    for path, label in zip(listed.images, listed.labels, strict=True):
-        status = path.stat()
-        digest.update(f"{path} {label} {status.st_size} {status.st_mtime_ns}\n".encode())
-    return digest.hexdigest()[:32]
+_verified: dict[Path, tuple[int, int, int]] = {}
+"""Inode, size and modification time of the files whose hash this process has checked."""
 
 
-def _whole(entry: Path) -> bool:
-    return (entry / "images.npy").is_file()
+def _open(entry: Path, shape: tuple[int, ...]) -> tuple[np.ndarray, mmap.mmap] | None:
+    """The entry's images and their mapping, or None if it is not there or damaged."""
+    try:
+        record = json.loads((entry / "entry.json").read_text())
+        with (entry / "images.npy").open("rb") as file:
+            if np.lib.format.read_magic(file) != (1, 0):
+                return None
+            found, fortran, dtype = np.lib.format.read_array_header_1_0(file)
+            start, status = file.tell(), os.fstat(file.fileno())
+            whole = found == shape and not fortran and dtype == np.dtype(np.uint8)
+            if not whole or status.st_size != start + math.prod(shape):
+                return None
+            stamp = (status.st_ino, status.st_size, status.st_mtime_ns)
+            if _verified.get(entry) != stamp:
+                if hashlib.file_digest(file, "sha256").hexdigest() != record["sha256"]:
+                    return None
+                _verified[entry] = stamp
+            mapping = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
+        os.utime(entry / "entry.json")  # for eviction: used now
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return np.frombuffer(mapping, np.uint8, offset=start).reshape(shape), mapping
 
 
 @contextmanager
-def _locked(entry: Path) -> Iterator[None]:
+def _locked(entry: Path, wait: bool = True) -> Iterator[bool]:
+    """Hold the entry's lock; yields False when it is taken and ``wait`` is off."""
     entry.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(entry.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o644)
+    descriptor = os.open(entry.with_name(f"{entry.name}.lock"), os.O_RDWR | os.O_CREAT, 0o644)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
     finally:
         os.close(descriptor)
 
 
 def _fill(entry: Path, listed: ImageList, size: int) -> None:
+    """Decode a split into ``entry``; the caller holds its lock."""
+    for left in entry.parent.glob(f"{entry.name}.*/"):
+        _discard(left)  # by a process that died while it decoded
+    _discard(entry)
+    shape = (len(listed.images), 3, size, size)
+    _make_room(math.prod(shape), listed.file)
     aside = Path(tempfile.mkdtemp(prefix=f"{entry.name}.", dir=entry.parent))
     try:
-        shape = (len(listed.images), 3, size, size)
-        images = np.lib.format.open_memmap(aside / "images.npy", mode="w+", dtype=np.uint8, shape=shape)
-        # Pillow releases the interpreter's lock while it decodes and resizes.
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            for index, pixels in enumerate(
-                pool.map(lambda p: decode(p.read_bytes(), size, p), listed.images)
-            ):
-                images[index] = pixels
-        images.flush()
-        shutil.rmtree(entry, ignore_errors=True)
+        digest = hashlib.sha256()
+        with (aside / "images.npy").open("wb") as file:
+            np.lib.format.write_array_header_1_0(
+                file, {"descr": "|u1", "fortran_order": False, "shape": shape}
+            )
+            for pixels in _decoded(listed.images, size):
+                content = pixels.tobytes()
+                digest.update(content)
+                file.write(content)
+        record = {
+            "sha256": digest.hexdigest(),
+            "shape": shape,
+            "preprocessing": preprocessing(size),
+            "source": str(listed.file),
+        }
+        (aside / "entry.json").write_text(json.dumps(record, indent=1))
+        aside.chmod(0o755)
         aside.replace(entry)
     except BaseException:
         shutil.rmtree(aside, ignore_errors=True)
         raise
+
+
+def _decoded(images: Sequence[Path], size: int) -> Iterator[np.ndarray]:
+    """Decoded images in order, a few ahead; Pillow lets other threads run while it decodes and resizes."""
+    workers = os.cpu_count() or 1
+    with ThreadPoolExecutor(workers) as pool:
+        ahead: deque[Future[np.ndarray]] = deque()
+        try:
+            for path in images:
+                ahead.append(pool.submit(lambda p: decode(p.read_bytes(), size, p), path))
+                if len(ahead) >= 8 * workers:
+                    yield ahead.popleft().result()
+            while ahead:
+                yield ahead.popleft().result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _make_room(needed: int, source: Path) -> None:
+    """Evict what was unused for longest until ``needed`` bytes fit.
+
+    Raises:
+        InputError: they never will, or the disk is full.
+    """
+    limit = cache_limit()
+    if needed > limit:
+        raise InputError(
+            f"WST_CACHE_LIMIT: expected at least {_gigabytes(needed)}, which {source} takes when decoded; "
+            f"found {_gigabytes(limit)}"
+        )
+    present = entries()
+    total = sum(entry.size for entry in present)
+    for entry in present:
+        if total + needed <= limit:
+            break
+        _discard(entry.folder)
+        total -= entry.size
+    free = shutil.disk_usage(_splits()).free
+    if free < needed:
+        raise InputError(
+            f"{cache_folder()}: expected {_gigabytes(needed)} free on the disk for {source} when decoded; "
+            f"found {_gigabytes(free)} (WST_CACHE names another folder)"
+        )
+
+
+def _gigabytes(count: int) -> str:
+    return f"{count / 1e9:.3g} GB"
+
+
+def _discard(folder: Path) -> None:
+    """Remove a folder so that nobody sees half of it."""
+    if folder.is_dir():
+        trash = Path(tempfile.mkdtemp(prefix=f".{folder.name.lstrip('.')}.", dir=folder.parent))
+        try:
+            folder.replace(trash / "entry")
+        except OSError:
+            pass  # another process was faster
+        finally:
+            shutil.rmtree(trash, ignore_errors=True)
+
+
+def _size(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())

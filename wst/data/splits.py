@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
 from wst.data import cache
 from wst.data.mini import ensure_mini
 from wst.data.tasks import Suite, Task
-from wst.data.vtab import Split, read_list
+from wst.data.vtab import SPLITS, Split, read_list
 from wst.errors import InputError
 from wst.records import Stage
 
@@ -20,11 +21,18 @@ class TestSplitClosedError(RuntimeError):
 
 
 def data_root(suite: Suite, root: str | None) -> Path:
-    """The folder that holds the suite's folder; the mini suite is built in the cache when none is given.
+    """The folder that holds the suite's folder.
+
+    The mini suite is built in the cache when none is given; a suite named by its path brings its own.
 
     Raises:
-        InputError: no root was given for a suite that is not embedded, or it is no folder.
+        InputError: no root was given for a suite that needs one, one for a suite that has its own, or it is
+            no folder.
     """
+    if suite.location is not None:
+        if root is not None and Path(root).resolve() != suite.location.resolve():
+            raise InputError(f"--root: expected none, since the suite is a path itself; found {root}")
+        return suite.location
     if root is None:
         if suite.name == "mini":
             return ensure_mini(cache.cache_folder() / "data")
@@ -56,6 +64,10 @@ def data_hash(root: Path, suite: Suite, task: Task) -> str:
     Raises:
         InputError: a list file or an image is missing or unreadable.
     """
-    splits: tuple[Split, ...] = ("train800", "val200", "train800val200", "test")
-    parts = [f"{split} {cache.content_hash(read_list(root, suite, task, split))}" for split in splits]
+    return combined_hash([cache.content_hash(read_list(root, suite, task, split)) for split in SPLITS])
+
+
+def combined_hash(splits: Sequence[str]) -> str:
+    """The hash of a task's data from the content hashes of its splits, in the order of ``SPLITS``."""
+    parts = [f"{split} {content}" for split, content in zip(SPLITS, splits, strict=True)]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()

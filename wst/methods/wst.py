@@ -1,107 +1,113 @@
-"""WST: wavelet-based multi-scale tuning of a vision transformer.
+"""WST: wavelet-based multi-scale tuning of a vision transformer or a Swin transformer.
 
 Zeng, Huang, Wang: "WST: Wavelet-Based Multi-scale Tuning for Visual Transfer Learning", AAAI 2025,
-doi 10.1609/aaai.v39i21.34387.
-
-The published form carries a small-patch feature map from block to block, transforms it into the wavelet
-domain at the entry of every block and back at its exit.  An inverse transform followed by the next block's
-transform is the identity, so this implementation never leaves the wavelet domain: one transform in the stem
-is all.
+doi 10.1609/aaai.v39i21.34387.  Here are the options and the checks; the modules are in
+:mod:`wst.wavelet_tuning`.
 """
 
 from __future__ import annotations
 
-from timm.models import VisionTransformer
-from torch import Tensor, nn
+from collections.abc import Iterable
+
+from timm.layers import PatchEmbed
+from timm.models import SwinTransformer, VisionTransformer
+from torch import nn
 
 from wst.errors import InputError
-from wst.wavelet import haar_dwt
+from wst.wavelet_tuning import (
+    BLOCK_CHOICES,
+    DOWNSAMPLINGS,
+    LEVELS,
+    Design,
+    WaveletTuned,
+    WaveletTunedSwin,
+    WaveletTunedViT,
+)
 
 
-class WaveletBlock(nn.Module):
-    """Two thin linear maps without an activation: width -> r -> width, on tokens (B, N, width)."""
-
-    def __init__(self, width: int, r: int):
-        super().__init__()
-        self.down = nn.Linear(width, r)
-        self.up = nn.Linear(r, width)
-        for layer in (self.down, self.up):
-            nn.init.trunc_normal_(layer.weight, std=0.02)
-            nn.init.zeros_(layer.bias)
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        """(B, N, width) -> (B, N, width)."""
-        out: Tensor = self.up(self.down(tokens))
-        return out
-
-
-class WaveletTunedViT(nn.Module):
-    """A frozen timm ``VisionTransformer`` with a small-patch branch fused into every block.
-
-    With P_0 the Haar transform of the small patch embedding and x_k the raw input of block k,
-    P_k = Up_k(Down_k(P_{k-1} + x_k)) and the block's output is Block_k(x_k) + scale * P_k, on patch tokens
-    alone.  The readout is the mean of the patch tokens, then the frozen final norm, then the head.
-
-    Args:
-        backbone: frozen model with a trainable head.
-        scale: factor on what the branch adds to the tokens; fixed, the same in every block.
-        r: inner width of the linear maps.
-    """
-
-    def __init__(self, backbone: VisionTransformer, scale: float, r: int):
-        super().__init__()
-        width = backbone.embed_dim
-        height, width_px = backbone.patch_embed.patch_size
-        small = (height // 2, width_px // 2)
-        self.backbone = backbone
-        self.scale = scale
-        self.small_patch_embed = nn.Conv2d(3, width // 4, kernel_size=small, stride=small)
-        self.wavelet_blocks = nn.ModuleList(WaveletBlock(width, r) for _ in backbone.blocks)
-
-    def get_classifier(self) -> nn.Module:
-        """The head."""
-        head: nn.Module = self.backbone.get_classifier()
-        return head
-
-    def forward_features(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) -> pooled, normalised features (B, width)."""
-        vit = self.backbone
-        prefix = vit.num_prefix_tokens
-        tokens = vit.norm_pre(vit._pos_embed(vit.patch_embed(images)))
-        branch = haar_dwt(self.small_patch_embed(images)).flatten(2).transpose(1, 2)
-        for block, wavelet_block in zip(vit.blocks, self.wavelet_blocks, strict=True):
-            branch = wavelet_block(branch + tokens[:, prefix:])
-            tokens = block(tokens)
-            tokens[:, prefix:].add_(branch, alpha=self.scale)
-        pooled: Tensor = vit.fc_norm(vit.norm(tokens[:, prefix:].mean(dim=1)))
-        return pooled
-
-    def forward(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) -> logits (B, classes)."""
-        logits: Tensor = self.get_classifier()(self.forward_features(images))
-        return logits
-
-
-def adapt(backbone: nn.Module, *, scale: float = 1.0, r: int = 2) -> nn.Module:
+def adapt(
+    backbone: nn.Module,
+    *,
+    scale: float = 1.0,
+    r: int = 2,
+    downsampling: str = "haar",
+    small_patch: str = "half",
+    blocks: str = "all",
+    small_branch: bool = True,
+    previous_state: bool = True,
+) -> WaveletTuned:
     """Attach WST to a frozen timm model.
 
+    Every option but ``scale`` and ``r`` is there for ablations, and defaults to the paper's choice.
+
     Args:
-        backbone: a timm ``VisionTransformer`` with an even patch size and a width divisible by four.
+        backbone: a timm ``VisionTransformer`` or ``SwinTransformer`` (v1) with one head.
         scale: factor on what the branch adds to the tokens.
-        r: inner width of the linear maps; 2 throughout the paper's ViT experiments.
+        r: inner width of the linear maps; in the paper 2 throughout on ViT and 4 throughout on Swin.
+        downsampling: how the small-patch map reaches the backbone's grid: by a wavelet, ``haar`` or
+            ``db2``, or by ``average``, ``stride`` or ``space_to_depth``.
+        small_patch: side of the small patches: ``half`` or ``quarter`` of the backbone's.
+        blocks: which transformer blocks get a wavelet block: ``all``, ``first-half``, ``last-half`` or
+            ``every-second`` (from the first on).
+        small_branch: whether there is a small patch embedding.
+        previous_state: whether a wavelet block reads the output of the one before it.
 
     Raises:
-        InputError: the backbone does not fit, and why.
+        InputError: the backbone does not fit, and why, or an option has no such value.
     """
-    name = type(backbone).__name__
-    if not isinstance(backbone, VisionTransformer):
-        raise InputError(f"backbone of wst: expected a timm VisionTransformer; found {name}")
-    if any(side % 2 for side in backbone.patch_embed.patch_size):
-        raise InputError(
-            f"backbone of wst: expected an even patch size; found {backbone.patch_embed.patch_size[0]}"
-        )
-    if backbone.embed_dim % 4:
-        raise InputError(f"backbone of wst: expected a width divisible by 4; found {backbone.embed_dim}")
+    design = Design(
+        _one_of("downsampling", downsampling, DOWNSAMPLINGS),
+        _one_of("small_patch", small_patch, LEVELS),
+        _one_of("blocks", blocks, BLOCK_CHOICES),
+        _boolean("small_branch", small_branch),
+        _boolean("previous_state", previous_state),
+    )
     if r < 1:
         raise InputError(f"r of wst: expected at least 1; found {r}")
-    return WaveletTunedViT(backbone, float(scale), int(r))
+    if not isinstance(backbone, VisionTransformer | SwinTransformer):
+        name = type(backbone).__name__
+        why = ", whose blocks normalise after attention" if name == "SwinTransformerV2" else ""
+        raise InputError(
+            f"backbone of wst: expected a timm VisionTransformer or SwinTransformer (v1); found {name}{why}"
+        )
+    if not isinstance(backbone.get_classifier(), nn.Module):
+        raise InputError("backbone of wst: expected one head; found a model with two, for distillation")
+    if design.small_branch:
+        _check_patches(backbone, design)
+    if isinstance(backbone, SwinTransformer):
+        return WaveletTunedSwin(backbone, float(scale), int(r), design)
+    return WaveletTunedViT(backbone, float(scale), int(r), design)
+
+
+def _check_patches(backbone: VisionTransformer | SwinTransformer, design: Design) -> None:
+    """Whether small patches can be cut from the backbone's, and their channels fill its width."""
+    embedding = backbone.patch_embed
+    if not isinstance(embedding, PatchEmbed) or embedding.dynamic_img_pad:
+        kind = "one that pads images" if isinstance(embedding, PatchEmbed) else type(embedding).__name__
+        raise InputError(f"backbone of wst: expected a patch embedding of one convolution; found {kind}")
+    parts = 2**design.levels
+    if any(side % parts for side in embedding.patch_size):
+        sides = " x ".join(map(str, embedding.patch_size))
+        raise InputError(f"backbone of wst: expected a patch size divisible by {parts}; found {sides}")
+    if embedding.img_size and any(
+        side % patch for side, patch in zip(embedding.img_size, embedding.patch_size, strict=True)
+    ):
+        sides = " x ".join(map(str, embedding.img_size))
+        raise InputError(
+            f"image size of wst: expected whole patches of {embedding.patch_size[0]} pixels; found {sides}"
+        )
+    width = embedding.proj.out_channels
+    if width % design.gain:
+        raise InputError(f"backbone of wst: expected a width divisible by {design.gain}; found {width}")
+
+
+def _one_of(option: str, value: str, known: Iterable[str]) -> str:
+    if value not in known:
+        raise InputError(f"{option} of wst: expected one of {', '.join(known)}; found {value!r}")
+    return value
+
+
+def _boolean(option: str, value: bool) -> bool:
+    if not isinstance(value, bool):
+        raise InputError(f"{option} of wst: expected true or false; found {value!r}")
+    return value

@@ -1,0 +1,191 @@
+"""What a study did: trials by state, cost, failures, and every read of the test split."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from analysis.load import dataset, load
+from analysis.tables import Cell, Column, Table
+from wst.study import NoPruner, Study
+
+MOST_FAILURES = 200
+"""Failed trials listed one by one; of more, the first of these."""
+
+
+@dataclass(frozen=True)
+class Census:
+    """Counts and costs of one study.
+
+    Attributes:
+        facts: what was run, on what, with what, at which cost: pairs of a term and its value.
+        counts: one row a stage: trials by state, epochs, slot-hours.
+    """
+
+    study: str
+    facts: list[tuple[str, str]]
+    counts: list[dict[str, Any]]
+
+
+_GROUPED = ("stage", "state")
+_DISTINCT = {
+    "device": "device",
+    "node": "machine",
+    "backbone": "backbone",
+    "checkpoint_hash": "backbone weights (SHA-256)",
+    "normalisation": "normalisation",
+    "preprocessing": "preprocessing",
+    "recipe_hash": "recipe hash",
+    "code_version": "wst version",
+    "code_commit": "git commit",
+    "library_versions": "libraries",
+}
+
+
+def census(folder: Path, study: Study) -> Census:
+    """Count one study's trials; the columns pass through Arrow, not through pandas."""
+    columns = [*_GROUPED, *_DISTINCT, "task", "data_hash", "epochs", "wall_seconds", "test_images"]
+    columns += ["started", "ended"]
+    table = dataset(folder, "trials").to_table(columns=columns)
+    sums = table.group_by(list(_GROUPED)).aggregate(
+        [("wall_seconds", "sum"), ("epochs", "sum"), ("test_images", "count"), ("state", "count")]
+    )
+    by_stage: dict[str, dict[str, Any]] = {}
+    for row in sums.to_pylist():
+        stage = by_stage.setdefault(
+            row["stage"],
+            {"stage": row["stage"], "completed": 0, "pruned": 0, "failed": 0, "epochs": 0}
+            | {"slot-hours": 0.0, "test reads": 0},
+        )
+        stage[row["state"]] = row["state_count"]
+        stage["epochs"] += row["epochs_sum"] or 0
+        stage["slot-hours"] += (row["wall_seconds_sum"] or 0.0) / 3600
+        stage["test reads"] += row["test_images_count"]
+    counts = [by_stage[stage] for stage in ("search", "confirm", "final") if stage in by_stage]
+    return Census(study.name, [*_asked(study), *_found(table, study, counts)], counts)
+
+
+def _asked(study: Study) -> list[tuple[str, str]]:
+    recipe = ", ".join(f"{name} {value}" for name, value in study.recipe.model_dump().items())
+    facts = [
+        ("suite", f"{study.suite}: {', '.join(study.tasks)}"),
+        ("variants", ", ".join(study.variants)),
+        ("recipe", recipe),
+    ]
+    if study.search:
+        pruner = study.search.pruner
+        words = "no pruning" if isinstance(pruner, NoPruner) else f"pruner {pruner.type}"
+        search = f"{study.search.trials} trials a cell, sampler {study.search.sampler.type}, {words}"
+        facts.append(("search (train800, scored on val200)", search))
+    if study.final:
+        facts.append(("final (train800val200, scored once on test)", f"{study.final.seeds} seeds a cell"))
+    return facts
+
+
+def _found(table: pa.Table, study: Study, counts: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    facts = []
+    for column, term in _DISTINCT.items():
+        values = [value for value in pc.unique(table.column(column)).to_pylist() if value is not None]
+        if values:
+            facts.append((term, "; ".join(sorted(_readable(column, str(value)) for value in values))))
+    pairs = table.select(["task", "data_hash"]).group_by(["task", "data_hash"]).aggregate([]).to_pylist()
+    hashes = [f"{p['task']} {p['data_hash'][:12]}" for p in pairs if p["data_hash"]]
+    if hashes:
+        facts.append(("data (SHA-256 of images and labels)", ", ".join(sorted(hashes))))
+    if table.num_rows:
+        first, last = pc.min(table.column("started")).as_py(), pc.max(table.column("ended")).as_py()
+        if first and last:
+            facts.append(("run", f"{first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} UTC"))
+    hours = sum(row["slot-hours"] for row in counts)
+    gpus = study.resources.gpus_per_trial
+    facts.append(("cost", f"{hours * gpus:.2f} GPU-hours, {hours:.2f} slot-hours ({gpus:g} GPU a slot)"))
+    return facts
+
+
+def _readable(column: str, value: str) -> str:
+    if column == "checkpoint_hash":
+        return value[:12]
+    if column == "library_versions":
+        try:
+            return ", ".join(f"{name} {version}" for name, version in json.loads(value).items())
+        except (ValueError, AttributeError):
+            return value
+    return value
+
+
+def counts_table(found: list[Census]) -> Table:
+    """Trials by study and stage."""
+    columns = [Column("study"), Column("stage")]
+    columns += [Column(name, "count") for name in ("completed", "pruned", "failed", "epochs")]
+    columns += [Column("slot-hours", "number"), Column("test reads", "count")]
+    rows: list[dict[str, Cell]] = [{"study": one.study, **row} for one in found for row in one.counts]
+    return Table("Trials by stage and state", columns, rows)
+
+
+def failures_table(folders: list[Path]) -> Table:
+    """Failed trials with the last line of their error; of more than :data:`MOST_FAILURES` the first."""
+    names = ["study", "trial_id", "stage", "attempts", "error_type", "error_text", "configuration"]
+    failed = load(folders, columns=names, where=pc.field("state") == "failed")
+    rows = []
+    for row in failed.head(MOST_FAILURES).to_dict("records"):
+        lines = str(row["error_text"] or "").strip().splitlines() or [""]
+        rows.append(
+            {
+                "trial": row["trial_id"],
+                "study": row["study"],
+                "attempts": row["attempts"],
+                "error": str(row["error_type"] or ""),
+                "message": lines[-1][:300],
+            }
+        )
+    notes = (
+        [f"{len(failed)} trials failed; the first {len(rows)} are listed."] if len(failed) > len(rows) else []
+    )
+    columns = [
+        Column("trial"),
+        Column("study"),
+        Column("attempts", "count"),
+        Column("error"),
+        Column("message"),
+    ]
+    return Table("Failed trials", columns, rows, notes)
+
+
+def reads_table(folders: list[Path]) -> Table:
+    """Reads of the test split by variant; any but one read a seed in stage final is named."""
+    names = ["study", "trial_id", "task", "variant", "stage", "seed", "test_images"]
+    reads = load(folders, columns=names, where=pc.field("test_images").is_valid())
+    rows: list[dict[str, Cell]] = []
+    notes = []
+    for (study, variant), part in reads.groupby(["study", "variant"], sort=False):
+        tasks = part.groupby("task")["seed"].nunique()
+        rows.append(
+            {
+                "variant": str(variant),
+                "study": str(study),
+                "tasks": len(tasks),
+                "reads": len(part),
+                "seeds a task": f"{tasks.min()}"
+                if tasks.min() == tasks.max()
+                else f"{tasks.min()}-{tasks.max()}",
+                "test images scored": int(part["test_images"].sum()),
+            }
+        )
+    for row in reads[reads["stage"] != "final"].to_dict("records"):
+        notes.append(f"{row['trial_id']} read the test split in stage {row['stage']}: not allowed.")
+    twice = reads[reads.duplicated(["study", "task", "variant", "seed"])]
+    for row in twice.to_dict("records"):
+        notes.append(f"{row['trial_id']} read the test split again for seed {row['seed']}.")
+    notes.append(
+        "No read outside stage final, and one a seed."
+        if not notes
+        else f"{len(notes)} reads are not as they should be."
+    )
+    columns = [Column("variant"), Column("study"), Column("tasks", "count"), Column("reads", "count")]
+    columns += [Column("seeds a task"), Column("test images scored", "count")]
+    return Table("Reads of the test split", columns, rows, notes[:50])

@@ -1,0 +1,342 @@
+"""Plotly figures of searches: curves, slices, parallel coordinates, response surfaces.
+
+Every text that comes from a ledger is escaped, since plotly reads its texts as a little HTML.  All traces are
+SVG and bounded in size, so that pages open anywhere and stay smooth whatever the number of trials.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from analysis.ablation import Ablation
+from analysis.curves import CurveBand
+from analysis.search import SearchCurve
+from wst.study import Categorical, Distribution
+
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#999999", "#F0E442")
+"""Okabe and Ito's palette."""
+MOST_POINTS = 500
+"""Points a trace; of more, evenly spaced ones are drawn."""
+MOST_LINES = 200
+"""Lines in parallel coordinates."""
+_LAYOUT = {
+    "template": "plotly_white",
+    "margin": {"l": 60, "r": 20, "t": 30, "b": 60},
+    "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
+}
+
+
+def _figure(x: str, y: str, **layout: Any) -> go.Figure:
+    drawn = go.Figure(layout={**_LAYOUT, **layout})
+    drawn.update_xaxes(title=x)
+    drawn.update_yaxes(title=y)
+    return drawn
+
+
+def search_curves(curves: Sequence[SearchCurve]) -> go.Figure:
+    """Best validation accuracy so far against epochs trained, a line a variant; all of one task."""
+    drawn = _figure("epochs trained in the search", "best val200 accuracy so far (%)")
+    for i, curve in enumerate(curves):
+        keep = _steps(curve.best)
+        drawn.add_scatter(
+            name=html.escape(curve.variant),
+            x=[curve.epochs[k] for k in keep],
+            y=[curve.best[k] for k in keep],
+            customdata=[[curve.trials[k], round(curve.seconds[k], 1)] for k in keep],
+            mode="lines+markers" if len(keep) < 60 else "lines",
+            line={"shape": "hv", "color": COLOURS[i % len(COLOURS)]},
+            hovertemplate="%{y:.1f} % after %{customdata[0]} trials, %{x} epochs, %{customdata[1]} s"
+            f"<extra>{html.escape(curve.variant)}</extra>",
+        )
+    return drawn
+
+
+def _steps(best: Sequence[float]) -> list[int]:
+    """Where the best changes, and the end: all that a staircase needs."""
+    known = [i for i, value in enumerate(best) if value == value]
+    changes = [i for before, i in pairwise(known) if best[i] != best[before]]
+    return sorted({*known[:1], *changes, *known[-1:]})
+
+
+def learning_curves(bands: Sequence[CurveBand]) -> go.Figure:
+    """Median validation accuracy by epoch with the middle half and the middle four fifths of the trials."""
+    drawn = _figure("epoch", "val200 accuracy (%)")
+    for i, band in enumerate(bands):
+        colour, name = COLOURS[i % len(COLOURS)], html.escape(band.variant)
+        r, g, b = (int(colour[k : k + 2], 16) for k in (1, 3, 5))
+        lowest, low, quarter, median, three_quarters, high, highest = band.quantiles
+        for lower, upper, alpha in ((low, high, 0.12), (quarter, three_quarters, 0.25)):
+            drawn.add_scatter(
+                x=[*band.epochs, *reversed(band.epochs)],
+                y=[*upper, *reversed(lower)],
+                mode="lines",
+                fill="toself",
+                fillcolor=f"rgba({r},{g},{b},{alpha})",
+                line={"width": 0},
+                hoverinfo="skip",
+                showlegend=False,
+                legendgroup=name,
+            )
+        drawn.add_scatter(
+            name=name,
+            legendgroup=name,
+            x=band.epochs,
+            y=median,
+            mode="lines",
+            line={"color": colour},
+            customdata=list(zip(lowest, quarter, three_quarters, highest, band.trials, strict=True)),
+            hovertemplate="epoch %{x}: median %{y:.1f} %, middle half %{customdata[1]:.1f} to "
+            "%{customdata[2]:.1f}, all %{customdata[0]:.1f} to %{customdata[3]:.1f}, "
+            f"%{{customdata[4]}} trials<extra>{name}</extra>",
+        )
+    return drawn
+
+
+def _completed(trials: pd.DataFrame) -> pd.DataFrame:
+    done = trials[(trials["state"] == "completed") & trials["val_top1_last"].notna()]
+    return done.iloc[:: max(1, -(-len(done) // MOST_POINTS))] if len(done) else done
+
+
+def slices(trials: pd.DataFrame, space: Mapping[str, Distribution]) -> go.Figure:
+    """Validation accuracy against each hyperparameter, one panel each; completed trials of one cell."""
+    from plotly.subplots import make_subplots
+
+    done = _completed(trials)
+    drawn = make_subplots(rows=1, cols=max(1, len(space)), shared_yaxes=True, horizontal_spacing=0.04)
+    for i, (name, entry) in enumerate(space.items(), start=1):
+        values = done[f"hp_{name}"]
+        drawn.add_scatter(
+            x=[html.escape(str(v)) for v in values] if isinstance(entry, Categorical) else values.tolist(),
+            y=(100 * done["val_top1_last"]).tolist(),
+            text=done["trial_id"].map(html.escape).tolist(),
+            mode="markers",
+            marker={"color": COLOURS[0], "size": 6, "opacity": 0.6},
+            hovertemplate=f"{html.escape(name)} %{{x}}<br>%{{y:.1f}} %<br>%{{text}}<extra></extra>",
+            showlegend=False,
+            row=1,
+            col=i,
+        )
+        drawn.update_xaxes(title=html.escape(name), row=1, col=i)
+        if isinstance(entry, Categorical):
+            order = [html.escape(str(choice)) for choice in entry.choices]
+            drawn.update_xaxes(type="category", categoryorder="array", categoryarray=order, row=1, col=i)
+        else:
+            low, high = float(entry.low), float(entry.high)
+            ends = [float(np.log10(low)), float(np.log10(high))] if entry.log else [low, high]
+            margin = 0.05 * (ends[1] - ends[0])
+            drawn.update_xaxes(range=[ends[0] - margin, ends[1] + margin], row=1, col=i)
+            if entry.log:
+                drawn.update_xaxes(type="log", nticks=4, row=1, col=i)
+    drawn.update_yaxes(title="val200 accuracy (%)", row=1, col=1)
+    drawn.update_layout(**_LAYOUT)
+    return drawn
+
+
+def parallel_coordinates(trials: pd.DataFrame, space: Mapping[str, Distribution]) -> go.Figure:
+    """A line a completed trial through its hyperparameters to its accuracy, coloured by fifths of accuracy.
+
+    The best trials are always among the lines drawn.
+    """
+    done = trials[(trials["state"] == "completed") & trials["val_top1_last"].notna()]
+    done = done.sort_values("val_top1_last", ascending=False)
+    if len(done) > MOST_LINES:
+        rest = done.iloc[MOST_LINES // 2 :]
+        done = pd.concat([done.iloc[: MOST_LINES // 2], rest.iloc[:: -(-len(rest) // (MOST_LINES // 2))]])
+    names = [*space, "val200 (%)"]
+    positions = [_positions(done[f"hp_{name}"], entry) for name, entry in space.items()]
+    accuracy = 100 * done["val_top1_last"].to_numpy(dtype=float)
+    low, high = (accuracy.min(), accuracy.max()) if len(accuracy) else (0.0, 1.0)
+    positions.append((accuracy - low) / ((high - low) or 1.0))
+    drawn = go.Figure(layout={**_LAYOUT, "hovermode": "closest"})
+    fifths = np.minimum((positions[-1] * 5).astype(int), 4)
+    for fifth, colour in enumerate(("#fde725", "#5ec962", "#21918c", "#3b528b", "#440154")[::-1]):
+        xs: list[float | None] = []
+        ys: list[float | None] = []
+        texts: list[str | None] = []
+        for k in np.flatnonzero(fifths == fifth):
+            row = done.iloc[k]
+            words = [f"{html.escape(n)} {html.escape(_text(row[f'hp_{n}']))}" for n in space]
+            label = "<br>".join([html.escape(str(row["trial_id"])), *words, f"{accuracy[k]:.1f} %"])
+            xs += [*range(len(names)), None]
+            ys += [*(float(p[k]) for p in positions), None]
+            texts += [label] * len(names) + [None]
+        if xs:
+            bounds = f"{low + fifth * (high - low) / 5:.0f} to {low + (fifth + 1) * (high - low) / 5:.0f} %"
+            drawn.add_scatter(
+                name=bounds,
+                x=xs,
+                y=ys,
+                text=texts,
+                mode="lines+markers",
+                marker={"size": 4},
+                line={"color": colour, "width": 1 + 0.3 * fifth},
+                opacity=0.75,
+                hovertemplate="%{text}<extra></extra>",
+            )
+    for x, ends in enumerate([*map(_ends, space.values()), (low, high)]):
+        for y, end in enumerate(ends):
+            drawn.add_annotation(
+                x=x,
+                y=1.06 if y else -0.06,
+                text=html.escape(_text(end)),
+                showarrow=False,
+                font={"size": 11},
+            )
+        drawn.add_shape(type="line", x0=x, x1=x, y0=0, y1=1, line={"color": "#888888", "width": 1})
+    drawn.update_xaxes(
+        tickvals=list(range(len(names))), ticktext=[html.escape(name) for name in names], showgrid=False
+    )
+    drawn.update_yaxes(visible=False, range=[-0.12, 1.12])
+    return drawn
+
+
+def _text(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def _ends(entry: Distribution) -> tuple[Any, Any]:
+    return (
+        (entry.choices[0], entry.choices[-1]) if isinstance(entry, Categorical) else (entry.low, entry.high)
+    )
+
+
+def _positions(values: pd.Series[Any], entry: Distribution) -> np.ndarray:
+    """Where values lie between the ends of their axis, in [0, 1]."""
+    if isinstance(entry, Categorical):
+        choices = [str(choice) for choice in entry.choices]
+        places = [choices.index(str(v)) if str(v) in choices else 0 for v in values]
+        return np.array(places, dtype=float) / max(1, len(choices) - 1)
+    numbers, low, high = values.to_numpy(dtype=float), float(entry.low), float(entry.high)
+    if entry.log:
+        numbers, low, high = np.log(numbers), np.log(low), np.log(high)
+    return np.clip((numbers - low) / ((high - low) or 1.0), 0, 1)
+
+
+def response_surface(
+    trials: pd.DataFrame, space: Mapping[str, Distribution], x: str = "lr", y: str = "scale", bins: int = 8
+) -> go.Figure | None:
+    """Mean validation accuracy of completed trials over a grid of two hyperparameters.
+
+    None where the cell did not search both, or no trial completed.
+    """
+    done = _completed(trials)
+    if x not in space or y not in space or done.empty:
+        return None
+    columns, x_names = _cells(done[f"hp_{x}"], space[x], bins)
+    rows, y_names = _cells(done[f"hp_{y}"], space[y], bins)
+    accuracy = 100 * done["val_top1_last"].to_numpy(dtype=float)
+    total, number = np.zeros((2, len(y_names), len(x_names)))
+    np.add.at(total, (rows, columns), accuracy)
+    np.add.at(number, (rows, columns), 1)
+    with np.errstate(invalid="ignore"):
+        mean = np.where(number > 0, total / number, np.nan)
+    drawn = _figure(html.escape(x), html.escape(y))
+    drawn.add_heatmap(
+        x=x_names,
+        y=y_names,
+        z=[[None if v != v else float(v) for v in row] for row in mean],
+        customdata=number.astype(int).tolist(),
+        colorscale="Cividis",
+        colorbar={"title": "val200 (%)"},
+        hoverongaps=False,
+        hovertemplate=f"{html.escape(x)} %{{x}}<br>{html.escape(y)} %{{y}}<br>%{{z:.1f}} % "
+        "(mean of %{customdata} trials)<extra></extra>",
+    )
+    drawn.update_xaxes(type="category")
+    drawn.update_yaxes(type="category")
+    return drawn
+
+
+def _cells(values: pd.Series[Any], entry: Distribution, bins: int) -> tuple[np.ndarray, list[str]]:
+    """The bin of every value, and the bins' names: a choice each, or equal steps of the (log) axis."""
+    if isinstance(entry, Categorical):
+        names = [html.escape(_text(choice)) for choice in entry.choices]
+        return (_positions(values, entry) * max(1, len(names) - 1)).round().astype(int), names
+    places = np.minimum((_positions(values, entry) * bins).astype(int), bins - 1)
+    low, high = float(entry.low), float(entry.high)
+    edges = np.geomspace(low, high, bins + 1) if entry.log else np.linspace(low, high, bins + 1)
+    return places, [f"{a:.2g} to {b:.2g}" for a, b in zip(edges[:-1], edges[1:], strict=True)]
+
+
+def val_against_test(pairs: Sequence[tuple[str, str, float, float]]) -> go.Figure:
+    """Validation accuracy of the chosen settings against their test accuracy, a point a cell."""
+    drawn = _figure("val200 accuracy of the chosen trial (%)", "test accuracy of the final trials (%)")
+    if pairs:
+        ends = [min(min(p[2:]) for p in pairs), max(max(p[2:]) for p in pairs)]
+        drawn.add_scatter(
+            x=ends,
+            y=ends,
+            mode="lines",
+            line={"dash": "dot", "color": "#888888"},
+            name="equal",
+            hoverinfo="skip",
+        )
+    for i, variant in enumerate(dict.fromkeys(pair[1] for pair in pairs)):
+        part = [pair for pair in pairs if pair[1] == variant]
+        drawn.add_scatter(
+            name=html.escape(variant),
+            x=[p[2] for p in part],
+            y=[p[3] for p in part],
+            text=[html.escape(p[0]) for p in part],
+            mode="markers",
+            marker={"color": COLOURS[i % len(COLOURS)], "size": 9},
+            hovertemplate=f"%{{text}}, {html.escape(variant)}<br>val %{{x:.1f}} %, test %{{y:.1f}} %"
+            "<extra></extra>",
+        )
+    return drawn
+
+
+def importance_bars(shares: Mapping[str, Mapping[str, float]]) -> go.Figure:
+    """Mean importance over tasks by variant, a bar a hyperparameter."""
+    drawn = _figure("importance, mean over tasks (%)", "", barmode="group")
+    for i, (variant, by_name) in enumerate(shares.items()):
+        ordered = sorted(by_name.items(), key=lambda item: item[1])
+        drawn.add_bar(
+            name=html.escape(variant),
+            y=[html.escape(name) for name, _ in ordered],
+            x=[100 * share for _, share in ordered],
+            orientation="h",
+            marker={"color": COLOURS[i % len(COLOURS)]},
+            hovertemplate="%{y}: %{x:.1f} %<extra>" + html.escape(variant) + "</extra>",
+        )
+    return drawn
+
+
+def differences(found: Ablation) -> go.Figure:
+    """Each variant's mean difference from the baseline with its bootstrap interval, the largest on top."""
+    drawn = _figure(f"points of test accuracy above {html.escape(found.baseline)}", "")
+    ordered = sorted(found.comparisons, key=lambda comparison: comparison.difference)
+    for verdict, colour in (
+        ("better", COLOURS[0]),
+        ("worse", COLOURS[5]),
+        ("inside the noise", COLOURS[6]),
+        ("one seed, noise not known", COLOURS[7]),
+    ):
+        part = [c for c in ordered if c.verdict == verdict]
+        if part:
+            drawn.add_scatter(
+                name=verdict,
+                x=[c.difference for c in part],
+                y=[html.escape(c.variant) for c in part],
+                error_x={
+                    "type": "data",
+                    "symmetric": False,
+                    "array": [(c.high or c.difference) - c.difference for c in part],
+                    "arrayminus": [c.difference - (c.low or c.difference) for c in part],
+                },
+                mode="markers",
+                marker={"color": colour, "size": 9},
+                customdata=[[c.improvement, c.p_holm, c.pairs] for c in part],
+                hovertemplate="%{y}: %{x:+.2f} points<br>P(improvement) %{customdata[0]:.2f}, "
+                "p (Holm) %{customdata[1]:.3f}, %{customdata[2]} pairs<extra>" + verdict + "</extra>",
+            )
+    drawn.add_vline(x=0, line={"color": "#888888", "width": 1, "dash": "dot"})
+    drawn.update_yaxes(categoryorder="array", categoryarray=[html.escape(c.variant) for c in ordered])
+    return drawn

@@ -1,0 +1,178 @@
+"""Which hyperparameters mattered in the search: PED-ANOVA and fANOVA, by task and over tasks."""
+
+from __future__ import annotations
+
+import importlib.util
+import statistics
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import optuna
+import pandas as pd
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+
+from analysis.tables import Cell, Column, Table
+from wst.errors import InputError
+from wst.study import Distribution, Float, Int, Study
+
+Method = Literal["ped-anova", "fanova"]
+MOST_TRIALS = 2_000
+"""Trials a cell that an importance is computed from; of more, evenly spaced ones are taken."""
+_FEWEST_TRIALS = 4
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+@dataclass(frozen=True)
+class Importance:
+    """Importances of one cell's hyperparameters: shares that sum to one.
+
+    Attributes:
+        trials: completed trials behind them.
+        shares: by hyperparameter; empty where the trials are too few, or all equally good.
+    """
+
+    study: str
+    variant: str
+    task: str
+    trials: int
+    shares: dict[str, float]
+
+
+def searched(study: Study, variant: str) -> dict[str, Distribution]:
+    """The search space of a variant; empty where nothing was searched."""
+    settings = study.variants.get(variant)
+    return dict(settings.space or {}) if settings else {}
+
+
+def distribution(space: Distribution) -> BaseDistribution:
+    """Optuna's form of an entry of a search space."""
+    if isinstance(space, Float):
+        return FloatDistribution(space.low, space.high, log=space.log, step=space.step)
+    if isinstance(space, Int):
+        return IntDistribution(space.low, space.high, log=space.log, step=space.step)
+    return CategoricalDistribution(space.choices)
+
+
+def importances(
+    trials: pd.DataFrame, studies: Mapping[str, Study], method: Method = "ped-anova"
+) -> list[Importance]:
+    """Importances of every cell that was searched.
+
+    PED-ANOVA (Watanabe et al., IJCAI 2023) asks what it takes to be among the best tenth; fANOVA (Hutter et
+    al., ICML 2014) explains the variance over the whole space with a random forest.  Both see completed
+    trials alone: a pruned trial has no value after the last epoch.
+
+    Args:
+        trials: the search trials, with the columns of :func:`analysis.search.search_columns`, of one or more ledgers.
+        studies: the studies by name.
+        method: ``fanova`` needs scikit-learn.
+
+    Raises:
+        InputError: fANOVA without scikit-learn.
+    """
+    if method == "fanova" and importlib.util.find_spec("sklearn") is None:
+        raise InputError("--method fanova: expected scikit-learn (pip install scikit-learn); found none")
+    completed = trials[(trials["state"] == "completed") & trials["val_top1_last"].notna()]
+    found = []
+    for (study, variant, task), part in completed.groupby(["study", "variant", "task"], sort=False):
+        space = searched(studies[str(study)], str(variant))
+        if space:
+            shares = _shares(part, space, method)
+            found.append(Importance(str(study), str(variant), str(task), len(part), shares))
+    return found
+
+
+def _shares(part: pd.DataFrame, space: Mapping[str, Distribution], method: Method) -> dict[str, float]:
+    if len(part) < _FEWEST_TRIALS or part["val_top1_last"].nunique() < 2:
+        return {}
+    if len(part) > MOST_TRIALS:
+        part = part.sort_values("number").iloc[:: -(-len(part) // MOST_TRIALS)]
+    distributions = {name: distribution(entry) for name, entry in space.items()}
+    study = optuna.create_study(direction="maximize")
+    columns = [part[f"hp_{name}"].tolist() for name in space]
+    for values, accuracy in zip(zip(*columns, strict=True), part["val_top1_last"], strict=True):
+        settings = dict(zip(space, values, strict=True))
+        if all(_inside(distributions[name], value) for name, value in settings.items()):
+            study.add_trial(
+                optuna.trial.create_trial(params=settings, distributions=distributions, value=float(accuracy))
+            )
+    if len(study.trials) < _FEWEST_TRIALS:
+        return {}
+    evaluator = (
+        optuna.importance.FanovaImportanceEvaluator(seed=0)
+        if method == "fanova"
+        else optuna.importance.PedAnovaImportanceEvaluator(target_quantile=0.1)
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # few trials in the best tenth; the table gives their number
+        found = optuna.importance.get_param_importances(study, evaluator=evaluator)
+    return {name: float(share) for name, share in found.items()}
+
+
+def _inside(space: BaseDistribution, value: object) -> bool:
+    """True where a value of the ledger lies in the space: a warm start may bring others."""
+    if isinstance(space, CategoricalDistribution):
+        return value in space.choices
+    return isinstance(value, int | float) and space._contains(space.to_internal_repr(value))
+
+
+def over_tasks(found: list[Importance]) -> dict[tuple[str, str], dict[str, float]]:
+    """Mean share over the tasks that have one, by (study, variant) and hyperparameter."""
+    together: dict[tuple[str, str], list[dict[str, float]]] = {}
+    for importance in found:
+        if importance.shares:
+            together.setdefault((importance.study, importance.variant), []).append(importance.shares)
+    return {
+        cell: {name: statistics.fmean(s[name] for s in shares) for name in shares[0]}
+        for cell, shares in together.items()
+    }
+
+
+def as_table(found: list[Importance], method: Method) -> Table:
+    """Shares in per cent, a row a cell, then the mean over tasks."""
+    names = list(dict.fromkeys(name for importance in found for name in importance.shares))
+    rows: list[dict[str, Cell]] = []
+    for importance in found:
+        shares = {name: _percent(importance.shares.get(name)) for name in names}
+        rows.append(
+            {
+                "variant": importance.variant,
+                "study": importance.study,
+                "task": importance.task,
+                "trials": importance.trials,
+                **shares,
+            }
+        )
+    for (study, variant), mean in over_tasks(found).items():
+        shares = {name: _percent(mean.get(name)) for name in names}
+        trials = sum(i.trials for i in found if (i.study, i.variant) == (study, variant))
+        rows.append({"variant": variant, "study": study, "task": "mean of tasks", "trials": trials, **shares})
+    notes = [
+        f"{i.variant} on {i.task}: {i.trials} completed trials, too few or all alike; no importance."
+        for i in found
+        if not i.shares
+    ]
+    if any(0 < i.trials < 50 for i in found):
+        notes.append("Importances from fewer than about 50 completed trials are rough.")
+    words = {"ped-anova": "PED-ANOVA, best tenth", "fanova": "fANOVA"}[method]
+    return Table(
+        title=f"Importance of hyperparameters in the search (%, {words})",
+        columns=[
+            *(Column("variant"), Column("study"), Column("task"), Column("trials", "count")),
+            *(Column(name, "percent") for name in names),
+        ],
+        rows=rows,
+        notes=notes,
+    )
+
+
+def _percent(share: float | None) -> float | None:
+    return None if share is None else 100 * share

@@ -1,0 +1,238 @@
+"""Pictures of a front: for papers with matplotlib, for reading with plotly."""
+
+from __future__ import annotations
+
+import html
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from analysis.pareto import Front, Point
+from wst.errors import InputError
+
+FORMATS = (".png", ".svg", ".pdf", ".html")
+# Okabe and Ito's colours, which stay apart for colour-blind readers.
+FRONT_COLOUR, POINT_COLOUR, PUBLISHED_COLOUR = "#0072B2", "#E69F00", "#999999"
+_COLUMN = 3.5, 2.7
+"""Inches: the width of one column of a two-column page."""
+
+
+def draw(found: Front, path: Path) -> None:
+    """Write the picture: PNG, SVG or PDF for a paper, HTML (self-contained) for reading.
+
+    Raises:
+        InputError: the file name has another ending.
+    """
+    if path.suffix not in FORMATS:
+        raise InputError(f"-o: expected a file ending in {', '.join(FORMATS)}; found {path.name!r}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix == ".html":
+        figure(found).write_html(path, include_plotlyjs=True, div_id="front")
+    else:
+        _draw_paper(found, path)
+
+
+def zero_of(points: list[Point]) -> float:
+    """Where a cost of zero is drawn on a log axis."""
+    return min((point.cost for point in points if point.cost > 0), default=10.0) / 3
+
+
+def ticks(points: list[Point], most: int = 5) -> dict[float, str]:
+    """Ticks of the log axis and their texts: 1-2-5 steps or decades, and zero where a point has it."""
+    zero = zero_of(points)
+    top = max((point.cost for point in points), default=1.0) or 1.0
+    for steps in ((1, 2, 5), (1, 3), (1,)):
+        found = [m * 10.0**k for k in range(-3, 13) for m in steps]
+        found = [t for t in found if zero * 1.7 <= t <= top * 1.5]
+        if len(found) <= most:
+            break
+    if len(found) < 2 and top > zero:  # all within a narrow range: the ends say more than a power of ten
+        found = sorted({min((p.cost for p in points if p.cost > 0), default=top), top})
+    lead = {zero: "0"} if any(point.cost == 0 for point in points) else {}
+    return lead | {tick: _short(tick) for tick in found}
+
+
+def _short(value: float) -> str:
+    for limit, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= limit:
+            return f"{value / limit:.3g}{unit}"
+    return f"{value:.3g}"
+
+
+def _draw_paper(found: Front, path: Path) -> None:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+    from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
+
+    # SVG and PDF without a date, and SVG with fixed ids, so that the same ledger gives the same file.
+    style: Any = {
+        "svg.hashsalt": "wst",
+        "svg.fonttype": "none",
+        "pdf.fonttype": 42,
+        "font.size": 8,
+    }
+    with plt.rc_context(style):
+        picture, axes = plt.subplots(figsize=_COLUMN, layout="constrained")
+        zero, marks = zero_of(found.points), ticks(found.points)
+        groups = (
+            ("published, not re-run here", PUBLISHED_COLOUR, "D", lambda p: bool(p.published)),
+            ("dominated", POINT_COLOUR, "s", lambda p: not p.published and not p.on_front),
+            ("front", FRONT_COLOUR, "o", lambda p: p.on_front),
+        )
+        for name, colour, marker, belongs in groups:
+            part = [point for point in found.points if belongs(point)]
+            if part:
+                axes.errorbar(
+                    [p.cost or zero for p in part],
+                    [p.accuracy for p in part],
+                    yerr=[p.deviation or 0.0 for p in part],
+                    fmt=marker,
+                    markersize=3.5 if name.startswith("published") else 4.5,
+                    markerfacecolor="none" if name.startswith("published") else colour,
+                    color=colour,
+                    elinewidth=0.8,
+                    capsize=2,
+                    label=name,
+                    zorder=1 if name.startswith("published") else 3,
+                )
+        xs, ys = front_line(found)
+        axes.plot(xs, ys, color=FRONT_COLOUR, linewidth=1, zorder=2)
+        costs = [p.cost or zero for p in found.points]
+        axes.set_xscale("log")
+        axes.set_xlim(min(costs) / 1.6, max(costs) * 1.6)
+        axes.margins(y=0.12)
+        axes.xaxis.set_major_locator(FixedLocator(list(marks)))
+        axes.xaxis.set_major_formatter(FixedFormatter(list(marks.values())))
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.set_xlabel(found.x_label)
+        axes.set_ylabel(found.y_label)
+        axes.set_title(f"suite {found.suite}", fontsize=8)
+        axes.grid(alpha=0.25, linewidth=0.5)
+        if len({belongs(p) for p in found.points for _, _, _, belongs in groups[:2]}) > 1:
+            axes.legend(fontsize=6.5, frameon=False, loc="lower right")
+        picture.canvas.draw()
+        _label(axes, found, zero)
+        dated = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(path.suffix)
+        picture.savefig(path, dpi=300, metadata=dated)
+        plt.close(picture)
+
+
+def front_line(found: Front) -> tuple[list[float], list[float]]:
+    """The staircase through the front: accuracy that each cost buys, up to the dearest point."""
+    zero = zero_of(found.points)
+    steps = [(p.cost or zero, p.accuracy) for p in found.points if p.on_front]
+    xs, ys = [steps[0][0]], [steps[0][1]]
+    for (_, low), (cost, high) in pairwise(steps):
+        xs += [cost, cost]
+        ys += [low, high]
+    dearest = max(p.cost or zero for p in found.points if not p.published)
+    return [*xs, dearest], [*ys, ys[-1]]
+
+
+def _label(axes: Any, found: Front, zero: float) -> None:
+    """Write each of our points' names at the first place where it covers neither a point nor a name.
+
+    Published points are named where room is left, the best first.
+    """
+    from matplotlib.transforms import Bbox
+
+    renderer = axes.figure.canvas.get_renderer()
+    spots = [axes.transData.transform((p.cost or zero, p.accuracy)) for p in found.points]
+    taken = [Bbox.from_bounds(x - 6, y - 6, 12, 12) for x, y in spots]
+    corners = axes.transData.transform(list(zip(*front_line(found), strict=True)))
+    for (x0, y0), (x1, y1) in pairwise(corners):
+        taken.append(Bbox.from_extents(min(x0, x1) - 1, min(y0, y1) - 1, max(x0, x1) + 1, max(y0, y1) + 1))
+    if axes.get_legend():
+        taken.append(axes.get_legend().get_window_extent(renderer))
+    offsets = [(5, -3, "left"), (5, 3, "left"), (-5, 3, "right"), (-5, -8, "right"), (5, -9, "left")]
+    offsets += [(0, 8, "center")]
+    offsets += [(0, -12, "center"), (5, 12, "left"), (-5, 12, "right"), (-5, -16, "right")]
+    order = sorted(found.points, key=lambda p: (bool(p.published), not p.on_front, -p.accuracy))
+    for point in order:
+        for x, y, side in offsets[: 4 if point.published else None]:
+            name = axes.annotate(
+                point.label,
+                (point.cost or zero, point.accuracy),
+                xytext=(x, y),
+                textcoords="offset points",
+                ha=side,
+                fontsize=5.5 if point.published else 7,
+                color="#666666" if point.published else "#222222",
+            )
+            place = name.get_window_extent(renderer)
+            inside = axes.bbox.contains(*place.min) and axes.bbox.contains(*place.max)
+            if inside and not any(place.overlaps(other) for other in taken):
+                taken.append(place)
+                break
+            name.remove()
+        else:
+            if not point.published:  # ours are always named, in a crowd too
+                axes.annotate(
+                    point.label,
+                    (point.cost or zero, point.accuracy),
+                    xytext=(4, -3),
+                    textcoords="offset points",
+                    fontsize=6,
+                )
+
+
+def figure(found: Front) -> Any:
+    """The front as a plotly figure; hovering over a point shows what it is."""
+    import plotly.graph_objects as go
+
+    zero, marks = zero_of(found.points), ticks(found.points, most=7)
+    drawn = go.Figure()
+    xs, ys = front_line(found)
+    drawn.add_scatter(
+        x=xs,
+        y=ys,
+        mode="lines",
+        line={"color": FRONT_COLOUR, "width": 1},
+        hoverinfo="skip",
+        showlegend=False,
+    )
+    for name, colour, symbol, part in (
+        (
+            "published, not re-run here",
+            PUBLISHED_COLOUR,
+            "diamond-open",
+            [p for p in found.points if p.published],
+        ),
+        ("dominated", POINT_COLOUR, "square", [p for p in found.points if not (p.published or p.on_front)]),
+        ("on the front", FRONT_COLOUR, "circle", [p for p in found.points if p.on_front]),
+    ):
+        if part:
+            drawn.add_scatter(
+                name=name,
+                x=[p.cost or zero for p in part],
+                y=[p.accuracy for p in part],
+                error_y={"type": "data", "array": [p.deviation or 0 for p in part]},
+                mode="markers" if part[0].published else "markers+text",
+                marker={"color": colour, "symbol": symbol, "size": 7 if part[0].published else 10},
+                text=[html.escape(p.label) for p in part],
+                textposition="bottom right",
+                customdata=[[_details(p, found)] for p in part],
+                hovertemplate="<b>%{text}</b><br>%{y:.2f} %<br>%{customdata[0]}<extra></extra>",
+            )
+    drawn.update_xaxes(type="log", title=found.x_label, tickvals=list(marks), ticktext=list(marks.values()))
+    drawn.update_yaxes(title=found.y_label)
+    drawn.update_layout(
+        template="plotly_white",
+        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
+        margin={"l": 60, "r": 20, "t": 40, "b": 60},
+        title={"text": html.escape(f"suite {found.suite}"), "font": {"size": 14}},
+    )
+    return drawn
+
+
+def _details(point: Point, found: Front) -> str:
+    """What hovering shows under a point's name and accuracy."""
+    cost = {
+        "memory": f"{point.cost / 2**20:,.0f} MiB",
+        "seconds": f"{point.cost:,.1f} s",
+        "parameters": f"{point.cost:,.0f} parameters",
+    }[found.against]
+    lines = [cost, point.settings, point.note, point.published and f"published: {point.published}"]
+    return "<br>".join(html.escape(line) for line in lines if line)

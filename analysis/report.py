@@ -1,0 +1,134 @@
+"""One self-contained page about one or more studies: it opens from a disk, without a network, anywhere."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
+
+from analysis.tables import Table, html_table
+from wst.errors import InputError
+
+_PAGE = Path(__file__).parent / "page"
+
+
+@dataclass(frozen=True)
+class Part:
+    """A piece of a section: text, facts, a table, code, or figures with a choice between them.
+
+    Attributes:
+        choices: names of the figures, the first shown at first.
+        figures: plotly figures as JSON.
+    """
+
+    kind: Literal["text", "facts", "table", "code", "figures"]
+    title: str = ""
+    text: str = ""
+    facts: list[tuple[str, str]] = field(default_factory=list)
+    table: Table | None = None
+    id: str = ""
+    choices: list[str] = field(default_factory=list)
+    figures: list[str] = field(default_factory=list)
+    open: bool = False
+
+    @property
+    def html(self) -> Markup:
+        """The table, escaped cell by cell."""
+        assert self.table is not None
+        return Markup(html_table(self.table))
+
+    @property
+    def json(self) -> Markup:
+        """The figures as JSON that no text can break out of."""
+        return Markup(_inert("[" + ",".join(self.figures) + "]"))
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the page with a heading of its own."""
+
+    id: str
+    title: str
+    parts: list[Part]
+
+
+def _inert(text: str) -> str:
+    """JSON without a character that could end the script element it stands in."""
+    return re.sub("[<>&\u2028\u2029]", lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
+def text(words: str) -> Part:
+    """A paragraph."""
+    return Part("text", text=words)
+
+
+def table(content: Table) -> Part:
+    """A table that sorts."""
+    return Part("table", title=content.title, table=content)
+
+
+def figures(name: str, title: str, words: str, drawn: Mapping[str, Any]) -> list[Part]:
+    """Figures in one frame, by the words to choose them with; nothing where there is none."""
+    if not drawn:
+        return []
+    content = [json.dumps(_finite(json.loads(figure.to_json()))) for figure in drawn.values()]
+    return [Part("figures", title, words, id=name, choices=list(drawn), figures=content)]
+
+
+def _finite(value: Any) -> Any:
+    """The figure without its template, which the page's own colours replace."""
+    value.get("layout", {}).pop("template", None)
+    return value
+
+
+def render(title: str, lead: str, sections: Sequence[Section]) -> str:
+    """The page.
+
+    Scripts run only if they are the ones written here: a content security policy lists their hashes, and
+    forbids every request.
+    """
+    environment = Environment(
+        loader=FileSystemLoader(_PAGE), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    scripts = [get_plotlyjs().strip(), (_PAGE / "report.js").read_text().strip()]
+    for script in scripts:
+        assert "</script" not in script.lower()
+    return environment.get_template("report.html.j2").render(
+        title=title,
+        lead=lead,
+        sections=sections,
+        version=version("wst"),
+        css=Markup((_PAGE / "report.css").read_text()),
+        scripts=[Markup(script) for script in scripts],
+        script_hashes=" ".join(f"'sha256-{_digest(script)}'" for script in scripts),
+    )
+
+
+def _digest(script: str) -> str:
+    return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+
+
+def write_report(folders: Sequence[Path], path: Path, literature: bool = False) -> None:
+    """Write the page about the studies in these folders.
+
+    Raises:
+        InputError: the folders are no studies, or of different suites; the file does not end in ``.html``.
+    """
+    from analysis.report_sections import sections
+
+    if path.suffix not in (".html", ".htm"):
+        raise InputError(f"-o: expected a file ending in .html; found {path.name!r}")
+    title, lead, content = sections(folders, literature)
+    page = render(title, lead, content)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(page, encoding="utf-8")

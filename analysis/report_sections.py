@@ -1,0 +1,219 @@
+"""The sections of the report, each from the numbers that the command of the same name prints."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from analysis import ablation, figures, importance, leaderboard, pareto, pareto_figures, search
+from analysis.census import Census, census, counts_table, failures_table, reads_table
+from analysis.curves import CurveBand, curve_bands
+from analysis.load import common_suite, studies_of
+from analysis.published import with_published
+from analysis.report import Part, Section, table, text
+from analysis.report import figures as panel
+from wst.data.tasks import Suite
+from wst.errors import InputError
+from wst.study import Study
+
+
+def sections(folders: Sequence[Path], literature: bool = False) -> tuple[str, str, list[Section]]:
+    """Title, opening line and sections of the report.
+
+    Raises:
+        InputError: the folders are no studies, or of different suites.
+    """
+    studies = studies_of(folders)
+    suite = common_suite(studies)
+    counted = [census(folder, study) for folder, study in zip(folders, studies.values(), strict=True)]
+    board = leaderboard.read_leaderboard(folders)
+    shown = with_published(board) if literature else board
+    trials, later = search.read_search(folders, studies)
+    bands = [
+        band
+        for folder, study in zip(folders, studies.values(), strict=True)
+        for band in curve_bands(folder, study.name)
+    ]
+    total = sum(int(row[state]) for c in counted for row in c.counts for state in _STATES)
+    title = "Report on " + ", ".join(studies)
+    lead = (
+        f"{len(studies)} {'study' if len(studies) == 1 else 'studies'}, suite {suite.name}, {total:,} trials. "
+        f"{suite.caveat}"
+    ).strip()
+    return (
+        title,
+        lead,
+        [
+            _run(counted),
+            _board(shown),
+            _front(shown),
+            _ablation(folders, board),
+            _hyperparameters(trials, later, studies, suite),
+            _curves(bands, board),
+            _failures(folders),
+            Section("test-reads", "Test reads", [table(reads_table(list(folders)))]),
+            _reproduce(folders, studies),
+        ],
+    )
+
+
+_STATES = ("completed", "pruned", "failed")
+
+
+def _run(counted: Sequence[Census]) -> Section:
+    parts = [Part("facts", title=f"Study {one.study}", facts=one.facts) for one in counted]
+    return Section("run", "What was run", [*parts, table(counts_table(list(counted)))])
+
+
+def _board(board: leaderboard.Leaderboard) -> Section:
+    if not board.rows:
+        return Section("leaderboard", "Leaderboard", [text("No final trial has completed.")])
+    return Section("leaderboard", "Leaderboard", [table(leaderboard.as_table(board))])
+
+
+def _front(board: leaderboard.Leaderboard) -> Section:
+    drawn = {}
+    shown = None
+    for over in pareto.choices(board):
+        for against in pareto.COSTS:
+            try:
+                found = pareto.front(board, over, against)
+            except InputError:
+                continue  # no variant is complete there, or has that cost
+            shown = shown or found
+            drawn[f"{over}, against {against}"] = pareto_figures.figure(found)
+    title = "Accuracy against cost"
+    if shown is None:
+        return Section("front", title, [text("No variant is complete on a task.")])
+    words = (
+        "Each point is a variant; bars are one standard deviation over seeds. No variant beyond the line is "
+        "both more accurate and cheaper. Hover over a point, or touch it, for its settings."
+    )
+    return Section("front", title, [*panel("front-plot", title, words, drawn), table(pareto.as_table(shown))])
+
+
+def _ablation(folders: Sequence[Path], board: leaderboard.Leaderboard) -> Section:
+    title = "Variants compared"
+    if len(board.rows) < 2:
+        return Section("ablation", title, [text("Only one variant has final trials: nothing to compare.")])
+    found = ablation.read_ablation(folders)
+    words = (
+        f"Mean difference from {found.baseline} over tasks, paired by task and seed; bars are 95 % bootstrap "
+        "intervals over seeds, stratified by task."
+    )
+    plot = panel("ablation-plot", title, words, {"difference": figures.differences(found)})
+    return Section("ablation", title, [*(plot if found.comparisons else []), table(ablation.as_table(found))])
+
+
+def _cells(trials: pd.DataFrame) -> list[tuple[str, str, str, pd.DataFrame]]:
+    groups = trials.groupby(["study", "variant", "task"], sort=False)
+    return [(str(study), str(variant), str(task), part) for (study, variant, task), part in groups]
+
+
+def _hyperparameters(
+    trials: pd.DataFrame, later: pd.DataFrame, studies: Mapping[str, Study], suite: Suite
+) -> Section:
+    title = "Hyperparameters and search"
+    if trials.empty:
+        return Section("hyperparameters", title, [text("Nothing was searched.")])
+    several = len(studies) > 1
+    found = importance.importances(trials, studies)
+    means = {
+        f"{study}: {variant}" if several else variant: shares
+        for (study, variant), shares in importance.over_tasks(found).items()
+    }
+    slices, parallel, surfaces = {}, {}, {}
+    for study, variant, task, part in _cells(trials):
+        space = importance.searched(studies[study], variant)
+        if not space or not (part["state"] == "completed").any():
+            continue
+        name = f"{task}, {study}: {variant}" if several else f"{task}, {variant}"
+        slices[name] = figures.slices(part, space)
+        parallel[name] = figures.parallel_coordinates(part, space)
+        surface = figures.response_surface(part, space)
+        if surface is not None:
+            surfaces[name] = surface
+    by_task: dict[str, list[search.SearchCurve]] = {}
+    for curve in search.search_curves(trials):
+        by_task.setdefault(curve.task, []).append(curve)
+    curves = {task: figures.search_curves(by_task[task]) for task in _ordered(by_task, suite)}
+    agreement = search.agreement(trials, later[later["stage"] == "final"])
+    return Section(
+        "hyperparameters",
+        title,
+        [
+            *panel(
+                "importance-plot",
+                "Importance",
+                "PED-ANOVA: what it took to be among the best tenth of the completed trials.",
+                {"mean over tasks": figures.importance_bars(means)} if means else {},
+            ),
+            table(importance.as_table(found, "ped-anova")),
+            *panel(
+                "search-plot",
+                "Search curves",
+                "Best validation accuracy so far against the epochs that the search had trained.",
+                curves,
+            ),
+            *panel("slice-plot", "Slices", "Every completed trial against each hyperparameter.", slices),
+            *panel(
+                "parallel-plot",
+                "Parallel coordinates",
+                "A line a completed trial through its hyperparameters to its accuracy; the best are all there.",
+                parallel,
+            ),
+            *panel(
+                "surface-plot",
+                "Response surface of lr and scale",
+                "Mean validation accuracy of the completed trials in each cell of the grid.",
+                surfaces,
+            ),
+            table(search.selection_table(search.selections(trials, later, suite))),
+            *panel(
+                "agreement-plot",
+                "Chosen settings",
+                search.in_words(agreement),
+                {"all cells": figures.val_against_test(agreement.pairs)} if agreement.pairs else {},
+            ),
+        ],
+    )
+
+
+def _ordered(names: Mapping[str, object], suite: Suite) -> list[str]:
+    return [task.name for task in suite.tasks if task.name in names]
+
+
+def _curves(bands: list[CurveBand], board: leaderboard.Leaderboard) -> Section:
+    by_task: dict[str, list[CurveBand]] = {}
+    for band in bands:
+        by_task.setdefault(band.task, []).append(band)
+    drawn = {t: figures.learning_curves(by_task[t]) for t in _ordered(by_task, board.suite)}
+    words = (
+        "Validation accuracy by epoch over all trials of the search: median, middle half and middle four "
+        "fifths. Pruned trials count until they stop."
+    )
+    parts = panel("curves-plot", "Learning curves", words, drawn)
+    return Section("curves", "Learning curves", parts or [text("No epoch has a validation accuracy.")])
+
+
+def _failures(folders: Sequence[Path]) -> Section:
+    found = failures_table(list(folders))
+    return Section("failures", "Failures", [table(found) if found.rows else text("No trial failed.")])
+
+
+def _reproduce(folders: Sequence[Path], studies: Mapping[str, Study]) -> Section:
+    parts = [
+        text(
+            "Save a study below as a file and run it with the same version of wst, the same backbone weights "
+            "and the same data, whose hashes are above. The ledger has every trial's configuration and seed."
+        )
+    ]
+    for folder, study in zip(folders, studies.values(), strict=True):
+        commands = f"wst tune {study.name}.yaml --out {folder.name}\nwst report {folder.name} -o report.html"
+        parts += [
+            Part("code", title=f"Commands for {study.name}", text=commands, open=True),
+            Part("code", title=f"{study.name}.yaml", text=study.to_yaml()),
+        ]
+    return Section("reproduce", "How to reproduce it", parts)

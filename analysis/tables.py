@@ -1,0 +1,279 @@
+"""Tables and their formats: terminal, Markdown, LaTeX, CSV, HTML and JSON, all from the same cells."""
+
+from __future__ import annotations
+
+import csv
+import html
+import io
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from rich import box
+from rich.console import Console
+from rich.table import Table as RichTable
+from rich.text import Text
+
+Kind = Literal["text", "percent", "difference", "number", "p", "count", "seconds", "bytes"]
+Format = Literal["terminal", "markdown", "latex", "csv", "html", "json"]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean and its standard deviation; the deviation is None where there is one sample."""
+
+    mean: float
+    deviation: float | None = None
+
+
+Cell = str | float | int | bool | Estimate | None
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column.
+
+    Attributes:
+        name: heading, and the key of its cells.
+        kind: how a cell is written; ``text`` is set to the left.
+        best: True where the highest cell is shown in bold.
+        section: True where a rule stands before it in the terminal's layout.
+    """
+
+    name: str
+    kind: Kind = "text"
+    best: bool = False
+    section: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """Cells by column name, a row a dictionary.
+
+    Attributes:
+        unranked: indices of rows that are never the best, and do not compete for it.
+        notes: lines to show under the table.
+    """
+
+    title: str
+    columns: list[Column]
+    rows: list[dict[str, Cell]]
+    notes: list[str] = field(default_factory=list)
+    unranked: frozenset[int] = frozenset()
+
+    def best(self, column: Column) -> frozenset[int]:
+        """Indices of the rows that share a column's highest value; none where it is not ranked."""
+        if not column.best:
+            return frozenset()
+        values = {
+            i: round(number, 6)
+            for i, row in enumerate(self.rows)
+            if i not in self.unranked and (number := mean(row[column.name])) is not None
+        }
+        highest = max(values.values(), default=None)
+        return frozenset(i for i, value in values.items() if value == highest)
+
+
+def mean(cell: Cell) -> float | None:
+    """A cell's number; None for text and for what is missing."""
+    if isinstance(cell, Estimate):
+        return cell.mean
+    return float(cell) if isinstance(cell, int | float) else None
+
+
+_SPEC: dict[Kind, str] = {
+    "percent": ".1f",
+    "difference": "+.2f",
+    "number": ".3g",
+    "p": ".3f",
+    "count": ",.0f",
+    "seconds": ",.1f",
+    "text": ".4g",
+}
+
+
+def text(cell: Cell, kind: Kind) -> str:
+    """A cell in words: accuracies with one decimal, counts with separators, a dash for what is missing."""
+    if cell is None:
+        return "-"
+    if isinstance(cell, str):
+        return cell
+    if isinstance(cell, bool):
+        return "yes" if cell else "no"
+    if isinstance(cell, Estimate):
+        spread = "" if cell.deviation is None else f" ± {cell.deviation:.1f}"
+        return text(cell.mean, kind) + spread
+    if kind == "bytes":
+        return f"{cell / 2**20:,.0f} MiB"
+    if kind == "p" and cell < 0.001:
+        return "< 0.001"
+    return format(cell, _SPEC[kind])
+
+
+def terminal(table: Table) -> RichTable:
+    """The table as it stands, a row a row."""
+    drawn = RichTable(title=Text(table.title), title_justify="left", box=box.SIMPLE_HEAD)
+    for column in table.columns:
+        drawn.add_column(Text(column.name), justify="left" if column.kind == "text" else "right")
+    bold = {column.name: table.best(column) for column in table.columns}
+    for i, row in enumerate(table.rows):
+        drawn.add_row(
+            *(Text(text(row[c.name], c.kind), "bold" if i in bold[c.name] else "") for c in table.columns)
+        )
+    return drawn
+
+
+def transposed(table: Table) -> RichTable:
+    """The table on its side: its first column becomes the headings, for many columns and few rows."""
+    drawn = RichTable(title=Text(table.title), title_justify="left", box=box.SIMPLE_HEAD)
+    first, *others = table.columns
+    drawn.add_column("", no_wrap=True)
+    for row in table.rows:
+        drawn.add_column(Text(text(row[first.name], first.kind)), justify="right")
+    for column in others:
+        bold = table.best(column)
+        if column.section:
+            drawn.add_section()
+        cells = [text(row[column.name], column.kind) for row in table.rows]
+        drawn.add_row(
+            Text(column.name), *(Text(cell, "bold" if i in bold else "") for i, cell in enumerate(cells))
+        )
+    return drawn
+
+
+def markdown(table: Table) -> str:
+    """GitHub's Markdown, notes below."""
+
+    def escape(words: str) -> str:
+        return html.escape(words, quote=False).replace("|", "\\|")
+
+    lines = [
+        "| " + " | ".join(escape(column.name) for column in table.columns) + " |",
+        "|" + "|".join(" --- " if column.kind == "text" else " ---: " for column in table.columns) + "|",
+    ]
+    bold = {column.name: table.best(column) for column in table.columns}
+    for i, row in enumerate(table.rows):
+        cells = [escape(text(row[c.name], c.kind)) for c in table.columns]
+        marked = [f"**{w}**" if i in bold[c.name] else w for w, c in zip(cells, table.columns, strict=True)]
+        lines.append("| " + " | ".join(marked) + " |")
+    return "\n".join([*lines, "", *(f"- {escape(note)}" for note in table.notes)]).rstrip()
+
+
+_LATEX = {c: f"\\{c}" for c in "&%$#_{}"} | {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "±": r"$\pm$",
+    "†": r"$^\dagger$",
+    "<": r"$<$",
+    ">": r"$>$",
+}
+
+
+def latex(table: Table) -> str:
+    """A ``tabular`` for the booktabs package, notes as comments."""
+
+    def escape(words: str) -> str:
+        return "".join(_LATEX.get(character, character) for character in words)
+
+    bold = {column.name: table.best(column) for column in table.columns}
+    lines = [
+        *(f"% {' '.join(note.split())}" for note in table.notes),
+        r"\begin{tabular}{" + "".join("l" if c.kind == "text" else "r" for c in table.columns) + "}",
+        r"\toprule",
+        " & ".join(escape(column.name) for column in table.columns) + r" \\",
+        r"\midrule",
+    ]
+    for i, row in enumerate(table.rows):
+        cells = [escape(text(row[c.name], c.kind)) for c in table.columns]
+        marked = [
+            rf"\textbf{{{w}}}" if i in bold[c.name] else w for w, c in zip(cells, table.columns, strict=True)
+        ]
+        lines.append(" & ".join(marked) + r" \\")
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"])
+
+
+def flat_rows(table: Table) -> list[dict[str, Any]]:
+    """Rows at full precision; an estimate's deviation goes into a column of its own, ``<name> std``."""
+    spread = {c.name for c in table.columns if any(isinstance(r[c.name], Estimate) for r in table.rows)}
+    rows = []
+    for row in table.rows:
+        flat: dict[str, Any] = {}
+        for column in table.columns:
+            cell = row[column.name]
+            flat[column.name] = cell.mean if isinstance(cell, Estimate) else cell
+            if column.name in spread:
+                flat[f"{column.name} std"] = cell.deviation if isinstance(cell, Estimate) else None
+        rows.append(flat)
+    return rows
+
+
+def comma_separated(table: Table) -> str:
+    """CSV at full precision; what is missing is empty."""
+    rows = flat_rows(table)
+    out = io.StringIO()
+    names = list(rows[0]) if rows else [column.name for column in table.columns]
+    writer = csv.DictWriter(out, names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return out.getvalue().rstrip("\n")
+
+
+def html_table(table: Table, caption: str | None = None) -> str:
+    """A ``<table>`` with its notes; every text in it is escaped.
+
+    Cells carry their number in ``data-value``, so that a page can sort by it.
+    """
+    bold = {column.name: table.best(column) for column in table.columns}
+    lines = ["<table>", f"<caption>{html.escape(table.title if caption is None else caption)}</caption>"]
+    lines.append("<thead><tr>")
+    lines += [
+        f'<th scope="col" class="{"text" if c.kind == "text" else "number"}">{html.escape(c.name)}</th>'
+        for c in table.columns
+    ]
+    lines.append("</tr></thead>\n<tbody>")
+    for i, row in enumerate(table.rows):
+        cells = []
+        for position, column in enumerate(table.columns):
+            cell, number = row[column.name], mean(row[column.name])
+            words = html.escape(text(cell, column.kind))
+            if i in bold[column.name]:
+                words = f"<strong>{words}</strong>"
+            value = "" if number is None else f' data-value="{number!r}"'
+            tag = 'th scope="row"' if position == 0 else "td"
+            side = "text" if column.kind == "text" else "number"
+            if len(words) > 30:
+                side += " long"
+            cells.append(f'<{tag} class="{side}"{value}>{words}</{tag.split()[0]}>')
+        lines.append("<tr>" + "".join(cells) + "</tr>")
+    lines.append("</tbody>\n</table>")
+    if table.notes:
+        lines += ["<ul>", *(f"<li>{html.escape(note)}</li>" for note in table.notes), "</ul>"]
+    return "\n".join(lines)
+
+
+def as_json(table: Table, **more: Any) -> str:
+    """Rows at full precision, with title and notes, as JSON."""
+    return json.dumps(
+        {"title": table.title, "notes": table.notes, **more, "rows": flat_rows(table)}, indent=1
+    )
+
+
+_WRITERS: Mapping[str, Callable[[Table], str]] = {
+    "markdown": markdown,
+    "latex": latex,
+    "csv": comma_separated,
+    "html": html_table,
+    "json": as_json,
+}
+
+
+def show(table: Table, style: Format, console: Console) -> None:
+    """Print a table: drawn on the console, or as plain text in one of the other formats."""
+    if style == "terminal":
+        console.print(terminal(table))
+        for note in table.notes:
+            console.print(Text(note))
+    else:
+        print(_WRITERS[style](table))

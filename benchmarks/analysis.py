@@ -1,0 +1,221 @@
+"""Analysis of a large ledger: time and peak memory, beside plain pandas over the same files.
+
+    python benchmarks/analysis.py [--trials 1000000] [--epochs 20000000] [--folder DIR]
+
+Generates a ledger of the size of many studies (few large Parquet files, as a compacted ledger holds them),
+then runs each of these in a process of its own: the leaderboard, the front, the report, and pandas
+``read_parquet`` with ``groupby`` over the same files.  Goals on 2 cores: leaderboard and front under 5 s and
+2 GB, the report under 60 s.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from wst.data.tasks import suite
+from wst.ledger import EPOCHS_SCHEMA, trials_schema
+from wst.study import Study
+
+SEEDS = 5
+VARIANTS = [f"wst-{i}" for i in range(10)]
+
+
+def study(trials: int) -> Study:
+    tasks = len(suite("vtab1k").tasks)
+    space: dict[str, Any] = {
+        "scale": {"type": "categorical", "choices": [0.1, 1.0, 10.0]},
+        "lr": {"type": "float", "low": 1e-4, "high": 1e-2, "log": True},
+        "drop_path": {"type": "float", "low": 0.0, "high": 0.4, "step": 0.1},
+    }
+    return Study.model_validate(
+        {
+            "name": "large",
+            "suite": "vtab1k",
+            "backbone": "vit_base_patch16_224",
+            "variants": {v: {"method": "wst", "space": space, "fixed": {"r": 2}} for v in VARIANTS},
+            "recipe": {"epochs": 20, "warmup_epochs": 2},
+            "search": {"trials": max(1, trials // (tasks * len(VARIANTS)) - SEEDS)},
+            "final": {"seeds": SEEDS},
+        }
+    )
+
+
+def generate(folder: Path, trials: int, epochs: int) -> None:
+    """Write ``trials`` trials and ``epochs`` epoch rows; each cell's search trials, then its final trials."""
+    made = study(trials)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "study.yaml").write_text(made.to_yaml())
+    for table in ("trials", "epochs", "intents"):
+        (folder / "ledger" / table).mkdir(parents=True, exist_ok=True)
+    assert made.search is not None
+    generator = np.random.default_rng(0)
+    schema = trials_schema(made.hyperparameter_types())
+    per_trial = max(1, round(epochs / trials))
+    writers = {
+        "trials": pq.ParquetWriter(folder / "ledger/trials/compacted.parquet", schema),
+        "epochs": pq.ParquetWriter(folder / "ledger/epochs/compacted.parquet", EPOCHS_SCHEMA),
+    }
+    for task, variant in made.cells:
+        group = suite("vtab1k").task(task).group
+        for stage, number in (("search", made.search.trials), ("final", SEEDS)):
+            ids = [f"{task}.{variant}.{stage}.{i:04d}" for i in range(number)]
+            lr = 10 ** generator.uniform(-4, -2, number)
+            accuracy = np.clip(0.8 - 0.1 * abs(np.log10(lr) + 3) + generator.normal(0, 0.03, number), 0, 1)
+            accuracy = np.round(accuracy * 200) / 200
+            state = np.where(generator.random(number) < 0.5, "pruned", "completed")
+            final = stage == "final"
+            known: dict[str, Any] = {
+                "study": ["large"] * number,
+                "trial_id": ids,
+                "task": [task] * number,
+                "variant": [variant] * number,
+                "stage": [stage] * number,
+                "number": range(number),
+                "ask_order": range(number),
+                "seed": range(1, number + 1) if final else [0] * number,
+                "parent": [f"{task}.{variant}.search.0000" if final else None] * number,
+                "reason": ["best of many on val200" if final else "suggested by the sampler"] * number,
+                "hp_lr": lr,
+                "hp_scale": generator.choice([0.1, 1.0, 10.0], number),
+                "hp_drop_path": generator.choice([0.0, 0.1, 0.2, 0.3, 0.4], number),
+                "hp_r": [2] * number,
+                "suite": ["vtab1k"] * number,
+                "group": [group] * number,
+                "method": ["wst"] * number,
+                "normalisation": ["mean 0.5/0.5/0.5 std 0.5/0.5/0.5"] * number,
+                "configuration": [json.dumps({"lr": float(value)}) for value in lr],
+                "state": ["completed"] * number if final else state,
+                "epochs": [per_trial] * number,
+                "val_top1_last": [None] * number if final else accuracy,
+                "val_loss": [None] * number if final else 1 - accuracy,
+                "test_top1": accuracy if final else [None] * number,
+                "test_images": [10_000] * number if final else [None] * number,
+                "trainable_parameters": [80_000] * number,
+                "head_parameters": [7_690] * number,
+                "train_seconds": generator.uniform(50, 60, number),
+                "wall_seconds": generator.uniform(60, 70, number),
+                "peak_memory": [2**31] * number,
+                "device": ["some GPU"] * number,
+                "node": [f"node{i % 8}" for i in range(number)],
+                "data_hash": [f"hash of {task}"] * number,
+            }
+            columns = [
+                pa.array(known[field.name], field.type) if field.name in known else pa.nulls(number, field.type)
+                for field in schema
+            ]
+            writers["trials"].write_table(pa.Table.from_arrays(columns, schema=schema))
+            rows = number * per_trial
+            epoch = np.tile(np.arange(1, per_trial + 1), number)
+            values = np.round(np.repeat(accuracy, per_trial) * (1 - 0.5**epoch) * 200) / 200
+            curves: dict[str, Any] = {
+                "study": pa.repeat("large", rows),
+                "trial_id": pa.array(ids).take(pa.array(np.repeat(np.arange(number), per_trial))),
+                "epoch": pa.array(epoch.astype(np.int32)),
+                "lr": pa.array(np.repeat(lr, per_trial)),
+                "train_loss": pa.array(1 - values),
+                "val_loss": pa.nulls(rows, pa.float64()) if final else pa.array(1 - values),
+                "val_top1": pa.nulls(rows, pa.float64()) if final else pa.array(values),
+                "seconds": pa.array(generator.uniform(1, 2, rows)),
+            }
+            writers["epochs"].write_table(pa.table(curves, schema=EPOCHS_SCHEMA))
+    for writer in writers.values():
+        writer.close()
+
+
+def leaderboard(folder: Path) -> None:
+    from analysis.leaderboard import as_table, read_leaderboard
+
+    assert as_table(read_leaderboard([folder])).rows
+
+
+def front(folder: Path) -> None:
+    from analysis.leaderboard import read_leaderboard
+    from analysis.pareto import front
+
+    assert front(read_leaderboard([folder])).points
+
+
+def report(folder: Path) -> None:
+    from analysis.report import write_report
+
+    write_report([folder], folder / "report.html")
+
+
+def pandas_trials(folder: Path) -> None:
+    import pandas as pd
+
+    trials = pd.read_parquet(folder / "ledger" / "trials")
+    assert len(trials[trials["stage"] == "final"].groupby(["variant", "task"])["test_top1"].mean())
+
+
+def pandas_epochs(folder: Path) -> None:
+    import pandas as pd
+
+    epochs = pd.read_parquet(folder / "ledger" / "epochs")
+    assert len(epochs.groupby("epoch")["val_top1"].median())
+
+
+TARGETS: dict[str, Callable[[Path], None]] = {
+    "leaderboard": leaderboard,
+    "front": front,
+    "report": report,
+    "pandas: read trials, group": pandas_trials,
+    "pandas: read epochs, group": pandas_epochs,
+}
+
+
+def measure(name: str, folder: Path) -> None:
+    """In a process of its own: seconds, imports included, and peak memory."""
+    began = time.perf_counter()
+    TARGETS[name](folder)
+    seconds = time.perf_counter() - began
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    print(json.dumps({"seconds": seconds, "peak": peak}))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--trials", type=int, default=1_000_000)
+    parser.add_argument("--epochs", type=int, default=20_000_000)
+    parser.add_argument("--folder", type=Path)
+    parser.add_argument("--measure", choices=TARGETS)
+    asked = parser.parse_args()
+    if asked.measure:
+        measure(asked.measure, asked.folder)
+        return
+    # -P keeps this file's folder, where "analysis" is this file, out of the way of the package.
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = asked.folder or Path(temporary) / "large"
+        if not (folder / "study.yaml").exists():
+            generate(folder, asked.trials, asked.epochs)
+        for table in ("trials", "epochs"):
+            files = sorted((folder / "ledger" / table).glob("*.parquet"))
+            rows = sum(pq.read_metadata(path).num_rows for path in files)
+            size = sum(path.stat().st_size for path in files)
+            print(f"{table}: {rows:,} rows, {len(files)} file(s), {size / 1e6:,.0f} MB")
+        print(f"{'':30}{'seconds':>10}{'peak MB':>10}")
+        for name in TARGETS:
+            command = [sys.executable, "-P", __file__, "--measure", name, "--folder", str(folder)]
+            result = subprocess.run(command, capture_output=True, text=True, timeout=900)
+            if result.returncode:
+                print(f"{name:30}{'failed':>10}  {result.stderr.strip().splitlines()[-1:]}")
+                continue
+            found = json.loads(result.stdout.splitlines()[-1])
+            print(f"{name:30}{found['seconds']:10.1f}{found['peak'] / 1e6:10,.0f}")
+
+
+if __name__ == "__main__":
+    main()

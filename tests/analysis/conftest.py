@@ -1,0 +1,19 @@
+"""The hand-made ledgers, written once a session."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.analysis.ledgers import write_alpha, write_beta
+
+
+@pytest.fixture(scope="session")
+def alpha(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_alpha(tmp_path_factory.mktemp("ledgers") / "alpha")
+
+
+@pytest.fixture(scope="session")
+def beta(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_beta(tmp_path_factory.mktemp("ledgers") / "beta")

@@ -1,0 +1,110 @@
+"""Reading ledgers: columns, several studies, and ledgers that are broken, empty or too new."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+
+from analysis.ablation import read_ablation
+from analysis.leaderboard import as_table, read_leaderboard
+from analysis.load import batches, common_suite, load, studies_of
+from tests.analysis.ledgers import CODE, alpha_study, beta_study
+from wst.errors import InputError
+from wst.ledger import SCHEMA_VERSION, Ledger
+
+
+def test_tables_of_several_studies_stand_below_each_other(alpha: Path, beta: Path) -> None:
+    trials = load([alpha, beta])
+    assert trials.groupby("study").size().to_dict() == {"alpha": 24 + 40, "beta": 20}
+    assert trials.loc[trials["study"] == "beta", "hp_scale"].isna().all()
+    assert len(load([alpha], "intents")) == 64
+    # 4 tasks x (5 search trials that ran, 2 epochs each) and 37 final trials that ran
+    assert len(load([alpha], "epochs")) == (4 * 5 + 37) * 2
+
+
+def test_columns_and_rows_on_request(alpha: Path, beta: Path) -> None:
+    where = pc.field("stage") == "final"
+    found = load([alpha, beta], columns=["task", "hp_scale", "hp_later"], where=where)
+    assert list(found.columns) == ["task", "hp_scale", "hp_later"]
+    assert len(found) == 60
+    assert found["hp_later"].isna().all()
+
+
+def test_batches_are_the_same_rows(alpha: Path) -> None:
+    rows = sum(batch.num_rows for batch in batches(alpha, "epochs", ["epoch"], pc.field("epoch") == 1))
+    assert rows == 4 * 5 + 37
+
+
+def _copy(alpha: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(alpha, tmp_path / "copy"))
+
+
+def test_a_half_written_file_is_named(alpha: Path, tmp_path: Path) -> None:
+    folder = _copy(alpha, tmp_path)
+    victim = folder / "ledger" / "trials" / "digits.base.final.0000.parquet"
+    victim.write_bytes(victim.read_bytes()[:500])
+    with pytest.raises(InputError, match=r"digits\.base\.final\.0000\.parquet: expected a whole Parquet file"):
+        read_leaderboard([folder])
+
+
+def test_a_newer_schema_is_refused(alpha: Path, tmp_path: Path) -> None:
+    folder = _copy(alpha, tmp_path)
+    newest = folder / "ledger" / "trials" / "sprite_ori.lin.final.0001.parquet"
+    table = pq.read_table(newest)
+    version = {"wst_schema_version": str(SCHEMA_VERSION + 1)}
+    pq.write_table(table.replace_schema_metadata(version), newest)
+    expected = f"expected schema version {SCHEMA_VERSION} or older; found {SCHEMA_VERSION + 1}"
+    with pytest.raises(InputError, match=expected):
+        read_leaderboard([folder])
+
+
+def test_an_empty_ledger_gives_an_empty_leaderboard(tmp_path: Path) -> None:
+    with Ledger(tmp_path / "empty", alpha_study(), CODE):
+        pass
+    assert len(load([tmp_path / "empty"])) == 0
+    assert as_table(read_leaderboard([tmp_path / "empty"])).rows == []
+    with pytest.raises(InputError, match="expected at least two variants"):
+        read_ablation([tmp_path / "empty"])
+
+
+def test_what_is_no_study_is_named(tmp_path: Path, alpha: Path) -> None:
+    with pytest.raises(InputError, match=r"found no study\.yaml"):
+        load([tmp_path])
+    shutil.copy(alpha / "study.yaml", tmp_path)
+    with pytest.raises(InputError, match="found no ledger in it"):
+        load([tmp_path])
+    with pytest.raises(InputError, match="expected studies of different names; found 'alpha' twice"):
+        load([alpha, alpha])
+
+
+def test_a_malicious_study_name_is_refused_in_one_line(alpha: Path, tmp_path: Path) -> None:
+    folder = _copy(alpha, tmp_path)
+    file = folder / "study.yaml"
+    file.write_text(file.read_text().replace("name: alpha", "name: <script>alert(1)</script>"))
+    with pytest.raises(InputError, match=r"study\.yaml: name: expected a valid study; found '<script>") as error:
+        load([folder])
+    assert "\n" not in str(error.value)
+
+
+def test_suites_do_not_mix(tmp_path: Path, alpha: Path) -> None:
+    other = beta_study(suite="vtab1k", tasks=["dtd"])
+    with Ledger(tmp_path / "vtab", other, CODE):
+        pass
+    with pytest.raises(InputError, match="expected one suite.*found mini, vtab1k"):
+        common_suite(studies_of([alpha, tmp_path / "vtab"]))
+
+
+def test_analysis_needs_neither_torch_nor_ray() -> None:
+    import subprocess
+    import sys
+
+    code = (
+        "import sys, analysis.report_sections, analysis.published, wst.cli_analysis;"
+        "print([m for m in ('torch', 'ray') if m in sys.modules])"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert out.strip() == "[]"

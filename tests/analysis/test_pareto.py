@@ -1,0 +1,126 @@
+"""The front of the hand-made ledger, and the pictures."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from analysis.leaderboard import Leaderboard, Row, Score, read_leaderboard
+from analysis.pareto import Front, as_table, choices, front
+from analysis.pareto_figures import draw, figure, front_line, ticks, zero_of
+from wst.data.tasks import MINI
+from wst.errors import InputError
+
+
+def test_front_of_the_hand_made_ledger(alpha: Path) -> None:
+    found = front(read_leaderboard([alpha]))
+    assert [(p.label, p.cost, p.on_front) for p in found.points] == [
+        ("lin", 0, True),
+        ("base", 3104, True),
+        ("twin", 3104, True),  # ties in both: neither dominates the other
+        ("big", 5000, False),
+    ]
+    assert found.points[1].accuracy == pytest.approx(63)
+    assert found.points[0].deviation == pytest.approx(0)
+    assert found.left_out == ["gap"]
+
+
+def test_front_of_a_group_and_of_a_task(alpha: Path) -> None:
+    board = read_leaderboard([alpha])
+    structured = front(board, "structured")
+    assert {p.label: p.accuracy for p in structured.points} == pytest.approx(
+        {"base": 37, "twin": 37, "big": 25.5, "lin": 20}
+    )
+    digits = front(board, "digits")
+    assert {p.label for p in digits.points if p.on_front} == {"lin", "gap"}
+    assert choices(board)[:5] == ["mean of groups", "mean of tasks", "natural", "specialized", "structured"]
+
+
+def test_other_costs(alpha: Path) -> None:
+    board = read_leaderboard([alpha])
+    seconds = front(board, against="seconds")
+    assert {p.cost for p in seconds.points} == {20.0}
+    assert {p.label for p in seconds.points if p.on_front} == {"base", "twin"}
+    assert {p.cost for p in front(board, against="memory").points} == {2**20}
+
+
+def test_what_cannot_be_drawn_is_refused(alpha: Path, tmp_path: Path) -> None:
+    board = read_leaderboard([alpha])
+    with pytest.raises(InputError, match="--over: expected one of"):
+        front(board, "sprite_count")
+    with pytest.raises(InputError, match="expected a variant whose final trials are complete"):
+        front(replace(board, rows=[]))
+    with pytest.raises(InputError, match=r"-o: expected a file ending in .*found 'front.bmp'"):
+        draw(front(board), tmp_path / "front.bmp")
+
+
+points = st.lists(
+    st.tuples(st.integers(0, 6), st.integers(0, 6)),
+    min_size=1,
+    max_size=12,
+)
+
+
+@given(points)
+def test_front_is_what_nothing_dominates(measured: list[tuple[int, int]]) -> None:
+    rows = [
+        Row(
+            "s",
+            f"v{i}",
+            "wst",
+            {"digits": Score({0: float(accuracy)}, trainable=float(cost))},
+            ("digits",),
+        )
+        for i, (cost, accuracy) in enumerate(measured)
+    ]
+    found = front(Leaderboard(MINI, ("digits",), rows))
+    best_so_far = -1.0
+    for cost in sorted({p.cost for p in found.points}):
+        level = [p for p in found.points if p.cost == cost]
+        highest = max(p.accuracy for p in level)
+        for point in level:
+            assert point.on_front == (point.accuracy == highest and highest > best_so_far)
+        best_so_far = max(best_so_far, highest)
+
+
+@pytest.mark.parametrize("ending", [".png", ".svg", ".pdf", ".html"])
+def test_pictures_are_written_and_the_same_each_time(alpha: Path, tmp_path: Path, ending: str) -> None:
+    found = front(read_leaderboard([alpha]))
+    one, other = tmp_path / f"one{ending}", tmp_path / f"other{ending}"
+    draw(found, one)
+    draw(found, other)
+    assert one.read_bytes() == other.read_bytes()
+    start = {".png": b"\x89PNG", ".svg": b"<?xml", ".pdf": b"%PDF", ".html": b"<html>"}[ending]
+    assert start in one.read_bytes()[:100]
+    if ending == ".svg":
+        assert all(f">{name}<" in one.read_text() for name in ("base", "big", "lin"))
+
+
+def test_labels_from_a_ledger_are_escaped_in_the_page(alpha: Path) -> None:
+    found = front(read_leaderboard([alpha]))
+    bad = replace(found.points[0], label="<img src=x onerror=alert(1)>", settings="<b>")
+    texts = [str(trace.text) + str(trace.customdata) for trace in figure(replace(found, points=[bad])).data]
+    assert "<img" not in "".join(texts)
+    assert "&lt;img" in "".join(texts)
+    assert "<b>" not in "".join(texts)
+
+
+def test_zero_has_a_place_and_a_tick_on_the_log_axis(alpha: Path) -> None:
+    found = front(read_leaderboard([alpha]))
+    assert zero_of(found.points) == pytest.approx(3104 / 3)
+    assert ticks(found.points)[3104 / 3] == "0"
+    xs, ys = front_line(found)
+    assert (xs[0], ys[0]) == (3104 / 3, found.points[0].accuracy)
+    assert xs[-1] == 5000
+    assert ys[-1] == pytest.approx(63)
+
+
+def test_table_has_every_point(alpha: Path) -> None:
+    table = as_table(front(read_leaderboard([alpha])))
+    assert [row["variant"] for row in table.rows] == ["lin", "base", "twin", "big"]
+    assert isinstance(front(read_leaderboard([alpha])), Front)
+    assert "gap: not drawn, incomplete." in table.notes

@@ -1,0 +1,121 @@
+"""One table in every format."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from html.parser import HTMLParser
+
+import pytest
+from rich.console import Console
+
+from analysis.tables import (
+    Column,
+    Estimate,
+    Table,
+    as_json,
+    comma_separated,
+    html_table,
+    latex,
+    markdown,
+    show,
+    terminal,
+    text,
+    transposed,
+)
+
+BAD = '<script>alert("x")</script>|&_%'
+TABLE = Table(
+    "a title",
+    [Column("variant"), Column("digits", "percent", best=True), Column("trainable", "count")],
+    [
+        {"variant": "one", "digits": Estimate(91.23, 1.5), "trainable": 3104.0},
+        {"variant": BAD, "digits": Estimate(80.0), "trainable": None},
+        {"variant": "three", "digits": None, "trainable": 12},
+    ],
+    notes=["a note " + BAD],
+)
+
+
+def test_cells_in_words() -> None:
+    assert text(Estimate(91.23, 1.5), "percent") == "91.2 ± 1.5"
+    assert text(Estimate(91.23), "percent") == "91.2"
+    assert text(None, "percent") == "-"
+    assert text(1234567, "count") == "1,234,567"
+    assert text(0.00001, "p") == "< 0.001"
+    assert text(2**21, "bytes") == "2 MiB"
+    assert text(True, "text") == "yes"
+    assert text(-1.234, "difference") == "-1.23"
+
+
+def test_markdown_bolds_the_best_and_breaks_no_column() -> None:
+    lines = markdown(TABLE).splitlines()
+    assert lines[0] == "| variant | digits | trainable |"
+    assert lines[1] == "| --- | ---: | ---: |"
+    assert lines[2] == "| one | **91.2 ± 1.5** | 3,104 |"
+    assert "<script>" not in markdown(TABLE)
+    assert lines[3].replace("\\|", "").count("|") == 4
+
+
+def test_latex_is_escaped() -> None:
+    found = latex(TABLE)
+    assert r"\textbf{91.2 $\pm$ 1.5}" in found
+    assert r"\&\_\%" in found
+    assert found.startswith("% a note")
+    assert found.count(r"\\") == 4
+
+
+def test_csv_has_full_precision_and_deviations() -> None:
+    rows = list(csv.DictReader(io.StringIO(comma_separated(TABLE))))
+    assert list(rows[0]) == ["variant", "digits", "digits std", "trainable"]
+    assert rows[0]["digits"] == "91.23"
+    assert rows[0]["digits std"] == "1.5"
+    assert rows[1]["variant"] == BAD
+    assert rows[2]["digits"] == ""
+
+
+def test_json_round_trips() -> None:
+    found = json.loads(as_json(TABLE, more=1))
+    assert found["more"] == 1
+    assert found["rows"][0] == {"variant": "one", "digits": 91.23, "digits std": 1.5, "trainable": 3104.0}
+    assert found["rows"][2]["digits"] is None
+
+
+class _Tags(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.values: list[str | None] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.values += [value for name, value in attrs if name == "data-value"]
+
+
+def test_html_is_escaped_and_sortable() -> None:
+    parser = _Tags()
+    parser.feed(html_table(TABLE))
+    assert "script" not in parser.tags
+    assert parser.tags.count("tr") == 4
+    assert parser.values == ["91.23", "3104.0", "80.0", "12.0"]
+
+
+@pytest.mark.parametrize("layout", [terminal, transposed])
+def test_terminal_shows_every_cell(layout: object, capsys: pytest.CaptureFixture[str]) -> None:
+    Console(width=200).print(layout(TABLE))  # type: ignore[operator]
+    shown = capsys.readouterr().out
+    assert all(words in shown for words in ("91.2 ± 1.5", "80.0", "3,104", BAD))
+
+
+@pytest.mark.parametrize("style", ["terminal", "markdown", "latex", "csv", "html", "json"])
+def test_every_format_prints(style: str, capsys: pytest.CaptureFixture[str]) -> None:
+    show(TABLE, style, Console(width=200))  # type: ignore[arg-type]
+    assert "91.2" in capsys.readouterr().out
+
+
+def test_an_empty_table_prints_in_every_format(capsys: pytest.CaptureFixture[str]) -> None:
+    empty = Table("nothing", [Column("variant")], [])
+    for style in ("terminal", "markdown", "latex", "csv", "html", "json"):
+        show(empty, style, Console(width=200))  # type: ignore[arg-type]
+    assert "variant" in capsys.readouterr().out

@@ -1,0 +1,66 @@
+"""Shared by all tests: a cache of their own, one torch thread, small studies."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from wst.study import Study
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Nothing of the user's cache is read or written; the mini suite is built once a session."""
+    before = os.environ.get("WST_CACHE")
+    os.environ["WST_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+    torch.set_num_threads(1)
+    yield
+    if before is None:
+        del os.environ["WST_CACHE"]
+    else:
+        os.environ["WST_CACHE"] = before
+
+
+@pytest.fixture(scope="session")
+def mini_root() -> Path:
+    """Folder that holds the mini suite."""
+    from wst.data.splits import data_root
+    from wst.data.tasks import MINI
+
+    return data_root(MINI, None)
+
+
+LR = {"type": "float", "low": 1e-4, "high": 1e-1, "log": True}
+
+
+def small_study(**changes: Any) -> Study:
+    """A study of two cells that needs no more than its keys say."""
+    data: dict[str, Any] = {
+        "name": "small",
+        "suite": "mini",
+        "tasks": ["digits"],
+        "backbone": "micro",
+        "variants": {
+            "linear": {"method": "linear", "space": {"lr": LR}},
+            "wst-r2": {
+                "method": "wst",
+                "space": {"lr": LR, "scale": {"type": "categorical", "choices": [0.1, 1.0]}},
+                "fixed": {"r": 2},
+            },
+        },
+        "recipe": {"epochs": 4, "warmup_epochs": 1},
+        "search": {
+            "trials": 6,
+            "sampler": {"type": "tpe", "n_startup_trials": 3},
+            "pruner": {"type": "successive_halving", "min_resource": 1, "reduction_factor": 2},
+        },
+        "final": {"seeds": 2},
+        "report_every": 2,
+        "checkpoint_every": 1,
+    }
+    return Study.model_validate(data | changes)

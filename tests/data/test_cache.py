@@ -1,0 +1,317 @@
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from torchvision import transforms
+
+from tests.data.trees import small_vtab, write_task
+from wst.data import cache, splits
+from wst.data.vtab import ImageList, read_list
+from wst.errors import InputError
+
+SUITE = small_vtab(["svhn", "clevr_count"])
+TASK = SUITE.task("svhn")
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def root(tmp_path, monkeypatch):
+    monkeypatch.setenv("WST_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("WST_CACHE_LIMIT", raising=False)
+    monkeypatch.setattr(cache, "_verified", {})
+    write_task(tmp_path, SUITE, TASK, ".png", size=20)
+    return tmp_path
+
+
+@pytest.fixture
+def listed(root) -> ImageList:
+    return read_list(root, SUITE, TASK, "train800")
+
+
+@pytest.fixture
+def decodes(monkeypatch):
+    """Paths that were decoded."""
+    seen = []
+    original = cache.decode
+
+    def decode(content, size, path):
+        seen.append(path)
+        return original(content, size, path)
+
+    monkeypatch.setattr(cache, "decode", decode)
+    return seen
+
+
+def entry_folder():
+    (folder,) = (p for p in (cache.cache_folder() / "splits").iterdir() if p.is_dir())
+    return folder
+
+
+def test_pixels_are_those_of_torchvision(listed):
+    """Bit for bit what ``Resize((32, 32), BICUBIC)`` gives on a PIL image."""
+    resize = transforms.Resize((32, 32), transforms.InterpolationMode.BICUBIC)
+    decoded = cache.load(listed, 32)
+    for path, pixels in zip(listed.images, decoded.images, strict=True):
+        with Image.open(path) as image:
+            expected = np.asarray(resize(image.convert("RGB"))).transpose(2, 0, 1)
+        assert np.array_equal(pixels, expected)
+    assert decoded.labels.tolist() == list(listed.labels)
+    assert not decoded.images.flags.writeable
+
+
+def test_decoded_once(listed, decodes):
+    first = cache.load(listed, 16)
+    assert sorted(decodes) == sorted(listed.images)
+    again = cache.load(listed, 16)
+    assert len(decodes) == len(listed.images) and np.array_equal(first.images, again.images)
+    cache.load(listed, 8)  # another size is another entry
+    assert len(decodes) == 2 * len(listed.images)
+
+
+def test_the_same_images_elsewhere_share_an_entry(root, listed, decodes):
+    """Such as two tasks with other labels for the same images."""
+    cache.load(listed, 16)
+    other = root / "copy"
+    other.mkdir()
+    paths = []
+    for path in listed.images:
+        paths.append(other / path.name)
+        paths[-1].write_bytes(path.read_bytes())
+    labels = tuple(9 - label for label in listed.labels)
+    moved = cache.load(ImageList(other, tuple(paths), labels), 16)
+    assert len(decodes) == len(listed.images)
+    assert moved.labels.tolist() == list(labels)
+    assert len(cache.entries()) == 1
+
+
+def test_a_changed_image_is_decoded_anew(listed, decodes):
+    before = np.array(cache.load(listed, 16).images)
+    Image.new("RGB", (20, 20), "red").save(listed.images[3])
+    after = cache.load(listed, 16).images
+    assert [i for i in range(len(before)) if not np.array_equal(before[i], after[i])] == [3]
+
+
+def _flip(file):
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    stamp = file.stat()
+    file.write_bytes(content)
+    os.utime(file, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))  # the clock gives nothing away
+
+
+DAMAGES = {
+    "a bit flipped": lambda entry: _flip(entry / "images.npy"),
+    "cut off": lambda entry: os.truncate(entry / "images.npy", 5000),
+    "too long": lambda entry: (entry / "images.npy").open("ab").write(b"more"),
+    "empty": lambda entry: os.truncate(entry / "images.npy", 0),
+    "gone": lambda entry: (entry / "images.npy").unlink(),
+    "not an array": lambda entry: (entry / "images.npy").write_bytes(b"x" * 20000),
+    "record gone": lambda entry: (entry / "entry.json").unlink(),
+    "record damaged": lambda entry: (entry / "entry.json").write_text("{"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_entry_is_made_again(listed, decodes, damage, monkeypatch):
+    before = np.array(cache.load(listed, 16).images)
+    DAMAGES[damage](entry_folder())
+    monkeypatch.setattr(cache, "_verified", {})  # as in a new process
+    after = cache.load(listed, 16)
+    assert len(decodes) == 2 * len(listed.images) and np.array_equal(after.images, before)
+    monkeypatch.setattr(cache, "_verified", {})
+    cache.load(listed, 16)
+    assert len(decodes) == 2 * len(listed.images)
+
+
+def test_damage_while_the_process_runs_is_noticed(listed, decodes):
+    before = np.array(cache.load(listed, 16).images)
+    file = entry_folder() / "images.npy"
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+    assert np.array_equal(cache.load(listed, 16).images, before)
+
+
+def test_a_damaged_memo_of_hashes_is_not_trusted(listed):
+    right = cache.content_hash(listed)
+    for memo in (cache.cache_folder() / "hashes").iterdir():
+        memo.write_bytes(b"\xff nonsense")
+    assert cache.content_hash(listed) == right
+
+
+def test_content_hash_is_that_of_the_files_and_labels(listed):
+    digest = hashlib.sha256()
+    for path, label in zip(listed.images, listed.labels, strict=True):
+        digest.update(hashlib.sha256(path.read_bytes()).digest() + label.to_bytes(4, "big"))
+    assert cache.content_hash(listed) == digest.hexdigest()
+
+
+def test_an_unreadable_image_is_named_and_nothing_stays(listed):
+    cache.content_hash(listed)  # remembered before the damage, as if the file changed in between
+    stamp = listed.images[5].stat()
+    content = bytearray(listed.images[5].read_bytes())
+    content[40:80] = bytes(40)
+    listed.images[5].write_bytes(content)
+    os.utime(listed.images[5], ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+    with pytest.raises(InputError, match=r"000005.png: expected a readable image"):
+        cache.load(listed, 16)
+    assert not [path for path in (cache.cache_folder() / "splits").iterdir() if path.is_dir()]
+
+
+PROCESS = """
+import os, sys, time
+from pathlib import Path
+from tests.data.test_cache import SUITE, TASK
+from wst.data import cache
+from wst.data.vtab import read_list
+root, log, wait = Path(sys.argv[1]), sys.argv[2], sys.argv[3] == "wait"
+original = cache.decode
+def decode(content, size, path):
+    with open(log, "a") as file:
+        file.write(f"{os.getpid()} {path.name}\\n")
+    if wait and path.name == "000010.png":
+        print("half way", flush=True)
+        time.sleep(60)
+    time.sleep(0.005)
+    return original(content, size, path)
+cache.decode = decode
+print(cache.load(read_list(root, SUITE, TASK, "train800"), 16).images.sum())
+"""
+
+
+def start(root, log, wait="no"):
+    arguments = [sys.executable, "-c", PROCESS, str(root), str(log), wait]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True, env=environment)
+
+
+@pytest.mark.slow
+def test_four_processes_decode_once(root, listed, tmp_path):
+    log = tmp_path / "log"
+    processes = [start(root, log) for _ in range(4)]
+    sums = {process.communicate(timeout=100)[0] for process in processes}
+    assert sums == {f"{cache.load(listed, 16).images.sum()}\n"}
+    lines = log.read_text().splitlines()
+    assert len(lines) == len(listed.images) and len({line.split()[0] for line in lines}) == 1
+
+
+@pytest.mark.slow
+def test_a_process_killed_while_decoding_leaves_nothing_that_is_trusted(root, listed, tmp_path, decodes):
+    process = start(root, tmp_path / "log", "wait")
+    assert process.stdout.readline() == "half way\n"
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    left = [path for path in (cache.cache_folder() / "splits").iterdir() if path.is_dir()]
+    assert len(left) == 1 and cache.entries() == []
+    decoded = cache.load(listed, 16)
+    assert sorted(decodes) == sorted(listed.images)
+    direct = [cache.decode(path.read_bytes(), 16, path) for path in listed.images]
+    assert np.array_equal(decoded.images, np.stack(direct))
+    assert [entry_folder()] == [entry.folder for entry in cache.entries()]  # what was left is gone
+
+
+def test_the_longest_unused_goes_first(root, listed, decodes, monkeypatch):
+    sizes = (16, 17, 18)
+    for age, size in zip((300, 100, 200), sizes, strict=True):
+        cache.load(listed, size)
+        newest = max(cache.entries(), key=lambda entry: entry.used)
+        os.utime(newest.folder / "entry.json", (newest.used - age, newest.used - age))
+    words = [entry.preprocessing for entry in cache.entries()]
+    assert words == [cache.preprocessing(size) for size in (16, 18, 17)]
+    total = sum(entry.size for entry in cache.entries())
+    monkeypatch.setenv("WST_CACHE_LIMIT", f"{total}B")
+    cache.load(listed, 15)
+    words = [entry.preprocessing for entry in cache.entries()]
+    assert words == [cache.preprocessing(size) for size in (18, 17, 15)]
+
+
+def test_use_counts_for_eviction(listed):
+    cache.load(listed, 16)
+    (entry,) = cache.entries()
+    os.utime(entry.folder / "entry.json", (1, 1))
+    cache.load(listed, 16)
+    assert cache.entries()[0].used > 1e9
+
+
+def test_a_split_that_never_fits_is_refused(listed, monkeypatch):
+    monkeypatch.setenv("WST_CACHE_LIMIT", "10KB")
+    with pytest.raises(InputError, match=r"WST_CACHE_LIMIT: expected at least .* GB, which .*train800.txt"):
+        cache.load(listed, 16)
+
+
+@pytest.mark.parametrize(
+    ("text", "limit"), [("20GB", 20 * 10**9), ("1.5 gb", 1_500_000_000), ("100", 100), ("7MB", 7_000_000)]
+)
+def test_limits(monkeypatch, text, limit):
+    monkeypatch.setenv("WST_CACHE_LIMIT", text)
+    assert cache.cache_limit() == limit
+
+
+def test_a_limit_that_is_none(monkeypatch):
+    monkeypatch.setenv("WST_CACHE_LIMIT", "much")
+    with pytest.raises(InputError, match="WST_CACHE_LIMIT: expected a size such as 20GB; found 'much'"):
+        cache.cache_limit()
+
+
+def test_clear_frees_the_disk_and_leaves_users_alone(listed):
+    decoded = cache.load(listed, 16)
+    expected = np.array(decoded.images)
+    on_disk = sum(entry.size for entry in cache.entries())
+    assert cache.clear() == on_disk > 0
+    assert cache.entries() == [] and np.array_equal(decoded.images, expected)
+    assert np.array_equal(cache.load(listed, 16).images, expected)
+
+
+def test_batches(listed):
+    decoded = cache.load(listed, 16)
+    batches = list(decoded.batches(10))
+    assert [len(labels) for _, labels in batches] == [10, 10, 4]
+    assert np.array_equal(np.concatenate([images for images, _ in batches]), decoded.images)
+    assert all(images.flags.writeable for images, _ in batches)
+
+
+MEMORY = """
+import resource, sys
+from pathlib import Path
+from wst.data import cache
+from wst.data.vtab import ImageList
+paths = sorted(Path(sys.argv[1]).iterdir())
+listed = ImageList(Path(sys.argv[1]), tuple(paths) * 40, (0,) * 40 * len(paths))
+cache.content_hash(listed)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+decoded = cache.load(listed, 224)
+total = sum(int(images[0, 0, 0, 0]) for images, _ in decoded.batches(64))
+print(decoded.images.nbytes, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)
+"""
+
+
+@pytest.mark.slow
+def test_decoding_and_reading_a_large_split_takes_little_memory(root, listed):
+    folder = listed.images[0].parent
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", MEMORY, str(folder)]
+    out = subprocess.run(command, capture_output=True, text=True, env=environment, check=True).stdout
+    size, grown = map(int, out.split())
+    assert size > 140_000_000 and grown < 60_000_000
+
+
+def test_the_guard_holds_whatever_is_cached(root):
+    """The test split is refused outside stage final, even when its pixels lie in the cache."""
+    assert len(splits.open_split(root, SUITE, TASK, "test", 16, "final").labels) == TASK.test
+    with pytest.raises(splits.TestSplitClosedError):
+        splits.open_split(root, SUITE, TASK, "test", 16, "search")
+
+
+def test_entries_describe_themselves(listed):
+    cache.load(listed, 16)
+    (entry,) = cache.entries()
+    assert (entry.source, entry.images) == (str(listed.file), len(listed.images))
+    record = json.loads((entry.folder / "entry.json").read_text())
+    assert record["shape"] == [24, 3, 16, 16]

@@ -1,0 +1,196 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from tests.data.trees import class_folders, small_vtab, write_task
+from wst.data import splits
+from wst.data.check import check_suite
+from wst.data.splits import data_hash, data_root, open_split
+from wst.data.tasks import suite
+from wst.data.vtab import read_list
+from wst.errors import InputError
+
+
+def listed(path, split, task=0):
+    of = suite(str(path))
+    return read_list(data_root(of, None), of, of.tasks[task], split)
+
+
+def test_one_folder_is_split_by_class(tmp_path):
+    folder = class_folders(tmp_path / "pets", {"cat": 20, "dog": 10})
+    of = suite(str(folder))
+    (task,) = of.tasks
+    assert (of.name, task.name, task.classes, task.class_names) == ("pets", "pets", 2, ("cat", "dog"))
+    assert (task.train, task.val, task.test) == (18, 6, 6)
+    parts = {split: listed(folder, split) for split in ("train800", "val200", "test", "train800val200")}
+    assert {s: np.bincount(p.labels).tolist() for s, p in parts.items()} == {
+        "train800": [12, 6],
+        "val200": [4, 2],
+        "test": [4, 2],
+        "train800val200": [16, 8],
+    }
+    images = [set(parts[split].images) for split in ("train800", "val200", "test")]
+    assert len(set.union(*images)) == 30 and images[0] | images[1] == set(parts["train800val200"].images)
+    assert all(
+        path.parent.name == ("cat", "dog")[label]
+        for part in parts.values()
+        for path, label in zip(part.images, part.labels, strict=True)
+    )
+
+
+def test_the_split_depends_on_names_alone(tmp_path):
+    one = class_folders(tmp_path / "one", {"cat": 12, "dog": 9})
+    two = class_folders(tmp_path / "two", {"dog": 9, "cat": 12})  # made in another order
+    for split in ("train800", "val200", "test"):
+        names = [[p.relative_to(f).as_posix() for p in listed(f, split).images] for f in (one, two)]
+        assert names[0] == names[1]
+
+
+@given(counts=st.lists(st.integers(1, 12), min_size=1, max_size=4))
+@settings(max_examples=25, deadline=None)
+def test_every_image_is_in_one_split_and_every_class_in_train(tmp_path_factory, counts):
+    folder = tmp_path_factory.mktemp("own")
+    for label, count in enumerate(counts):
+        (folder / f"c{label}").mkdir()
+        for index in range(count):
+            (folder / f"c{label}" / f"{index}.png").write_bytes(b"x")
+    of = suite(str(folder))
+    assert of.tasks[0].train + of.tasks[0].val + of.tasks[0].test == sum(counts)
+    assert set(listed(folder, "train800").labels) == set(range(len(counts)))
+
+
+@pytest.mark.parametrize("val", ["val", "valid", None])
+@pytest.mark.parametrize("test", ["test", None])
+def test_folders_of_splits(tmp_path, val, test):
+    folder = tmp_path / "birds"
+    class_folders(folder / "train", {"owl": 20, "tit": 20})
+    if val:
+        class_folders(folder / val, {"owl": 3, "tit": 3, "wren": 1})
+    if test:
+        class_folders(folder / test, {"owl": 5, "tit": 4})
+    (task,) = suite(str(folder)).tasks
+    assert task.classes == (3 if val else 2)
+    assert task.test == (9 if test else 8)
+    assert task.val == (7 if val else 8)
+    assert task.train == 40 - (0 if val else 8) - (0 if test else 8)
+    if test:
+        assert all(path.relative_to(folder).parts[0] == test for path in listed(folder, "test").images)
+    else:
+        assert not set(listed(folder, "test").images) & set(listed(folder, "train800val200").images)
+
+
+def test_list_files(tmp_path):
+    folder = tmp_path / "mine"
+    class_folders(folder / "pictures", {"a": 10, "b": 10})
+    paths = [f"pictures/{name}/p{i:03d}.png {label}" for label, name in enumerate("ab") for i in range(10)]
+    (folder / "train.txt").write_text("\n".join(paths[:7] + paths[10:17]))
+    (folder / "test.txt").write_text("\n".join(paths[7:10] + paths[17:]))
+    (folder / "classes.txt").write_text("apple\nbanana\n")
+    (task,) = suite(str(folder)).tasks
+    assert (task.layout, task.classes, task.class_names) == ("lists", 2, ("apple", "banana"))
+    assert (task.train, task.val, task.test) == (12, 2, 6)  # val is cut out of train.txt
+    assert len(listed(folder, "train800val200").images) == 14
+
+
+def test_vtab_lists_of_another_size(tmp_path):
+    of = small_vtab(["svhn"])
+    folder = write_task(tmp_path, of, of.tasks[0])
+    (task,) = suite(str(folder)).tasks
+    assert (task.train, task.val, task.test, task.classes) == (24, 8, 12, 10)
+
+
+def test_a_folder_of_tasks(tmp_path):
+    class_folders(tmp_path / "both" / "first", {"x": 6, "y": 6})
+    class_folders(tmp_path / "both" / "second" / "train", {"x": 6, "y": 6, "z": 6})
+    of = suite(str(tmp_path / "both"))
+    assert [(task.name, task.classes, task.group) for task in of.tasks] == [
+        ("first", 2, "own"),
+        ("second", 3, "own"),
+    ]
+    assert len(listed(tmp_path / "both", "train800", 1).images) == of.tasks[1].train
+
+
+def test_yaml(tmp_path):
+    class_folders(tmp_path / "data" / "pets", {"cat": 10, "dog": 10})
+    class_folders(tmp_path / "elsewhere" / "train", {"x": 6, "y": 6})
+    file = tmp_path / "mine.yaml"
+    file.write_text(
+        """
+name: mine
+caveat: Small.
+tasks:
+  - {name: pets, folder: data/pets, group: natural, val: 0.1, test: 0.3, about: cat or dog}
+  - {name: letters, folder: elsewhere, classes: [y, x]}
+"""
+    )
+    of = suite(str(file))
+    assert (of.name, of.caveat, [t.name for t in of.tasks]) == ("mine", "Small.", ["pets", "letters"])
+    pets, letters = of.tasks
+    assert (pets.train, pets.val, pets.test, pets.group) == (12, 2, 6, "natural")
+    assert letters.class_names == ("y", "x")
+    part = listed(file, "train800", 1)
+    assert all(
+        ("y", "x")[label] == path.parent.name for path, label in zip(part.images, part.labels, strict=True)
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("name: a\ntasks: []", "tasks: "),
+        ("name: a\ntasks: [{name: b, folder: nowhere}]", "found none at nowhere"),
+        ("name: a\ntasks: [{name: b, colour: red}]", "tasks.0.colour"),
+        ("name: '<script>'\ntasks: [{name: b}]", "name: "),
+        ("- 1", "the file"),
+    ],
+)
+def test_bad_yaml_is_one_line(tmp_path, text, words):
+    file = tmp_path / "bad.yaml"
+    file.write_text(text)
+    with pytest.raises(InputError) as error:
+        suite(str(file))
+    assert words in str(error.value) and "\n" not in str(error.value) and "bad.yaml" in str(error.value)
+
+
+def test_what_is_no_suite(tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="expected list files, a subfolder a class, or a folder a task"):
+        suite(str(tmp_path / "empty"))
+    with pytest.raises(InputError, match="expected one of mini, vtab1k, or the path"):
+        suite("nosuchsuite")
+
+
+def test_links_may_not_leave_the_folder(tmp_path):
+    folder = class_folders(tmp_path / "pets", {"cat": 5, "dog": 5})
+    Image.new("RGB", (4, 4)).save(tmp_path / "secret.png")
+    (folder / "cat" / "link.png").symlink_to(tmp_path / "secret.png")
+    with pytest.raises(InputError, match=r"link.png: expected a file inside"):
+        suite(str(folder))
+
+
+def test_no_root_is_needed_or_allowed(tmp_path):
+    of = suite(str(class_folders(tmp_path / "pets", {"cat": 5, "dog": 5})))
+    assert data_root(of, None) == data_root(of, str(tmp_path)) == tmp_path
+    with pytest.raises(InputError, match="--root: expected none"):
+        data_root(of, "/")
+
+
+def test_a_vtab_folder_is_vtab(tmp_path):
+    of = small_vtab(["svhn"])
+    write_task(tmp_path, of, of.tasks[0])
+    found = suite(str(tmp_path / "vtab-1k"))
+    assert found.name == "vtab1k" and len(found.tasks) == 19 and data_root(found, None) == tmp_path
+
+
+def test_check_hash_and_guard(tmp_path):
+    """An own suite passes the check, and its test split is closed to a search like any other."""
+    folder = class_folders(tmp_path / "pets", {"cat": 10, "dog": 10})
+    of = suite(str(folder))
+    root, (task,) = data_root(of, None), of.tasks
+    (report,) = check_suite(root, of)
+    assert report.usable and not report.findings and report.data_hash == data_hash(root, of, task)
+    assert open_split(root, of, task, "test", 8, "final").images.shape == (task.test, 3, 8, 8)
+    with pytest.raises(splits.TestSplitClosedError):
+        open_split(root, of, task, "test", 8, "search")

@@ -1,0 +1,46 @@
+"""Trials that need no training: a curve that depends on the configuration alone."""
+
+from __future__ import annotations
+
+import math
+
+from wst.planner import Planner
+from wst.records import EndedTrial, Epoch, Intent, Outcome, stable_seed
+
+
+def curve(intent: Intent, epochs: int) -> list[Epoch]:
+    """Val200 accuracy rises towards a peak at lr 0.01, with a little noise that the configuration decides."""
+    lr = float(intent.hyperparameters["lr"])
+    peak = 0.9 - 0.1 * abs(math.log10(lr) + 2)
+    noise = stable_seed(sorted(intent.hyperparameters.items()), intent.seed) / 2**32 / 20
+    values = [round(200 * (peak * (1 - 0.5**e) + noise)) / 200 for e in range(1, epochs + 1)]
+    final = intent.stage == "final"
+    return [
+        Epoch(e, lr, 1.0 / e, None if final else 1 - v, None if final else v, 0.0)
+        for e, v in enumerate(values, start=1)
+    ]
+
+
+def run_one(planner: Planner, intent: Intent) -> Outcome:
+    """Train one synthetic trial with the planner's pruner, and tell its outcome."""
+    told: list[Epoch] = []
+    state = "completed"
+    for epoch in curve(intent, planner.study.recipe.epochs):
+        told.append(epoch)
+        if planner.report(intent.trial_id, epoch):
+            state = "pruned"
+            break
+    test = (0.8, 797) if intent.stage == "final" else (None, None)
+    outcome = Outcome(state, epochs=tuple(told), test_top1=test[0], test_images=test[1])  # type: ignore[arg-type]
+    planner.tell(intent.trial_id, outcome)
+    return outcome
+
+
+def run_all(planner: Planner, stop_after: int | None = None) -> list[EndedTrial]:
+    """Run what is left, one trial at a time."""
+    done = []
+    while not planner.done and (stop_after is None or len(done) < stop_after):
+        intent = planner.ask()
+        assert intent is not None
+        done.append(EndedTrial(intent, run_one(planner, intent)))
+    return done

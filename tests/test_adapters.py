@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from tests.conftest import small_study
+from wst.adapters import load_adapter, read_card
+from wst.data.splits import open_split
+from wst.data.tasks import MINI
+from wst.errors import InputError
+from wst.records import Intent, trial_spec
+from wst.study import Recipe
+from wst.trial import Trial
+
+
+@pytest.fixture(scope="module")
+def kept(mini_root: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, float]:
+    """An adapter of the digits task, and its test accuracy."""
+    path = tmp_path_factory.mktemp("adapter") / "digits.safetensors"
+    settings = {"lr": 5e-3, "drop_path": 0.1, "scale": 1.0, "r": 2}
+    intent = Intent("digits.wst-r2.final.0000", "digits", "wst-r2", "final", 0, 0, 1, settings)
+    spec = trial_spec(small_study(), intent, root=mini_root, data_hash="d" * 64, adapter_path=path)
+    trial = Trial(replace(spec, recipe=Recipe(epochs=3, warmup_epochs=1)))
+    list(trial.epochs())
+    test = trial.test()
+    trial.save_adapter(test)
+    return path, test[0]
+
+
+def test_card_says_what_the_adapter_is(kept: tuple[Path, float]) -> None:
+    path, accuracy = kept
+    card = read_card(path)
+    assert (card.backbone, card.method, card.task, card.classes) == ("micro", "wst", "digits", 10)
+    assert card.hyperparameters == {"scale": 1.0, "r": 2}
+    assert (card.test_top1, card.test_images) == (accuracy, 797)
+    assert card.trial_id == "digits.wst-r2.final.0000" and card.data_hash == "d" * 64
+    assert sum(t.numel() for t in load_file(path).values()) == 3104 + 970
+
+
+def test_same_accuracy_in_a_new_process(kept: tuple[Path, float], mini_root: Path) -> None:
+    path, accuracy = kept
+    code = (
+        "import torch, wst\n"
+        "from pathlib import Path\n"
+        "from wst.data.splits import open_split\n"
+        "from wst.data.tasks import MINI\n"
+        f"split = open_split(Path({str(mini_root)!r}), MINI, MINI.task('digits'), 'test', 32, 'final')\n"
+        f"predictor = wst.load_adapter({str(path)!r})\n"
+        "with torch.inference_mode():\n"
+        "    logits = predictor(torch.tensor(split.images))\n"
+        "print((logits.argmax(1) == torch.tensor(split.labels)).double().mean().item())\n"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True
+    )
+    assert float(run.stdout) == pytest.approx(accuracy, abs=1e-12)
+
+
+def test_predicts_most_images_of_files(kept: tuple[Path, float], mini_root: Path) -> None:
+    predictor = load_adapter(kept[0])
+    split = open_split(mini_root, MINI, MINI.task("digits"), "test", 32, "final")
+    files = sorted((mini_root / "mini" / "digits" / "images" / "test").iterdir())[:100]
+    probabilities = predictor.predict(files, batch_size=33)
+    assert probabilities.shape == (100, 10)
+    assert torch.allclose(probabilities.sum(1), torch.ones(100), atol=1e-5)
+    correct = (probabilities.argmax(1) == torch.tensor(split.labels[:100])).double().mean()
+    assert correct > 0.8
+
+
+def _copy(kept: Path, folder: Path) -> Path:
+    for source in (kept, kept.with_suffix(".json")):
+        (folder / source.name).write_bytes(source.read_bytes())
+    return folder / kept.name
+
+
+def test_other_backbone_weights_are_refused_unless_told_otherwise(
+    kept: tuple[Path, float], tmp_path: Path
+) -> None:
+    from wst.backbones import micro_vit
+
+    other = tmp_path / "other.safetensors"
+    save_file(micro_vit().state_dict(), other)
+    with pytest.raises(InputError, match=r"expected the weights that digits\.safetensors was trained on"):
+        load_adapter(kept[0], checkpoint=str(other))
+    assert load_adapter(kept[0], checkpoint=str(other), any_backbone=True).card.classes == 10
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda t: t.pop("small_patch_embed.weight"), "missing small_patch_embed.weight"),
+        (lambda t: t.update(extra=torch.zeros(1)), "surplus extra"),
+        (lambda t: t.update({"backbone.head.bias": torch.zeros(3)}), "wrongly shaped backbone.head.bias"),
+    ],
+)
+def test_tensors_that_do_not_fit_are_named(
+    kept: tuple[Path, float], tmp_path: Path, change: object, words: str
+) -> None:
+    path = _copy(kept[0], tmp_path)
+    tensors = load_file(path)
+    change(tensors)  # type: ignore[operator]
+    save_file(tensors, path)
+    with pytest.raises(InputError, match=words):
+        load_adapter(path)
+
+
+def test_broken_files_get_one_line(kept: tuple[Path, float], tmp_path: Path) -> None:
+    path = _copy(kept[0], tmp_path)
+    path.write_bytes(path.read_bytes()[:500])
+    with pytest.raises(InputError, match="expected safetensors; found a broken file"):
+        load_adapter(path)
+    path.with_suffix(".json").write_text(json.dumps({"format": 1}))
+    with pytest.raises(InputError, match="expected an adapter's card"):
+        load_adapter(path)
+    path.with_suffix(".json").unlink()
+    with pytest.raises(InputError, match=r"found no .*digits.json"):
+        load_adapter(path)
+
+
+def test_unreadable_image_is_named(kept: tuple[Path, float], tmp_path: Path) -> None:
+    broken = tmp_path / "x.png"
+    broken.write_bytes(b"no image")
+    predictor = load_adapter(kept[0])
+    with pytest.raises(InputError, match=r"x.png: expected a readable image"):
+        predictor.predict([broken])
+    with pytest.raises(InputError, match=r"gone.png: expected an image file"):
+        predictor.predict([tmp_path / "gone.png"])

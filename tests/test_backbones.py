@@ -1,0 +1,171 @@
+"""Backbones: what is frozen, how the head starts, normalisation, fetched weights, the distilled head."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+from safetensors.torch import load_file, save_file
+from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
+from timm.models.deit import VisionTransformerDistilled
+from torch import Tensor, nn
+
+from wst.backbones import (
+    MICRO,
+    checkpoint_file,
+    checkpoint_hash,
+    create,
+    input_spec,
+    micro_vit,
+    single_head,
+    timm_model,
+)
+from wst.errors import InputError
+from wst.methods.wst import adapt
+from wst.resources import ASSETS
+from wst.study import Normalisation
+
+SMALL = "test_vit"  # timm's own, 0.37 M parameters
+
+
+def test_the_head_alone_is_trainable_and_starts_small() -> None:
+    torch.manual_seed(0)
+    model = create(MICRO, num_classes=500)
+    trainable = {name for name, p in model.named_parameters() if p.requires_grad}
+    assert trainable == {"head.weight", "head.bias"}
+    assert model.head.weight.shape == (500, 96)
+    assert model.head.weight.std().item() == pytest.approx(0.02, rel=0.05)
+    assert model.head.bias.count_nonzero() == 0
+
+
+def test_micro_takes_its_own_weights_and_a_given_file() -> None:
+    own = load_file(ASSETS / "micro.safetensors")
+    model = create(MICRO, num_classes=3)
+    for name, value in model.state_dict().items():
+        assert name.startswith("head.") or torch.equal(value, own[name])
+
+
+def test_a_checkpoint_replaces_the_random_start(tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    source = timm.create_model(SMALL, num_classes=9)
+    path = tmp_path / "w.safetensors"
+    save_file(source.state_dict(), path)
+    model = create(SMALL, num_classes=4, checkpoint=str(path))
+    assert torch.equal(model.blocks[0].mlp.fc1.weight, source.blocks[0].mlp.fc1.weight)
+    assert model.head.weight.shape[0] == 4
+    assert checkpoint_file(SMALL, str(path)) == path
+    assert checkpoint_hash(path) == hashlib.sha256(path.read_bytes()).hexdigest()
+    with pytest.raises(InputError, match="checkpoint: expected a file; found none at nowhere"):
+        create(SMALL, num_classes=4, checkpoint="nowhere")
+
+
+def test_image_size_and_drop_path_reach_the_model() -> None:
+    model = create(SMALL, num_classes=4, image_size=96, drop_path=0.3)
+    assert input_spec(SMALL, model, "checkpoint").size == 96
+    assert model.blocks[-1].drop_path1.drop_prob == pytest.approx(0.3)
+    assert create(MICRO, num_classes=4, image_size=48).patch_embed.img_size == (48, 48)
+
+
+def test_unknown_names_are_refused() -> None:
+    with pytest.raises(
+        InputError, match=r"backbone: expected 'micro' or a timm model name .*; found 'vit_huge'"
+    ):
+        create("vit_huge", num_classes=2)
+
+
+@pytest.mark.parametrize(
+    ("name", "normalisation", "mean", "std"),
+    [
+        (MICRO, "checkpoint", (0.5,) * 3, (0.5,) * 3),
+        (MICRO, "imagenet", IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD),
+        ("vit_base_patch16_224.orig_in21k", "checkpoint", (0.5,) * 3, (0.5,) * 3),
+        ("vit_base_patch16_224.orig_in21k", "imagenet", IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD),
+        ("swin_tiny_patch4_window7_224", "checkpoint", IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD),
+        ("swin_tiny_patch4_window7_224", "half", (0.5,) * 3, (0.5,) * 3),
+        ("deit_small_patch16_224", "checkpoint", IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD),
+        ("deit_small_patch16_224", "half", (0.5,) * 3, (0.5,) * 3),
+    ],
+)
+def test_normalisation(
+    name: str, normalisation: Normalisation, mean: tuple[float, ...], std: tuple[float, ...]
+) -> None:
+    with torch.device("meta"):
+        model = timm.create_model(name) if name != MICRO else micro_vit()
+    spec = input_spec(name, model, normalisation)
+    assert (spec.mean, spec.std) == (mean, std)
+    assert spec.describe_normalisation() == f"mean {'/'.join(map(str, mean))} std {'/'.join(map(str, std))}"
+
+
+def hub(monkeypatch: pytest.MonkeyPatch, content: dict[str, Tensor] | Exception) -> None:
+    """Stand in for the network: what timm's loader gets when it asks the hub for weights."""
+
+    def answer(*_: object, **__: object) -> dict[str, Tensor]:
+        if isinstance(content, Exception):
+            raise content
+        return content
+
+    monkeypatch.setattr("timm.models._builder.load_state_dict_from_hf", answer)
+
+
+def test_pretrained_weights_come_through_timm(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(1)
+    source = timm.create_model(SMALL)
+    hub(monkeypatch, source.state_dict())
+    model = create(SMALL, num_classes=4, pretrained=True)
+    for name, value in model.state_dict().items():
+        assert name.startswith("head.") or torch.equal(value, source.state_dict()[name]), name
+    assert model.head.weight.shape[0] == 4
+    assert {n for n, p in model.named_parameters() if p.requires_grad} == {"head.weight", "head.bias"}
+
+
+def test_pretrained_weights_that_do_not_come_or_fit_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    hub(monkeypatch, ConnectionError("no route\nto host"))
+    with pytest.raises(
+        InputError, match=r"pretrained: expected weights for test_vit .*\(ConnectionError: no route\)"
+    ):
+        create(SMALL, num_classes=4, pretrained=True)
+    weights = timm.create_model(SMALL).state_dict()
+    del weights["norm.weight"]
+    hub(monkeypatch, weights)
+    with pytest.raises(InputError, match="pretrained: expected weights for test_vit"):
+        create(SMALL, num_classes=4, pretrained=True)
+    with pytest.raises(InputError, match=r"pretrained: .*No pretrained weights exist"):
+        create("test_vit4", num_classes=4, pretrained=True)
+    with pytest.raises(InputError, match=r"pretrained: expected no checkpoint beside it; found w\.pth"):
+        create(SMALL, num_classes=4, pretrained=True, checkpoint="w.pth")
+
+
+def distilled(classes: int = 5) -> VisionTransformerDistilled:
+    torch.manual_seed(0)
+    return VisionTransformerDistilled(
+        img_size=32, patch_size=8, embed_dim=32, depth=2, num_heads=2, num_classes=classes
+    )
+
+
+def test_a_distilled_model_keeps_both_tokens_and_one_head() -> None:
+    two = distilled().eval()
+    two.head_dist.load_state_dict(two.head.state_dict())
+    one = distilled().eval()
+    single_head(one)
+    images = torch.randn(2, 3, 32, 32)
+    torch.testing.assert_close(one(images), two(images))
+    assert one.get_classifier() is one.head
+    assert not [name for name, _ in one.named_parameters() if "head_dist" in name]
+    one.requires_grad_(False).get_classifier().requires_grad_(True)
+    assert adapt(one)(images).shape == (2, 5)
+
+
+def test_distilled_models_are_created_with_one_head() -> None:
+    model = create("deit_tiny_distilled_patch16_224", num_classes=4)
+    assert isinstance(model.get_classifier(), nn.Linear)
+    assert {n for n, p in model.named_parameters() if p.requires_grad} == {"head.weight", "head.bias"}
+    assert model.num_prefix_tokens == 2
+
+
+def test_the_timm_model_inside() -> None:
+    backbone = create(MICRO, num_classes=3)
+    assert timm_model(backbone) is backbone
+    assert timm_model(adapt(backbone)) is backbone

@@ -1,0 +1,199 @@
+"""The command line in this process: what it prints, and bad input with one line and status 2."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.conftest import small_study
+from tests.synthetic import run_all
+from wst import cli
+from wst.ledger import Ledger
+from wst.planner import Planner
+
+CODE = {"version": "0", "commit": None, "libraries": "{}"}
+
+
+class Result:
+    def __init__(self, status: int, out: str, err: str):
+        self.status, self.out, self.err = status, out, err
+
+
+@pytest.fixture
+def wst(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):  # type: ignore[no-untyped-def]
+    def call(*words: object) -> Result:
+        monkeypatch.setattr("sys.argv", ["wst", *map(str, words)])
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        captured = capsys.readouterr()
+        return Result(int(stop.value.code or 0), captured.out, captured.err)
+
+    return call
+
+
+@pytest.fixture
+def root(mini_root: Path, tmp_path: Path) -> Path:
+    """A copy of one task of the mini suite that a test may spoil."""
+    shutil.copytree(mini_root / "mini" / "digits", tmp_path / "data" / "mini" / "digits")
+    return tmp_path / "data"
+
+
+def _study(tmp_path: Path, **changes: object) -> Path:
+    path = tmp_path / "study.yaml"
+    path.write_text(small_study(**changes).to_yaml())
+    return path
+
+
+def _refused(result: Result, *words: str) -> None:
+    assert result.status == 2
+    assert result.err.count("\n") == 1 and result.err.startswith("wst: ")
+    for word in words:
+        assert word in result.err
+
+
+def _edit(path: Path, key: str, value: object) -> None:
+    data = yaml.safe_load(path.read_text())
+    data[key] = value
+    path.write_text(yaml.safe_dump(data))
+
+
+def test_misspelt_key(wst, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    path = _study(tmp_path)
+    _edit(path, "recipee", {"epochs": 3})
+    _refused(wst("tune", path), str(path), "'recipee'", "did you mean 'recipe'")
+
+
+def test_missing_data_folder(wst, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    result = wst("tune", _study(tmp_path), "--root", tmp_path / "nowhere", "--out", tmp_path / "o")
+    _refused(result, "--root", "nowhere")
+    (tmp_path / "empty").mkdir()
+    result = wst("tune", _study(tmp_path), "--root", tmp_path / "empty", "--out", tmp_path / "o")
+    _refused(result, "digits", "expected a folder")
+    assert not (tmp_path / "o").exists()
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("images/train800/gone.bmp 3", ["train800.txt, line 801", "gone.bmp"]),
+        ("images/train800/000000.bmp 10", ["train800.txt, line 801", "from 0 to 9", "10"]),
+        ("images/train800/000000.bmp", ["train800.txt, line 801", "path label"]),
+        ("../../../secret.bmp 1", ["train800.txt, line 801", "inside"]),
+    ],
+)
+def test_spoilt_list_file(wst, tmp_path: Path, root: Path, line: str, words: list[str]) -> None:  # type: ignore[no-untyped-def]
+    (tmp_path / "secret.bmp").write_bytes(b"")
+    with (root / "mini" / "digits" / "train800.txt").open("a") as file:
+        file.write(line + "\n")
+    _refused(wst("tune", _study(tmp_path), "--root", root, "--out", tmp_path / "o"), *words)
+    assert not (tmp_path / "o").exists()
+
+
+@pytest.mark.parametrize("split", ["train800", "test"])
+def test_unreadable_image(wst, tmp_path: Path, root: Path, split: str) -> None:  # type: ignore[no-untyped-def]
+    (root / "mini" / "digits" / "images" / split / "000007.bmp").write_bytes(b"not a picture")
+    result = wst("tune", _study(tmp_path), "--root", root, "--out", tmp_path / "o")
+    _refused(result, f"{split}/000007.bmp", "expected a readable image")
+
+
+def test_output_folder_of_another_study(wst, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    out = tmp_path / "o"
+    with Ledger(out, small_study(seed=5), CODE):
+        pass
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    _refused(wst("tune", _study(tmp_path), "--out", out), "'seed' differs", "expected 0", "found 5")
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (
+            {"backbone": "vit_base_patch16_224"},
+            ["checkpoint: expected a weights file", "or pretrained: true"],
+        ),
+        ({"backbone": "vit_bass"}, ["backbone", "'vit_bass'"]),
+        ({"checkpoint": "/nowhere/weights.pth"}, ["checkpoint", "/nowhere/weights.pth"]),
+        (
+            {"variants": {"x": {"method": "lorra", "fixed": {"lr": 1e-3}}}},
+            ["method", "'lorra'", "linear, wst"],
+        ),
+        (
+            {"variants": {"x": {"method": "wst", "fixed": {"lr": 1e-3, "rank": 2}}}},
+            ["hyperparameter", "'rank'"],
+        ),
+    ],
+)
+def test_wrong_names_are_found_before_anything_runs(  # type: ignore[no-untyped-def]
+    wst, tmp_path: Path, changes: dict[str, object], words: list[str]
+) -> None:
+    _refused(wst("tune", _study(tmp_path, **changes), "--out", tmp_path / "o"), *words)
+    assert not (tmp_path / "o").exists()
+
+
+def test_dry_run_prints_cells_and_cost_and_writes_nothing(wst, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    result = wst("tune", _study(tmp_path), "--dry-run", "--json", "--out", tmp_path / "o")
+    assert result.status == 0
+    rows = json.loads(result.out)
+    assert [(r["variant"], r["search_trials"], r["final_trials"]) for r in rows] == [
+        ("linear", 6, 2),
+        ("wst-r2", 6, 2),
+    ]
+    assert rows[1]["trainable"] == 3104 and rows[1]["seconds"] > rows[0]["seconds"] > 0
+    # Rungs at 1 and 2 of 4 epochs, half pass each: 1 + 1/2 + 2/4 epochs a trial.
+    assert rows[0]["search_epochs"] == pytest.approx(6 * 2)
+    assert not (tmp_path / "o").exists()
+
+
+def test_status_counts_trials_and_test_reads(wst, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    study = small_study()
+    ended = run_all(Planner(study), stop_after=14)
+    with Ledger(tmp_path / "s", study, CODE) as ledger:
+        for trial in ended:
+            ledger.add_intent(trial.intent)
+            ledger.add_trial(trial.intent, trial.outcome)
+    rows = json.loads(wst("status", tmp_path / "s", "--json").out)
+    assert [row["search"] for row in rows] == ["6/6", "6/6"]
+    assert sum(row["left"] for row in rows) == 2
+    assert sum(row["test reads"] for row in rows) == 2
+    assert "digits" in wst("status", tmp_path / "s").out
+    _refused(wst("status", tmp_path), "expected a study's output folder")
+
+
+def test_train_then_run_its_row_again_then_predict(wst, tmp_path: Path, mini_root: Path) -> None:  # type: ignore[no-untyped-def]
+    out = tmp_path / "t"
+    words = ["train", "--task", "digits", "--set", "lr=5e-3", "--epochs", 3, "--final", "--save", "--json"]
+    first = json.loads(wst(*words, "--out", out).out)
+    assert first["state"] == "completed" and first["test_top1"] > 0.7
+    assert json.loads(wst(*words, "--out", out).out) == first  # it is there already
+
+    again = wst("train", "--trial", first["trial_id"], "--from", out, "--out", tmp_path / "again", "--json")
+    rerun = json.loads(again.out)
+    assert rerun["test_top1"] == rerun["test_top1_before"] == first["test_top1"]
+
+    adapter = out / "adapters" / f"{first['trial_id']}.safetensors"
+    folder = mini_root / "mini" / "digits" / "images" / "test"
+    rows = json.loads(wst("predict", adapter, folder, "--json", "--top", 1).out)
+    truth = [int(line.split()[1]) for line in (mini_root / "mini/digits/test.txt").read_text().splitlines()]
+    assert len(rows) == 797
+    right = sum(row["classes"][0] == label for row, label in zip(rows, truth, strict=True))
+    assert right / 797 == pytest.approx(first["test_top1"], abs=0.01)
+
+
+def test_train_needs_a_task_and_known_settings(wst, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    _refused(wst("train"), "--task: expected a task")
+    _refused(wst("train", "--task", "digits"), "learning rate")
+    _refused(wst("train", "--task", "digits", "--set", "lr"), "expected NAME=VALUE")
+    _refused(wst("train", "--task", "digits", "--released"), "--released", "'micro'")
+    _refused(wst("train", "--trial", "x"), "--trial and --from together")
+
+
+def test_list_prints_names(wst) -> None:  # type: ignore[no-untyped-def]
+    assert json.loads(wst("ls", "methods", "--json").out) == ["linear", "wst"]
+    assert "demo" in wst("ls", "studies").out.split()
+    assert "vtab1k/caltech101" in wst("ls", "tasks").out.split()
+    _refused(wst("ls", "everything"), "'everything'")

@@ -1,0 +1,187 @@
+"""The engine on a real Ray; most tests use trials that need no training."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from ray import tune
+
+from tests.conftest import small_study
+from tests.synthetic import curve, run_all
+from wst import engine
+from wst.ledger import Ledger, history
+from wst.planner import Planner
+from wst.records import EndedTrial, Epoch, Outcome
+from wst.study import Study
+
+CODE = {"version": "0", "commit": None, "libraries": "{}"}
+
+
+class SyntheticJob(tune.Trainable):  # type: ignore[misc]
+    """Reports synthetic curves; ``wait_s`` slows each epoch down."""
+
+    wait_s = 0.0
+
+    def setup(self, config: dict[str, Any]) -> None:
+        self._spec, self._reports = config["spec"], config["report_epochs"]
+        self._left = curve(self._spec.intent, self._spec.recipe.epochs)
+
+    def reset_config(self, config: dict[str, Any]) -> bool:
+        self.setup(config)
+        return True
+
+    def step(self) -> dict[str, Any]:
+        new: list[Epoch] = []
+        while self._left:
+            time.sleep(self.wait_s)
+            new.append(self._left.pop(0))
+            if new[-1].epoch in self._reports:
+                break
+        test = (0.8, 797) if self._spec.intent.stage == "final" and not self._left else (None, None)
+        outcome = Outcome("pruned" if self._left else "completed", test_top1=test[0], test_images=test[1])
+        return {"epochs": tuple(new), "outcome": outcome, "done": not self._left}
+
+
+class SlowJob(SyntheticJob):
+    wait_s = 0.2
+
+
+class FailingJob(SyntheticJob):
+    """Every odd trial raises in the trial; the engine's own job catches that, and so does this one."""
+
+    def step(self) -> dict[str, Any]:
+        if self._spec.intent.number % 2:
+            error = ValueError(f"planted in {self._spec.intent.trial_id}")
+            return {"epochs": (), "outcome": engine.failed(error), "done": True}
+        return super().step()
+
+
+class DyingJob(SyntheticJob):
+    """The process of trial 1 dies at its second report, as often as its file says."""
+
+    def step(self) -> dict[str, Any]:
+        result = super().step()
+        marks = Path(self._spec.root) / "deaths"
+        deaths = int(marks.read_text()) if marks.exists() else 0
+        if self._spec.intent.number == 1 and deaths > 0 and result["epochs"][-1].epoch > 1:
+            marks.write_text(str(deaths - 1))
+            os.kill(os.getpid(), signal.SIGKILL)
+        return result
+
+
+def _run(
+    folder: Path,
+    study: Study,
+    job: type[tune.Trainable] = SyntheticJob,
+    on_change: Callable[[], None] = lambda: None,
+) -> list[EndedTrial]:
+    with Ledger(folder, study, CODE) as ledger:
+        planner = Planner(study, *history(folder))
+        environment = engine.Environment(folder.parent, dict.fromkeys(study.tasks, "d"))
+        engine.run(study, planner, ledger, environment, on_change, job=job)
+        assert planner.done
+    return history(folder)[1]
+
+
+def _summary(ended: list[EndedTrial]) -> list[tuple[object, ...]]:
+    return [(t.intent.trial_id, t.intent.hyperparameters, t.outcome.state, t.outcome.epochs) for t in ended]
+
+
+@pytest.fixture(autouse=True)
+def _workers_find_the_tests(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent.parent))
+
+
+@pytest.mark.slow
+def test_one_slot_gives_what_the_planner_alone_gives(tmp_path: Path) -> None:
+    """Ray changes nothing: the same trials, the same epochs, the same pruning, in the same order."""
+    study = small_study(resources={"slots": 1})
+    alone = run_all(Planner(study))
+    assert _summary(_run(tmp_path / "s", study)) == _summary(alone)
+    assert any(trial.outcome.state == "pruned" for trial in alone)
+
+
+@pytest.mark.slow
+def test_failures_are_rows_and_the_study_goes_on(tmp_path: Path) -> None:
+    study = small_study(resources={"slots": 2}, final=None)
+    ended = _run(tmp_path / "s", study, FailingJob)
+    assert len(ended) == 12
+    failed = [t for t in ended if t.outcome.state == "failed"]
+    assert len(failed) == 6 and all(t.intent.number % 2 for t in failed)
+    assert failed[0].outcome.error_type == "ValueError"
+    assert "planted in" in (failed[0].outcome.error_text or "")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("deaths", "state", "attempts"), [(1, "completed", 2), (9, "failed", 3)])
+def test_lost_worker_is_replaced_and_given_up_in_the_end(
+    tmp_path: Path, deaths: int, state: str, attempts: int
+) -> None:
+    study = small_study(
+        variants={"linear": small_study().variants["linear"].model_dump()},
+        search={"trials": 3},
+        final=None,
+        resources={"slots": 1},
+        report_every=1,
+    )
+    (tmp_path / "deaths").write_text(str(deaths))
+    ended = _run(tmp_path / "s", study, DyingJob)
+    assert [t.intent.number for t in ended] == [0, 1, 2]
+    died = ended[1].outcome
+    assert (died.state, died.attempts) == (state, attempts)
+    assert [e.epoch for e in died.epochs] == list(range(1, len(died.epochs) + 1))  # none twice
+    assert (died.error_type == "WorkerLost") == (state == "failed")
+    assert all(t.outcome.state == "completed" for t in (ended[0], ended[2]))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signal_stops_within_seconds_and_the_study_goes_on(tmp_path: Path, number: signal.Signals) -> None:
+    study = small_study(resources={"slots": 2})
+    started = threading.Event()
+
+    def signal_later() -> None:
+        started.wait(60)
+        time.sleep(3)
+        os.kill(os.getpid(), number)
+
+    thread = threading.Thread(target=signal_later)
+    thread.start()
+    with pytest.raises(engine.StudyInterrupted, match=number.name):
+        _run(tmp_path / "s", study, SlowJob, on_change=started.set)
+    thread.join()
+    before = history(tmp_path / "s")[1]
+    assert len(before) < 16
+    assert not [p for p in psutil.Process().children(recursive=True) if "raylet" in p.name()]
+    ended = _run(tmp_path / "s", study)
+    assert len(ended) == 16
+    assert _summary(ended[:1]) == _summary(run_all(Planner(study), stop_after=1))
+
+
+@pytest.mark.slow
+def test_ray_listens_on_loopback_only(tmp_path: Path) -> None:
+    addresses: set[str] = set()
+
+    def look() -> None:
+        for process in [psutil.Process(), *psutil.Process().children(recursive=True)]:
+            for connection in process.net_connections(kind="tcp"):
+                if connection.status == psutil.CONN_LISTEN:
+                    addresses.add(connection.laddr.ip)
+
+    _run(tmp_path / "s", small_study(search={"trials": 1}, final=None), on_change=look)
+    assert addresses and addresses <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
+
+
+@pytest.mark.slow
+def test_machine_without_room_for_a_trial_is_said(tmp_path: Path) -> None:
+    study = small_study(resources={"gpus_per_trial": 64})
+    with pytest.raises(RuntimeError, match="expected room for 1 CPUs and 64 GPUs; found"):
+        _run(tmp_path / "s", study)

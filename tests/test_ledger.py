@@ -1,0 +1,271 @@
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pandas as pd
+import polars
+import pyarrow.parquet as pq
+import pytest
+
+from tests.conftest import LR, small_study
+from tests.synthetic import run_all
+from wst.errors import InputError
+from wst.ledger import (
+    SCHEMA_VERSION,
+    Ledger,
+    check_unchanged,
+    history,
+    read_table,
+    resolved_study,
+    trials_schema,
+)
+from wst.planner import Planner
+from wst.records import EndedTrial
+from wst.study import Study
+
+CODE = {"version": "0.1", "commit": "abc", "libraries": "{}"}
+
+# The columns that the design asks for from the start.
+DESIGNED = [
+    "study",
+    "trial_id",
+    "suite",
+    "task",
+    "group",
+    "variant",
+    "stage",
+    "number",
+    "parent",
+    "reason",
+    "seed",
+    "ask_order",
+    "attempts",
+    "method",
+    "backbone",
+    "checkpoint_hash",
+    "normalisation",
+    "recipe_hash",
+    "configuration",
+    "state",
+    "error_type",
+    "error_text",
+    "epochs",
+    "val_top1_last",
+    "val_top1_best",
+    "val_loss",
+    "train_loss",
+    "test_top1",
+    "test_images",
+    "trainable_parameters",
+    "head_parameters",
+    "total_parameters",
+    "train_seconds",
+    "eval_seconds",
+    "wall_seconds",
+    "images_per_second",
+    "peak_memory",
+    "device",
+    "node",
+    "slot",
+    "pass_id",
+    "pass_size",
+    "data_hash",
+    "preprocessing",
+    "code_version",
+    "code_commit",
+    "library_versions",
+    "started",
+    "ended",
+    "schema_version",
+]
+
+
+def _filled(folder: Path, study: Study | None = None) -> list[EndedTrial]:
+    study = study or small_study()
+    ended = run_all(Planner(study))
+    with Ledger(folder, study, CODE) as ledger:
+        for trial in ended:
+            ledger.add_intent(trial.intent)
+            ledger.add_trial(trial.intent, trial.outcome)
+    return ended
+
+
+def test_history_gives_back_what_was_written(tmp_path: Path) -> None:
+    ended = _filled(tmp_path / "s")
+    intents, again = history(tmp_path / "s")
+    assert [i.trial_id for i in intents] == [t.intent.trial_id for t in ended]
+    assert [t.outcome.epochs for t in again] == [t.outcome.epochs for t in ended]
+    assert [t.outcome.state for t in again] == [t.outcome.state for t in ended]
+    assert [t.intent.hyperparameters for t in again] == [t.intent.hyperparameters for t in ended]
+    assert resolved_study(tmp_path / "s") == small_study()
+
+
+def test_study_goes_on_from_a_ledger_cut_at_any_point(tmp_path: Path) -> None:
+    study = small_study()
+    whole = run_all(Planner(study))
+    for cut in (0, 5, len(whole) - 1):
+        folder = tmp_path / str(cut)
+        with Ledger(folder, study, CODE) as ledger:
+            for trial in whole[:cut]:
+                ledger.add_intent(trial.intent)
+                ledger.add_trial(trial.intent, trial.outcome)
+            ledger.add_intent(whole[cut].intent)  # begun, not ended
+        rest = run_all(Planner(study, *history(folder)))
+        assert [t.outcome for t in rest] == [t.outcome for t in whole[cut:]]
+        assert [t.intent.hyperparameters for t in rest] == [t.intent.hyperparameters for t in whole[cut:]]
+
+
+def test_three_foreign_readers_see_every_column_of_two_variants(tmp_path: Path) -> None:
+    _filled(tmp_path / "s")
+    where = tmp_path / "s" / "ledger" / "trials"
+    frames = {
+        "pandas": pd.read_parquet(where),
+        "polars": polars.read_parquet(where / "*.parquet").to_pandas(),
+        "duckdb": duckdb.sql(f"SELECT * FROM '{where}/*.parquet'").df(),
+    }
+    for frame in frames.values():
+        assert set(frame.columns) == {*DESIGNED, "hp_lr", "hp_drop_path", "hp_scale", "hp_r"}
+        assert len(frame) == frame["trial_id"].nunique() == 16
+        linear = frame[frame["variant"] == "linear"]
+        assert linear["hp_scale"].isna().all() and frame["hp_lr"].notna().all()
+
+
+def test_schema_is_typed_commented_and_versioned(tmp_path: Path) -> None:
+    _filled(tmp_path / "s")
+    for table in ("trials", "epochs", "intents"):
+        fragments = list((tmp_path / "s" / "ledger" / table).glob("*.parquet"))
+        schemas = [pq.read_schema(path) for path in fragments]
+        assert all(schema.equals(schemas[0], check_metadata=True) for schema in schemas)
+        assert schemas[0].metadata[b"wst_schema_version"] == str(SCHEMA_VERSION).encode()
+        assert all(field.metadata[b"description"] for field in schemas[0])
+        assert not any(str(field.type) == "null" for field in schemas[0])
+
+
+def test_hyperparameter_columns_are_typed() -> None:
+    schema = trials_schema({"lr": float, "r": int, "wavelet": str, "branch": bool})
+    kinds = {name: str(schema.field(f"hp_{name}").type) for name in ("lr", "r", "wavelet", "branch")}
+    assert kinds == {"lr": "double", "r": "int64", "wavelet": "string", "branch": "bool"}
+
+
+def test_writing_a_trial_again_replaces_it(tmp_path: Path) -> None:
+    ended = _filled(tmp_path / "s")
+    with Ledger(tmp_path / "s", small_study(), CODE) as ledger:
+        ledger.add_trial(ended[0].intent, ended[0].outcome)
+    assert len(read_table(tmp_path / "s", "trials")) == len(ended)
+
+
+def test_epochs_without_their_row_do_not_count_as_a_trial(tmp_path: Path) -> None:
+    ended = _filled(tmp_path / "s")
+    lost = ended[3].intent.trial_id
+    (tmp_path / "s" / "ledger" / "trials" / f"{lost}.parquet").unlink()
+    _, again = history(tmp_path / "s")
+    assert lost not in {t.intent.trial_id for t in again}
+    assert len(again) == len(ended) - 1
+
+
+def test_left_over_partial_files_are_cleared_and_never_read(tmp_path: Path) -> None:
+    _filled(tmp_path / "s")
+    partial = tmp_path / "s" / "ledger" / ".partial" / "trials-x.parquet"
+    partial.write_bytes(b"PAR1 half a file")
+    assert len(pd.read_parquet(tmp_path / "s" / "ledger" / "trials")) == 16
+    with Ledger(tmp_path / "s", small_study(), CODE):
+        assert not partial.exists()
+
+
+def test_folder_of_another_study_is_refused_with_the_difference(tmp_path: Path) -> None:
+    _filled(tmp_path / "s")
+    before = sorted((p, p.stat().st_mtime_ns) for p in (tmp_path / "s").rglob("*") if p.is_file())
+    other = small_study(recipe={"epochs": 5, "warmup_epochs": 1})
+    with pytest.raises(InputError, match=r"'recipe' differs.*'epochs': 5.*'epochs': 4"):
+        Ledger(tmp_path / "s", other, CODE)
+    assert sorted((p, p.stat().st_mtime_ns) for p in (tmp_path / "s").rglob("*") if p.is_file()) == before
+
+
+def test_resources_may_change_between_runs(tmp_path: Path) -> None:
+    _filled(tmp_path / "s")
+    with Ledger(tmp_path / "s", small_study(resources={"slots": 7}), CODE):
+        assert resolved_study(tmp_path / "s").resources.slots == 7
+
+
+def test_folder_with_other_files_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("precious")
+    with pytest.raises(InputError, match="found other files"):
+        Ledger(tmp_path, small_study(), CODE)
+    assert [p.name for p in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_second_writer_is_refused_while_the_first_lives(tmp_path: Path) -> None:
+    with Ledger(tmp_path / "s", small_study(), CODE), pytest.raises(InputError, match="no other process"):
+        Ledger(tmp_path / "s", small_study(), CODE)
+    with Ledger(tmp_path / "s", small_study(), CODE):
+        pass
+
+
+def _write_for_ever(folder: Path, ended: list[EndedTrial]) -> None:
+    with Ledger(folder, small_study(), CODE) as ledger:
+        while True:
+            for trial in ended:
+                ledger.add_intent(trial.intent)
+                ledger.add_trial(trial.intent, trial.outcome)
+
+
+def test_reader_beside_a_killed_writer_sees_whole_rows_only(tmp_path: Path) -> None:
+    ended = run_all(Planner(small_study()))
+    writer = multiprocessing.get_context("spawn").Process(
+        target=_write_for_ever, args=(tmp_path / "s", ended)
+    )
+    writer.start()
+    where = tmp_path / "s" / "ledger" / "trials"
+    deadline = time.monotonic() + 60
+    sizes = []
+    while len(sizes) < 40 and time.monotonic() < deadline:
+        if where.is_dir() and any(where.iterdir()):
+            frame = pd.read_parquet(where)
+            assert frame["trial_id"].is_unique
+            assert frame["state"].notna().all() and (frame["schema_version"] == SCHEMA_VERSION).all()
+            sizes.append(len(frame))
+    os.kill(writer.pid or 0, signal.SIGKILL)
+    writer.join()
+    assert sizes == sorted(sizes) and sizes[-1] == len(ended)
+    with Ledger(tmp_path / "s", small_study(), CODE):  # the lock died with its process
+        assert len(history(tmp_path / "s")[1]) == len(ended)
+
+
+def test_newer_schema_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _filled(tmp_path / "s")
+    monkeypatch.setattr("wst.ledger.SCHEMA_VERSION", 0)
+    with pytest.raises(InputError, match="expected schema version 0 or older; found 1"):
+        read_table(tmp_path / "s", "trials")
+
+
+def test_changed_data_or_weights_are_refused(tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    trial = run_all(Planner(small_study()), stop_after=1)[0]
+    recorded = EndedTrial(trial.intent, replace(trial.outcome, data_hash="a" * 64, checkpoint_hash="c" * 64))
+    check_unchanged([recorded], {"digits": "a" * 64}, "c" * 64)
+    with pytest.raises(InputError, match="data of task 'digits': expected hash aaaaaaaaaaaa"):
+        check_unchanged([recorded], {"digits": "b" * 64}, "c" * 64)
+    with pytest.raises(InputError, match="backbone weights"):
+        check_unchanged([recorded], {"digits": "a" * 64}, "d" * 64)
+
+
+def test_folder_without_a_ledger_gets_a_clear_line(tmp_path: Path) -> None:
+    for call in (lambda: read_table(tmp_path, "trials"), lambda: resolved_study(tmp_path)):
+        with pytest.raises(InputError, match="expected a study's output folder"):
+            call()
+
+
+def test_integer_and_text_hyperparameters_keep_their_type(tmp_path: Path) -> None:
+    variants: dict[str, Any] = {
+        "a": {"method": "linear", "space": {"lr": LR}, "fixed": {"k": 3, "kind": "x", "on": True}}
+    }
+    _filled(tmp_path / "s", small_study(variants=variants))
+    frame = pd.read_parquet(tmp_path / "s" / "ledger" / "trials")
+    assert (frame["hp_k"].iloc[0], frame["hp_kind"].iloc[0], bool(frame["hp_on"].iloc[0])) == (3, "x", True)

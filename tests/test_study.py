@@ -1,0 +1,187 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.conftest import small_study
+from wst.errors import InputError
+from wst.resources import shipped_names
+from wst.study import Study, load_study
+
+GOOD = {
+    "name": "s",
+    "suite": "mini",
+    "tasks": ["digits"],
+    "backbone": "micro",
+    "variants": {
+        "linear": {"method": "linear", "space": {"lr": {"type": "float", "low": 1e-4, "high": 0.1}}}
+    },
+    "search": {"trials": 2},
+}
+
+
+def _load(tmp_path: Path, text: str, **options: list[str]) -> Study:
+    path = tmp_path / "study.yaml"
+    path.write_text(text)
+    return load_study(str(path), **options)  # type: ignore[arg-type]
+
+
+def _changed(keys: str, value: object) -> str:
+    data = yaml.safe_load(yaml.safe_dump(GOOD))
+    *parents, last = keys.split(".")
+    inner = data
+    for key in parents:
+        inner = inner.setdefault(key, {})
+    inner[last] = value
+    return yaml.safe_dump(data)
+
+
+@pytest.mark.parametrize(
+    ("keys", "value", "words"),
+    [
+        (
+            "search.trails",
+            3,
+            ["search", "expected only the keys trials", "'trails'", "did you mean 'trials'"],
+        ),
+        ("tasks", ["digitz"], ["expected one of digits", "'digitz'"]),
+        ("suite", "imagenet", ["expected one of mini", "'imagenet'"]),
+        (
+            "variants.linear.space.lr",
+            {"type": "float", "low": 2, "high": 1},
+            ["variants.linear", "low <= high"],
+        ),
+        ("variants.linear.space.lr", {"type": "float", "low": 0, "high": 1, "log": True}, ["low > 0"]),
+        ("variants.linear.space", {}, ["at least one hyperparameter", "none"]),
+        ("variants.linear.space", "no-such-space", ["no-such-space", "shipped search_spaces", "linear, "]),
+        ("variants.copy", {"method": "linear", "settings_from": "lineal"}, ["settings_from", "'lineal'"]),
+        ("variants.bare", {"method": "linear"}, ["expected a learning rate"]),
+        ("recipe.epochs", 0, ["recipe.epochs", "greater than 0", "0"]),
+        ("recipe", {"epochs": 5, "warmup_epochs": 5}, ["warmup_epochs + cooldown_epochs < epochs"]),
+        ("search.trials", "many", ["search.trials", "expected", "'many'"]),
+        ("name", "../elsewhere", ["name", "../elsewhere"]),
+    ],
+)
+def test_a_mistake_gets_one_line_with_file_key_expected_and_found(
+    tmp_path: Path, keys: str, value: object, words: list[str]
+) -> None:
+    with pytest.raises(InputError) as error:
+        _load(tmp_path, _changed(keys, value))
+    message = str(error.value)
+    assert "\n" not in message
+    for word in [*words, "expected", "found"]:
+        assert word in message
+
+
+def test_missing_file_names_the_shipped_studies() -> None:
+    with pytest.raises(
+        InputError, match=r"nowhere: expected a YAML file or one of the shipped studies .*demo"
+    ):
+        load_study("nowhere")
+
+
+def test_broken_yaml_names_the_line(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="line 3: expected"):
+        _load(tmp_path, "name: s\nsuite: [mini\n")
+
+
+def test_key_given_twice_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="'name' twice"):
+        _load(tmp_path, "name: s\nname: t\n")
+
+
+def test_yaml_floats_without_a_dot_are_numbers(tmp_path: Path) -> None:
+    choices = "{type: categorical, choices: [1e-3, 5e-4]}"
+    text = _changed("variants.linear.space", "PUT").replace("space: PUT", f"space: {{lr: {choices}}}")
+    study = _load(tmp_path, text)
+    space = study.variants["linear"].space
+    assert space is not None
+    assert space["lr"].choices == (1e-3, 5e-4)  # type: ignore[union-attr]
+
+
+def test_python_objects_in_yaml_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="could not determine a constructor"):
+        _load(tmp_path, "name: !!python/object/apply:os.system ['true']\n")
+
+
+def test_overrides_and_tasks_apply(tmp_path: Path) -> None:
+    study = _load(
+        tmp_path,
+        yaml.safe_dump(GOOD),
+        overrides=["recipe.epochs=20", "final.seeds=2"],
+        tasks=["sprite_loc"],
+    )
+    assert (study.recipe.epochs, study.tasks) == (20, ("sprite_loc",))
+    assert study.final is not None
+
+
+def test_override_of_an_unknown_key_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="'epoch'"):
+        _load(tmp_path, yaml.safe_dump(GOOD), overrides=["recipe.epoch=5"])
+
+
+def test_tasks_left_out_means_all(tmp_path: Path) -> None:
+    data = {key: value for key, value in GOOD.items() if key != "tasks"}
+    assert len(_load(tmp_path, yaml.safe_dump(data)).tasks) == 5
+
+
+def test_resolved_yaml_reads_back_the_same(tmp_path: Path) -> None:
+    study = small_study()
+    assert _load(tmp_path, study.to_yaml()) == study
+
+
+def test_rungs_and_report_epochs() -> None:
+    study = small_study(
+        recipe={"epochs": 30, "warmup_epochs": 1},
+        search={
+            "trials": 2,
+            "pruner": {"type": "successive_halving", "min_resource": 3, "reduction_factor": 3},
+        },
+        report_every=10,
+    )
+    assert study.search is not None
+    assert study.search.rungs(30) == [3, 9, 27]
+    assert study.report_epochs() == [3, 9, 10, 20, 27, 30]
+
+
+def test_hyperparameter_types_join_over_variants() -> None:
+    study = small_study(
+        variants={
+            "a": {"method": "linear", "fixed": {"lr": 0.1, "k": 1, "mix": 1, "flag": True}},
+            "b": {"method": "linear", "fixed": {"lr": 0.1, "k": 2.5, "mix": "x"}},
+        }
+    )
+    types = study.hyperparameter_types()
+    assert types == {"lr": float, "drop_path": float, "k": float, "mix": str, "flag": bool}
+
+
+def test_settings_by_task_and_warm_starts_need_every_task(tmp_path: Path) -> None:
+    for key, rest in (
+        ("per_task", {}),
+        ("warm_start", {"space": {"lr": {"type": "float", "low": 0, "high": 1}}}),
+    ):
+        text = _changed("variants.linear", {"method": "linear", key: {"svhn": {"lr": 0.1}}, **rest})
+        with pytest.raises(InputError, match=f"variants.linear.{key}: expected settings for task 'digits'"):
+            _load(tmp_path, text)
+
+
+def test_released_settings_serve_as_a_table_by_task(tmp_path: Path) -> None:
+    text = (
+        "name: r\nsuite: vtab1k\nbackbone: vit_base_patch16_224\nfinal: {seeds: 1}\n"
+        "variants: {wst: {method: wst, per_task: released/vit_base}}\n"
+    )
+    study = _load(tmp_path, text)
+    assert study.variants["wst"].settings("caltech101") == {
+        "scale": 10.0,
+        "lr": 1e-3,
+        "drop_path": 0.0,
+        "r": 2,
+    }
+    assert len(study.variants["wst"].per_task or {}) == 19
+
+
+@pytest.mark.parametrize("name", shipped_names("studies"))
+def test_every_shipped_study_loads(name: str) -> None:
+    assert load_study(name).cells

@@ -1,0 +1,5 @@
+"""``python -m wst``."""
+
+from wst.cli import main
+
+main()

@@ -1,0 +1,191 @@
+"""Adapters: what a trial trained, kept as safetensors with a card beside it, and used again.
+
+``NAME.safetensors`` holds the trainable tensors, method and head; ``NAME.json`` is the card that says on
+which backbone, task and data they stand and what they reached.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from wst import backbones
+from wst.data.cache import decode
+from wst.errors import InputError
+from wst.models import create_model
+from wst.study import Hyperparameters
+
+
+class Card(BaseModel):
+    """What an adapter is: everything that is needed to use it, and where it comes from.
+
+    Attributes:
+        checkpoint_hash: SHA-256 of the backbone's weights file, or timm's name of the weights.
+        hyperparameters: the method's, without learning rate and drop path.
+        image_size: side of the input in pixels.
+        mean, std: normalisation of each channel in [0, 1].
+        test_top1: accuracy in [0, 1] on ``test_images`` images; None where the test split was not read.
+        trial_id: the ledger's row.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    format: int = 1
+    backbone: str
+    checkpoint_hash: str
+    method: str
+    hyperparameters: Hyperparameters
+    suite: str
+    task: str
+    classes: int
+    image_size: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    data_hash: str | None
+    seed: int
+    val_top1: float | None
+    test_top1: float | None
+    test_images: int | None
+    study: str
+    trial_id: str
+
+
+def save_adapter(model: nn.Module, card: Card, path: Path) -> None:
+    """Write an adapter and its card; each file appears whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    tensors = {name: p.detach().cpu().contiguous() for name, p in model.named_parameters() if p.requires_grad}
+    aside = path.with_suffix(".partial")
+    aside.write_text(card.model_dump_json(indent=1))
+    aside.replace(path.with_suffix(".json"))
+    save_file(tensors, aside)
+    with aside.open("rb+") as file:
+        os.fsync(file.fileno())
+    aside.replace(path)
+
+
+class Predictor(nn.Module):
+    """An adapted model ready to predict; normalisation is inside.
+
+    Attributes:
+        card: what the adapter is.
+        model: maps normalised images to logits.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, model: nn.Module, card: Card):
+        super().__init__()
+        self.model, self.card = model, card
+        self.register_buffer("mean", torch.tensor(card.mean).view(3, 1, 1) * 255, persistent=False)
+        self.register_buffer("std", torch.tensor(card.std).view(3, 1, 1) * 255, persistent=False)
+        self.eval()
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images (B, 3, size, size) with values in [0, 255], of any dtype -> logits (B, classes)."""
+        logits: Tensor = self.model((images - self.mean) / self.std)
+        return logits
+
+    @torch.inference_mode()
+    def predict(self, paths: list[Path], batch_size: int = 64) -> Tensor:
+        """Class probabilities (N, classes) of image files.
+
+        Raises:
+            InputError: a file that is no readable image.
+        """
+        size, found = self.card.image_size, []
+        for start in range(0, len(paths), batch_size):
+            part = [decode(_read(path), size, path) for path in paths[start : start + batch_size]]
+            batch = torch.from_numpy(np.stack(part)).to(self.mean.device)
+            found.append(self(batch).float().softmax(dim=1).cpu())
+        return torch.cat(found)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: expected an image file; found none ({error.strerror})") from None
+
+
+def read_card(path: Path) -> Card:
+    """The card of an adapter.
+
+    Raises:
+        InputError: it is missing or not a card of this format.
+    """
+    where = path.with_suffix(".json")
+    if not path.is_file() or not where.is_file():
+        absent = where if path.is_file() else path
+        raise InputError(f"adapter: expected the files {path.name} and {where.name}; found no {absent}")
+    try:
+        card = Card.model_validate_json(where.read_text())
+    except (ValidationError, UnicodeDecodeError) as error:
+        first = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
+        raise InputError(f"{where}: expected an adapter's card; found something else ({first})") from None
+    if card.format != 1:
+        raise InputError(f"{where}: expected format 1; found {card.format}")
+    return card
+
+
+def load_adapter(path: str | Path, *, checkpoint: str | None = None, any_backbone: bool = False) -> Predictor:
+    """An adapter as a model ready to predict.
+
+    Args:
+        path: the ``.safetensors`` file; its card lies beside it.
+        checkpoint: the backbone's weights file; ``micro`` brings its own.
+        any_backbone: accept backbone weights other than those that the adapter was trained on.
+
+    Raises:
+        InputError: a file is missing or broken, tensors do not fit, or the backbone's weights differ.
+
+    Example:
+        >>> predictor = load_adapter("runs/demo/adapters/digits.wst-r2.final.0000.safetensors")  # doctest: +SKIP
+        >>> predictor.predict([Path("four.png")]).argmax(1)  # doctest: +SKIP
+    """
+    path = Path(path)
+    card = read_card(path)
+    pretrained = checkpoint is None and card.checkpoint_hash.startswith("timm:")
+    found = backbones.weights_id(card.backbone, checkpoint, pretrained)
+    if found is None:
+        raise InputError(
+            f"checkpoint: expected the weights file of backbone {card.backbone!r}; found none given"
+        )
+    if found != card.checkpoint_hash and not any_backbone:
+        raise InputError(
+            f"{checkpoint or card.backbone}: expected the weights that {path.name} was trained on "
+            f"({card.checkpoint_hash[:12]}); found {found[:12]}"
+        )
+    model = create_model(
+        card.backbone,
+        method=card.method,
+        num_classes=card.classes,
+        checkpoint=checkpoint,
+        pretrained=pretrained,
+        image_size=card.image_size,
+        **card.hyperparameters,  # type: ignore[arg-type]
+    )
+    try:
+        tensors = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path}: expected safetensors; found a broken file ({error})") from None
+    own = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    for what, names in (
+        ("missing", own.keys() - tensors.keys()),
+        ("surplus", tensors.keys() - own.keys()),
+        ("wrongly shaped", {n for n in own.keys() & tensors.keys() if own[n].shape != tensors[n].shape}),
+    ):
+        if names:
+            listed = ", ".join(sorted(names)[:4])
+            raise InputError(f"{path}: expected this adapter's tensors; found {what} {listed}")
+    with torch.no_grad():
+        for name, parameter in own.items():
+            parameter.copy_(tensors[name])
+    return Predictor(model, card)

@@ -1,0 +1,188 @@
+"""The verbs that read ledgers: each parses, calls the analysis and prints."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from analysis.tables import Table
+
+analysis_app = typer.Typer()
+
+
+class Style(StrEnum):
+    """Formats of a table."""
+
+    terminal = "terminal"
+    markdown = "markdown"
+    latex = "latex"
+    csv = "csv"
+    html = "html"
+    json = "json"
+
+
+class Against(StrEnum):
+    """What accuracy is set against."""
+
+    parameters = "parameters"
+    seconds = "seconds"
+    memory = "memory"
+
+
+class Evaluator(StrEnum):
+    """How importances are computed."""
+
+    ped_anova = "ped-anova"
+    fanova = "fanova"
+
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON; the same as --format json.")]
+Formatted = Annotated[Style, typer.Option("--format", help="How to print the table.")]
+Folders = Annotated[list[Path], typer.Argument(metavar="DIR...", help="Output folders of studies.")]
+Tasks = Annotated[list[str] | None, typer.Option("--task", help="This task only; may be given again.")]
+Literature = Annotated[bool, typer.Option("--literature", help="Add published results, marked as such.")]
+
+console = Console()
+
+
+def _print(table: Table, style: Style, as_json: bool, console: Console = console) -> None:
+    from analysis.tables import show
+
+    show(table, "json" if as_json else style.value, console)
+
+
+def show_leaderboard(
+    folders: list[Path],
+    as_json: bool,
+    console: Console,
+    *,
+    style: Style = Style.terminal,
+    tasks: list[str] | None = None,
+    literature: bool = False,
+) -> None:
+    """Print the leaderboard of these studies: on a terminal with variants as columns, else as rows."""
+    from analysis import leaderboard, published, tables
+
+    ours = leaderboard.read_leaderboard(folders, tasks or ())
+    board = published.with_published(ours) if literature else ours
+    table = leaderboard.as_table(board)
+    if as_json or style is Style.json:
+        print(tables.as_json(table, suite=board.suite.name, trials=leaderboard.trial_ids(board)))
+    elif style is not Style.terminal:
+        _print(table, style, False, console)
+    else:
+        console.print(tables.transposed(leaderboard.without_settings(ours)))
+        if literature:
+            console.print(tables.terminal(leaderboard.averages_table(board)))
+        for note in table.notes:
+            console.print(Text(note))
+
+
+def draw_pareto(folders: list[Path], path: Path) -> None:
+    """Draw accuracy (mean of groups) against trainable parameters, with the front."""
+    from analysis.leaderboard import read_leaderboard
+    from analysis.pareto import front
+    from analysis.pareto_figures import draw
+
+    draw(front(read_leaderboard(folders)), path)
+
+
+@analysis_app.command()
+def leaderboard(
+    folders: Folders,
+    style: Formatted = Style.terminal,
+    task: Tasks = None,
+    literature: Literature = False,
+    as_json: Json = False,
+) -> None:
+    """Show test accuracies of the final stage: per task, group means, both averages, parameters, seeds."""
+    show_leaderboard(folders, as_json, console, style=style, tasks=task, literature=literature)
+
+
+@analysis_app.command()
+def pareto(
+    folders: Folders,
+    out: Annotated[Path, typer.Option("-o", help="PNG, SVG, PDF or HTML file.")] = Path("pareto.png"),
+    over: Annotated[
+        str, typer.Option(help="'mean of groups', 'mean of tasks', a group, or a task.")
+    ] = "mean of groups",
+    against: Annotated[Against, typer.Option(help="What accuracy is set against.")] = Against.parameters,
+    literature: Literature = False,
+    style: Formatted = Style.terminal,
+    as_json: Json = False,
+) -> None:
+    """Draw accuracy against parameters, training seconds or peak memory, with the front."""
+    from analysis.leaderboard import read_leaderboard
+    from analysis.pareto import as_table, front
+    from analysis.pareto_figures import draw
+    from analysis.published import with_published
+
+    board = read_leaderboard(folders)
+    found = front(with_published(board) if literature else board, over, against.value)
+    draw(found, out)
+    _print(as_table(found), style, as_json)
+
+
+@analysis_app.command()
+def ablation(
+    folders: Folders,
+    baseline: Annotated[str | None, typer.Option(help="Variant that the others are compared with.")] = None,
+    style: Formatted = Style.terminal,
+    as_json: Json = False,
+) -> None:
+    """Compare variants paired by task and seed, and say which differences are inside the noise."""
+    from analysis.ablation import as_table, read_ablation
+
+    _print(as_table(read_ablation(folders, baseline)), style, as_json)
+
+
+@analysis_app.command()
+def importance(
+    folders: Folders,
+    method: Annotated[Evaluator, typer.Option(help="fanova needs scikit-learn.")] = Evaluator.ped_anova,
+    style: Formatted = Style.terminal,
+    as_json: Json = False,
+) -> None:
+    """Show which hyperparameters mattered in the search, and how sure its choices were."""
+    import json
+
+    from analysis import importance as importances
+    from analysis import search, tables
+    from analysis.load import common_suite, studies_of
+
+    studies = studies_of(folders)
+    trials, later = search.read_search(folders, studies)
+    table = importances.as_table(importances.importances(trials, studies, method.value), method.value)
+    choices = search.selection_table(search.selections(trials, later, common_suite(studies)))
+    agreement = search.agreement(trials, later[later["stage"] == "final"])
+    if as_json or style is Style.json:
+        found = {
+            "importance": json.loads(tables.as_json(table)),
+            "selection": json.loads(tables.as_json(choices)),
+            "validation against test": vars(agreement),
+        }
+        print(json.dumps(found, indent=1))
+        return
+    for one in (table, choices):
+        _print(one, style, False)
+    if style is Style.terminal:
+        console.print(search.in_words(agreement), highlight=False)
+
+
+@analysis_app.command()
+def report(
+    folders: Folders,
+    out: Annotated[Path, typer.Option("-o", help="HTML file.")] = Path("report.html"),
+    literature: Literature = False,
+) -> None:
+    """Write one self-contained page about the studies."""
+    from analysis.report import write_report
+
+    write_report(folders, out, literature)
+    console.print(f"report: {out}", highlight=False, soft_wrap=True)

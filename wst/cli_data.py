@@ -1,0 +1,330 @@
+"""``wst data``: make, verify and describe suites of tasks."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich import box
+from rich.console import Console
+from rich.progress import Progress as Bar
+from rich.table import Table
+
+from wst.errors import InputError
+
+if TYPE_CHECKING:
+    from wst.data.check import TaskReport
+    from wst.data.tasks import Suite, Task
+
+app = typer.Typer(no_args_is_help=True, help="Make, verify and describe suites of tasks.")
+
+SuiteName = Annotated[str, typer.Argument(metavar="SUITE", help="vtab1k, mini, or a path of your own.")]
+Root = Annotated[str | None, typer.Option(help="Folder that holds the suite's folder.")]
+Tasks = Annotated[list[str] | None, typer.Option("--task", help="This task only; may be given again.")]
+Jobs = Annotated[int | None, typer.Option(min=1, help="Parallel threads; one a CPU by default.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+console = Console()
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value, indent=1))
+
+
+def _opened(name: str, root: str | None, tasks: list[str] | None) -> tuple[Path, Suite, list[Task]]:
+    from wst.data.splits import data_root
+    from wst.data.tasks import suite as suite_named
+
+    suite = suite_named(name)
+    chosen = [suite.task(task) for task in tasks] if tasks else list(suite.tasks)
+    return data_root(suite, root), suite, chosen
+
+
+@contextmanager
+def _bar(text: str) -> Iterator[tuple[Bar, Any]]:
+    """A progress bar on stderr, so that stdout holds the result alone."""
+    with Bar(console=Console(stderr=True), transient=True) as bar:
+        yield bar, bar.add_task(text, total=None)
+
+
+@app.command()
+def check(
+    suite: SuiteName = "vtab1k",
+    root: Root = None,
+    task: Tasks = None,
+    jobs: Jobs = None,
+    as_json: Json = False,
+) -> None:
+    """Look at every list line and every image; exit status 1 if a task cannot be used."""
+    from wst.data.check import check_suite
+
+    where, opened, tasks = _opened(suite, root, task)
+    with _bar("images") as (bar, line):
+        reports = check_suite(
+            where,
+            opened,
+            tasks,
+            jobs,
+            lambda total: bar.update(line, total=total),
+            lambda count: bar.advance(line, count),
+        )
+    _show_reports(reports, as_json)
+
+
+def _show_reports(reports: Sequence[TaskReport], as_json: bool) -> None:
+    if as_json:
+        _print_json([report.as_record() for report in reports])
+    else:
+        table = Table(box=box.SIMPLE_HEAD)
+        for name in ("task", "train", "val", "test", "classes", "encoding", "pixels", "data hash", "usable"):
+            table.add_column(name, justify="right" if name in ("train", "val", "test", "classes") else "left")
+        for report in reports:
+            sizes = (report.sizes.get(split, 0) for split in ("train800", "val200", "test"))
+            table.add_row(
+                report.task,
+                *(f"{size:,}" for size in sizes),
+                str(report.classes),
+                report.encoding,
+                report.image_size,
+                (report.data_hash or "-")[:12],
+                "yes" if report.usable else "NO",
+            )
+        console.print(table)
+        for report in reports:
+            for finding in report.findings:
+                print(f"{report.task}: {finding}")
+    unusable = [report.task for report in reports if not report.usable]
+    if unusable:
+        print(f"wst: not usable: {', '.join(unusable)}", file=sys.stderr)
+        raise typer.Exit(1)
+
+
+@app.command()
+def build(
+    suite: Annotated[str, typer.Argument(metavar="SUITE", help="vtab1k or mini.")],
+    root: Annotated[Path, typer.Option(help="Folder that will hold the suite's folder.")] = Path("data"),
+    task: Tasks = None,
+    archives: Annotated[
+        Path | None, typer.Option(help="Folder of downloaded archives; ROOT/archives by default.")
+    ] = None,
+    explain: Annotated[bool, typer.Option("--explain", help="List what to download, and stop.")] = False,
+    download: Annotated[
+        bool, typer.Option("--download", help="Fetch archives that have a direct address.")
+    ] = False,
+    from_folder: Annotated[
+        Path | None, typer.Option("--from-folder", help="Adopt an export in VTAB-1K's layout.")
+    ] = None,
+    manifest: Annotated[Path | None, typer.Option(help="The split of caltech101.")] = None,
+    original: Annotated[
+        bool, typer.Option("--original", help="Keep the bytes of picture files; else lossless PNG.")
+    ] = False,
+    jobs: Jobs = None,
+    as_json: Json = False,
+) -> None:
+    """Make a suite's folder; a build that was cut off goes on."""
+    if suite == "mini":
+        from wst.data.mini import build_mini
+
+        where = build_mini(root)
+        if as_json:
+            _print_json([{"suite": "mini", "folder": str(where)}])
+        else:
+            console.print(f"built {where}", highlight=False, soft_wrap=True)
+        return
+    if suite != "vtab1k":
+        raise InputError(f"suite: expected vtab1k or mini; found {suite!r}")
+    from wst.data.tasks import suite as suite_named
+
+    vtab = suite_named(suite)
+    tasks = [vtab.task(name) for name in task] if task else list(vtab.tasks)
+    below = archives or root / "archives"
+    if explain:
+        _explain(tasks, below, as_json)
+    elif from_folder is not None:
+        from wst.data.build.adopt import adopt
+
+        with _bar("images") as (bar, line):
+            reports = adopt(
+                from_folder,
+                vtab,
+                tasks,
+                root,
+                jobs,
+                lambda total: bar.update(line, total=total),
+                lambda count: bar.advance(line, count),
+            )
+        _show_reports(reports, as_json)
+    else:
+        if manifest is not None and not manifest.is_file():
+            raise InputError(f"--manifest: expected a file; found none at {manifest}")
+        _build_all(vtab, tasks, root, below, download, original, manifest, jobs, as_json)
+
+
+def _build_all(
+    suite: Suite,
+    tasks: Sequence[Task],
+    root: Path,
+    archives: Path,
+    download: bool,
+    original: bool,
+    manifest: Path | None,
+    jobs: int | None,
+    as_json: bool,
+) -> None:
+    """Build data set by data set; one that cannot be built does not keep the others from it."""
+    from wst.data.build.archives import fetch
+    from wst.data.build.builder import Options, Progress, build_source, sources_of
+
+    rows: list[dict[str, Any]] = []
+    with _bar("") as (bar, line):
+
+        def say(text: str) -> None:
+            bar.update(line, description=text)
+
+        progress = Progress(
+            say,
+            lambda total: bar.reset(line, total=total),
+            lambda count: bar.advance(line, count),
+        )
+        for source, members in sources_of(tasks).items():
+            try:
+                if download:
+                    fetch(source, archives, say)
+                built = build_source(
+                    source, suite, members, root, archives, Options(original, manifest, jobs), progress
+                )
+            except InputError as error:
+                rows += [{"task": t.name, "state": "failed", "reason": str(error)} for t in members]
+                continue
+            for one in built:
+                state = "built" if one.made else "there already"
+                hashes = {"data_hash": one.record["data_hash"], "encoding": one.record["encoding"]}
+                rows.append({"task": one.task, "state": state, "folder": str(one.folder), **hashes})
+    if as_json:
+        _print_json(rows)
+    else:
+        table = Table("task", "state", "encoding", "data hash", box=box.SIMPLE_HEAD)
+        for row in rows:
+            table.add_row(row["task"], row["state"], row.get("encoding", "-"), row.get("data_hash", "-")[:12])
+        console.print(table)
+        for row in rows:
+            if "reason" in row:
+                print(f"{row['task']}: {row['reason']}")
+    if any(row["state"] == "failed" for row in rows):
+        print("wst: some tasks could not be built; --explain lists what each needs", file=sys.stderr)
+        raise typer.Exit(1)
+
+
+def _explain(tasks: Sequence[Task], archives: Path, as_json: bool) -> None:
+    from wst.data.build.builder import sources_of
+
+    rows: list[dict[str, Any]] = [
+        {
+            "tasks": [task.name for task in members],
+            "source": source.name,
+            "folder": str(archives / source.name),
+            "files": [asdict(archive) for archive in source.archives],
+            "licence": source.licence,
+            "note": source.note,
+        }
+        for source, members in sources_of(tasks).items()
+    ]
+    if as_json:
+        _print_json(rows)
+        return
+    for row in rows:
+        print(f"{', '.join(row['tasks'])}  (licence: {row['licence']})")
+        print(f"  put into {row['folder']}:")
+        for file in row["files"]:
+            size = f"{file['size'] / 1e6:,.1f} MB" if file["size"] else "size not known"
+            how = "" if file["direct"] else ", by hand: needs an account or a form"
+            print(f"    {file['name']}  ({size}{how})\n      {file['url']}")
+        if row["note"]:
+            print(f"  {row['note']}")
+        print()
+    total = sum(file["size"] or 0 for row in rows for file in row["files"])
+    print(f"{total / 1e9:.1f} GB in all, besides the files of unknown size.  Direct addresses: --download.")
+
+
+@app.command()
+def info(
+    suite: SuiteName = "vtab1k",
+    root: Root = None,
+    task: Tasks = None,
+    sheet: Annotated[
+        Path | None, typer.Option(help="Write sample images of every class to this PNG or HTML file.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Show what is there: tasks, sizes, classes, hashes, and samples on request."""
+    from wst.data.info import contact_sheet, describe
+
+    where, opened, tasks = _opened(suite, root, task)
+    found = describe(where, opened, tasks)
+    if as_json:
+        _print_json([asdict(row) for row in found])
+    else:
+        table = Table(box=box.SIMPLE_HEAD)
+        for name in ("task", "group", "classes", "train", "val", "test", "licence", "data hash", "state"):
+            table.add_column(name, justify="right" if name in ("classes", "train", "val", "test") else "left")
+        for row in found:
+            sizes = ("-" if size is None else f"{size:,}" for size in (row.train, row.val, row.test))
+            table.add_row(
+                row.task,
+                row.group,
+                str(row.classes),
+                *sizes,
+                row.licence or "-",
+                (row.data_hash or "-")[:12],
+                row.state,
+            )
+        console.print(table)
+    if sheet is not None:
+        ready = {row.task for row in found if row.state == "ready"}
+        shown = [one for one in tasks if one.name in ready]
+        if not shown:
+            raise InputError(f"--sheet: expected at least one task with data in {where}; found none")
+        written = contact_sheet(where, opened, shown, sheet)
+        print(f"samples: {written}", file=sys.stderr if as_json else sys.stdout)
+
+
+@app.command()
+def cache(
+    show: Annotated[bool, typer.Option("--show", help="List the decoded splits (the default).")] = False,
+    clear: Annotated[bool, typer.Option("--clear", help="Remove them all.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Show or clear the cache of decoded splits."""
+    from wst.data import cache as decoded
+
+    if clear:
+        freed = decoded.clear()
+        if as_json:
+            _print_json({"folder": str(decoded.cache_folder()), "freed": freed})
+        else:
+            print(f"freed {freed / 1e6:,.1f} MB in {decoded.cache_folder()}")
+        if not show:
+            return
+    found = decoded.entries()
+    total, limit = sum(entry.size for entry in found), decoded.cache_limit()
+    if as_json:
+        rows = [{**asdict(entry), "folder": str(entry.folder)} for entry in found]
+        _print_json({"folder": str(decoded.cache_folder()), "limit": limit, "size": total, "entries": rows})
+        return
+    table = Table(box=box.SIMPLE_HEAD)
+    for name in ("made from", "images", "MB", "last used"):
+        table.add_column(name, justify="right" if name in ("images", "MB") else "left")
+    for entry in reversed(found):
+        used = datetime.fromtimestamp(entry.used).strftime("%Y-%m-%d %H:%M")
+        table.add_row(entry.source, f"{entry.images:,}", f"{entry.size / 1e6:,.1f}", used)
+    console.print(table)
+    print(
+        f"{total / 1e9:.2f} of {limit / 1e9:.0f} GB in {decoded.cache_folder()} (WST_CACHE_LIMIT, WST_CACHE)"
+    )

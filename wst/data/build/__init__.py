@@ -1,0 +1,1 @@
+"""Building VTAB-1K from the original archives, without TensorFlow."""

@@ -1,0 +1,76 @@
+"""Adopting an export that somebody else made: check it, take it over, and note what it is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from wst.data.build.builder import RECORD, describe, link_or_copy
+from wst.data.check import TaskReport, check_suite
+from wst.data.tasks import Suite, Task
+from wst.data.vtab import CLASS_NAMES, SPLITS
+from wst.errors import InputError
+
+_ALIASES = {"cifar": "cifar100", "oxford_iiit_pet": "oxford_pet"}
+"""Names that some exports give a folder."""
+
+
+def adopt(
+    export: Path,
+    suite: Suite,
+    tasks: Sequence[Task],
+    root: Path,
+    jobs: int | None = None,
+    on_total: Callable[[int], None] = lambda total: None,
+    on_done: Callable[[int], None] = lambda count: None,
+) -> list[TaskReport]:
+    """Take over the usable tasks of an export in VTAB-1K's layout; returns what was found.
+
+    Files are linked (or copied where that is not possible) to ``root/<suite folder>``, or left where they are
+    if the export is that folder.  ``build.json`` beside the lists notes hashes and encoding.
+
+    Raises:
+        InputError: there is no such folder, or a task is there already.
+    """
+    if not export.is_dir():
+        raise InputError(f"--from-folder: expected a folder; found none at {export}")
+    present = [
+        replace(task, folder=_ALIASES[task.folder])
+        if task.folder in _ALIASES and not (export / task.folder).is_dir()
+        else task
+        for task in tasks
+    ]
+    at = replace(suite, folder=export.resolve().name, tasks=tuple(present))
+    reports = check_suite(export.resolve().parent, at, present, jobs, on_total, on_done)
+    for task, report in zip(tasks, reports, strict=True):
+        target = root / suite.folder / task.folder
+        if not report.usable:
+            continue
+        if target.resolve() != report.folder.resolve():
+            if target.is_dir() and any(target.iterdir()):
+                raise InputError(f"{target}: expected no data of task {task.name!r} yet; found some")
+            _take_over(report.folder, target)
+        record = {
+            "settings": {"source": task.source, "encoding": report.encoding, "adopted": str(export)},
+            "archives": {},
+            **describe(report),
+        }
+        (target / RECORD).write_text(json.dumps(record, indent=1))
+    return reports
+
+
+def _take_over(source: Path, target: Path) -> None:
+    lists = [
+        name for name in (*(f"{split}.txt" for split in SPLITS), CLASS_NAMES) if (source / name).is_file()
+    ]
+    for name in lists:
+        if name != CLASS_NAMES:
+            for line in (source / name).read_text(encoding="utf-8").splitlines():
+                image = line.rpartition(" ")[0]
+                if image and not (target / image).is_file():
+                    (target / image).parent.mkdir(parents=True, exist_ok=True)
+                    link_or_copy(source / image, target / image)
+    for name in lists:  # after the images, so that a copy that is cut off does not look whole
+        (target / name).write_bytes((source / name).read_bytes())

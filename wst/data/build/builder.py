@@ -1,0 +1,392 @@
+"""From archives to list files: cut, decode, write, verify; a build that was cut off goes on."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from importlib import metadata
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from wst.data.build import archives, arrays, pictures, scenes
+from wst.data.build.opened import Opened, Opener, Payload
+from wst.data.check import TaskReport, check_task
+from wst.data.sources import SOURCES, Source
+from wst.data.tasks import Suite, Task
+from wst.data.tfds_order import CUTS, Chosen, cut
+from wst.data.vtab import CLASS_NAMES
+from wst.errors import InputError
+
+OPENERS: Mapping[str, Opener] = {
+    "caltech101": pictures.caltech101,
+    "cifar100": arrays.cifar100,
+    "dtd": pictures.dtd,
+    "oxford_flowers102": pictures.flowers102,
+    "oxford_iiit_pet": pictures.pets,
+    "svhn_cropped": arrays.svhn,
+    "sun397": pictures.sun397,
+    "patch_camelyon": arrays.patch_camelyon,
+    "eurosat": pictures.eurosat,
+    "resisc45": pictures.resisc45,
+    "diabetic_retinopathy_detection": pictures.retinopathy,
+    "clevr": scenes.clevr,
+    "dmlab": scenes.dmlab,
+    "kitti": scenes.kitti,
+    "dsprites": arrays.dsprites,
+    "smallnorb": arrays.smallnorb,
+}
+"""How each data set is opened, by its name in :mod:`wst.data.sources`."""
+
+RECORD = "build.json"
+_BEGUN = ".building.json"
+_PARTS = ("train800", "val200", "test")
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to build.
+
+    Attributes:
+        original: keep the bytes of picture files instead of writing PNG; arrays become PNG in any case.
+        manifest: caltech101's split.
+        jobs: parallel threads; one a CPU when left out.
+    """
+
+    original: bool = False
+    manifest: Path | None = None
+    jobs: int | None = None
+
+    def settings(self, source: Source) -> dict[str, Any]:
+        """What makes two builds of a data set the same."""
+        manifest = self.manifest if source.name == "caltech101" else None
+        return {
+            "source": source.name,
+            "encoding": "original" if self.original else "png",
+            "manifest": hashlib.sha256(manifest.read_bytes()).hexdigest() if manifest else None,
+        }
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a build reports to: what it does, how many images there are, how many more are done."""
+
+    say: Callable[[str], None] = lambda text: None
+    total: Callable[[int], None] = lambda count: None
+    done: Callable[[int], None] = lambda count: None
+
+
+@dataclass(frozen=True)
+class Built:
+    """One task that is there now.
+
+    Attributes:
+        made: False if it had been built before.
+        record: what its ``build.json`` holds.
+    """
+
+    task: str
+    folder: Path
+    made: bool
+    record: dict[str, Any]
+
+
+def build_source(
+    source: Source,
+    suite: Suite,
+    tasks: Sequence[Task],
+    root: Path,
+    files: Path,
+    options: Options | None = None,
+    progress: Progress | None = None,
+    opener: Opener | None = None,
+) -> list[Built]:
+    """Build the tasks that come from one data set.
+
+    Images are written one by one and renamed into place, the list files after all images, and ``build.json``
+    after everything was read back and checked.  So a build that is cut off leaves nothing that looks whole,
+    and the next one goes on with the images that are there.  Tasks that share images share the files (hard
+    links, or copies where the file system has none).
+
+    Args:
+        source: the data set.
+        suite: the suite that the tasks belong to; says how many images are expected.
+        tasks: tasks of this data set.
+        root: folder that will hold the suite's folder.
+        files: folder with the archives.
+        opener: how to open the data set, if not as usual.
+
+    Raises:
+        InputError: an archive is missing or damaged, or what came out is not as it must be.
+    """
+    options, progress = options or Options(), progress or Progress()
+    settings = options.settings(source)
+    with _alone(root / suite.folder, source):
+        found = {task.name: _finished(root / suite.folder / task.folder, settings) for task in tasks}
+        missing = [task for task in tasks if found[task.name] is None]
+        made = {}
+        if missing:
+            with ExitStack() as stack:
+                paths = archives.find(source, files)
+                sums = archives.verify(source, paths, progress.say)
+                progress.say(f"{source.name}: reading annotations")
+                opened = (opener or OPENERS[source.name])(paths, stack, options.manifest)
+                _write(source, opened, suite, missing, root, options, progress)
+            for task in missing:
+                progress.say(f"{task.name}: reading back")
+                made[task.name] = _finish(suite, task, root, settings, sums, options)
+    return [
+        Built(
+            task.name,
+            root / suite.folder / task.folder,
+            task.name in made,
+            found[task.name] or made[task.name],
+        )
+        for task in tasks
+    ]
+
+
+def _parts(source: Source, opened: Opened, task: Task) -> Mapping[str, Sequence[Chosen]]:
+    if opened.parts is None:
+        return cut(CUTS[source.name], opened.keys, task.train, task.val, task.test)
+    for part, count in zip(_PARTS, (task.train, task.val, task.test), strict=True):
+        if len(opened.parts[part]) != count:
+            raise InputError(f"manifest: expected {count} images of {part}; found {len(opened.parts[part])}")
+    return opened.parts
+
+
+def _write(
+    source: Source,
+    opened: Opened,
+    suite: Suite,
+    tasks: Sequence[Task],
+    root: Path,
+    options: Options,
+    progress: Progress,
+) -> None:
+    """Images and list files of the tasks, which all share the images."""
+    parts = _parts(source, opened, tasks[0])
+    ending = ".jpg" if options.original and source.lossy else ".png"
+    names = {
+        (chosen.split, chosen.index): f"images/{part}/{rank:06d}{ending}"
+        for part in _PARTS
+        for rank, chosen in enumerate(parts[part])
+    }
+    folders = [root / suite.folder / task.folder for task in tasks]
+    for folder in folders:
+        for part in _PARTS:
+            (folder / "images" / part).mkdir(parents=True, exist_ok=True)
+        (folder / _BEGUN).write_text(json.dumps(options.settings(source)))
+    first, others = folders[0], folders[1:]
+    sharing = [
+        root / suite.folder / task.folder
+        for task in suite.tasks
+        if task.source == source.name and _same_build(root / suite.folder / task.folder, options, source)
+    ]
+    progress.total(len(names))
+    wanted: dict[str, list[int]] = {}
+    for (split, index), name in names.items():
+        if (first / name).is_file() or _link(sharing, first, name):
+            progress.done(1)
+        else:
+            wanted.setdefault(split, []).append(index)
+
+    def store(split: str, index: int, payload: Payload) -> None:
+        content = _encoded(payload, opened.process, options.original)
+        _replace(first / names[split, index], content)
+
+    progress.say(f"{source.name}: writing images")
+    if wanted:
+        _in_parallel(store, opened.read(wanted), options.jobs, progress.done)
+    lacking = [name for name in names.values() if not (first / name).is_file()]
+    if lacking:
+        raise InputError(f"{source.name}: expected every image in the archives; found none for {lacking[0]}")
+    for folder in others:
+        for name in names.values():
+            if not (folder / name).is_file():
+                _link([first], folder, name)
+    for task, folder in zip(tasks, folders, strict=True):
+        _write_lists(task, folder, opened, parts, names)
+
+
+def _write_lists(
+    task: Task,
+    folder: Path,
+    opened: Opened,
+    parts: Mapping[str, Sequence[Chosen]],
+    names: Mapping[tuple[str, int], str],
+) -> None:
+    labels = opened.labels[task.name]
+    lines = {
+        part: [f"{names[c.split, c.index]} {int(labels[c.split][c.index])}\n" for c in parts[part]]
+        for part in _PARTS
+    }
+    lines["train800val200"] = lines["train800"] + lines["val200"]
+    if opened.class_names:
+        _replace(folder / CLASS_NAMES, "".join(f"{name}\n" for name in opened.class_names).encode())
+    for part, content in lines.items():
+        _replace(folder / f"{part}.txt", "".join(content).encode())
+
+
+def _finish(
+    suite: Suite, task: Task, root: Path, settings: dict[str, Any], sums: dict[str, str], options: Options
+) -> dict[str, Any]:
+    """Read everything back, and keep what was found in ``build.json``."""
+    report = check_task(root, suite, task, options.jobs)
+    if not report.usable:
+        raise InputError(
+            f"{task.name}: expected a usable task after the build; "
+            f"found {'; '.join(map(str, report.findings))}"
+        )
+    record = {"settings": settings, "archives": sums, **describe(report)}
+    folder = root / suite.folder / task.folder
+    _replace(folder / RECORD, json.dumps(record, indent=1).encode())
+    (folder / _BEGUN).unlink(missing_ok=True)
+    return record
+
+
+def describe(report: TaskReport) -> dict[str, Any]:
+    """What ``build.json`` keeps of a check, and with what it was made."""
+    found = report.as_record()
+    kept = ("encoding", "image_size", "sizes", "histogram", "content", "pixels", "data_hash", "findings")
+    return {
+        **{name: found[name] for name in kept},
+        "versions": {name: metadata.version(name) for name in ("wst", "pillow", "numpy")},
+    }
+
+
+def _finished(folder: Path, settings: dict[str, Any]) -> dict[str, Any] | None:
+    """The record of a finished build of these settings, or None.
+
+    Raises:
+        InputError: something else is there.
+    """
+    for file in (folder / RECORD, folder / _BEGUN):
+        if file.is_file():
+            record: dict[str, Any] = json.loads(file.read_text())
+            found = record.get("settings", record if file.name == _BEGUN else {})
+            if found != settings:
+                raise InputError(
+                    f"{folder}: expected a build with the settings {json.dumps(settings)}; "
+                    f"found {json.dumps(found)} (remove the folder to build it anew)"
+                )
+            return record if file.name == RECORD else None
+    if folder.is_dir() and any(folder.iterdir()):
+        raise InputError(
+            f"{folder}: expected no folder, or one made by this command; found other data "
+            "(--from-folder adopts it)"
+        )
+    return None
+
+
+def _same_build(folder: Path, options: Options, source: Source) -> bool:
+    for file in (folder / RECORD, folder / _BEGUN):
+        if file.is_file():
+            record = json.loads(file.read_text())
+            return bool(record.get("settings", record) == options.settings(source))
+    return False
+
+
+def _encoded(payload: Payload, process: Callable[[bytes], bytes], original: bool) -> bytes:
+    if isinstance(payload, bytes):
+        payload = process(payload)
+        if original:
+            return payload
+        with Image.open(BytesIO(payload)) as image:
+            picture = image if image.mode == "L" else image.convert("RGB")
+            picture.load()
+    else:
+        picture = Image.fromarray(np.ascontiguousarray(payload))
+    file = BytesIO()
+    picture.save(file, "PNG")
+    return file.getvalue()
+
+
+def _in_parallel(
+    store: Callable[[str, int, Payload], None],
+    examples: Iterator[tuple[str, int, Payload]],
+    jobs: int | None,
+    done: Callable[[int], None],
+) -> None:
+    """Store examples while the next are read; a few are in memory at a time."""
+    jobs = jobs or os.cpu_count() or 1
+    with ThreadPoolExecutor(jobs) as pool:
+        ahead: deque[Future[None]] = deque()
+        try:
+            for split, index, payload in examples:
+                ahead.append(pool.submit(_store_one, store, split, index, payload))
+                if len(ahead) >= 4 * jobs:
+                    ahead.popleft().result()
+                    done(1)
+            while ahead:
+                ahead.popleft().result()
+                done(1)
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _store_one(store: Callable[[str, int, Payload], None], split: str, index: int, payload: Payload) -> None:
+    try:
+        store(split, index, payload)
+    except (OSError, ValueError, SyntaxError) as error:
+        raise InputError(f"image {index} of {split!r}: expected a picture; found {error}") from error
+
+
+def _replace(file: Path, content: bytes) -> None:
+    aside = file.with_name(f".{file.name}.partial")
+    aside.write_bytes(content)
+    aside.replace(file)
+
+
+def _link(sources: Sequence[Path], folder: Path, name: str) -> bool:
+    """Share a file that one of the sources has; False if none has it."""
+    for source in sources:
+        if source != folder and (source / name).is_file():
+            link_or_copy(source / name, folder / name)
+            return True
+    return False
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """A hard link, or a copy where the file system has none."""
+    aside = target.with_name(f".{target.name}.partial")
+    aside.unlink(missing_ok=True)
+    try:
+        os.link(source, aside)
+    except OSError:
+        shutil.copyfile(source, aside)
+    aside.replace(target)
+
+
+@contextmanager
+def _alone(folder: Path, source: Source) -> Iterator[None]:
+    """Wait until no other process builds the same data set here."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / f".{source.name}.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def sources_of(tasks: Sequence[Task]) -> dict[Source, list[Task]]:
+    """The data sets that tasks come from, with their tasks.
+
+    Raises:
+        InputError: a task has none that can be built.
+    """
+    found: dict[Source, list[Task]] = {}
+    for task in tasks:
+        if task.source not in SOURCES:
+            raise InputError(f"task: expected one of VTAB-1K; found {task.name!r}")
+        found.setdefault(SOURCES[task.source], []).append(task)
+    return found

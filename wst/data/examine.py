@@ -1,0 +1,110 @@
+"""Looking at image files one by one, in parallel: do they open, and what is in them?"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Literal
+
+from PIL import Image
+
+ImageProblem = Literal["unreadable", "16-bit", "CMYK", "palette", "alpha"]
+UNUSABLE: frozenset[ImageProblem] = frozenset({"unreadable", "16-bit"})
+"""Problems with which an image must not be used; the others are converted to RGB by Pillow."""
+
+_CHUNK = 32
+
+
+@dataclass(frozen=True)
+class Examined:
+    """What one image file holds.
+
+    Attributes:
+        digest: SHA-256 of the file's bytes.
+        pixels: SHA-256 of size and RGB pixels, the same for every lossless encoding; empty if unreadable.
+        format: Pillow's name of the format, or an empty string.
+        size: width and height in pixels.
+        problem: what keeps it from being plain 8-bit RGB or grey, or None.
+        detail: the problem in words.
+    """
+
+    digest: bytes
+    pixels: bytes = b""
+    format: str = ""
+    size: tuple[int, int] = (0, 0)
+    problem: ImageProblem | None = None
+    detail: str = ""
+
+
+def examine(path: Path) -> Examined:
+    """Read and decode one image file."""
+    content = path.read_bytes()
+    digest = hashlib.sha256(content).digest()
+    if not content:
+        return Examined(digest, problem="unreadable", detail="0 bytes")
+    try:
+        with Image.open(BytesIO(content)) as image:
+            mode, form, size = image.mode, image.format or "", image.size
+            pixels = pixel_hash(image)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        return Examined(digest, problem="unreadable", detail=f"{len(content)} bytes ({error})")
+    problem, detail = _problem(mode, form, content)
+    return Examined(digest, pixels, form, size, problem, detail)
+
+
+def pixel_hash(image: Image.Image) -> bytes:
+    """SHA-256 of an image's size and RGB pixels."""
+    width, height = image.size
+    return hashlib.sha256(f"{width}x{height}\n".encode() + image.convert("RGB").tobytes()).digest()
+
+
+def _problem(mode: str, form: str, content: bytes) -> tuple[ImageProblem | None, str]:
+    deep_png = form == "PNG" and content[24] == 16  # bit depth, in the header chunk
+    if mode.startswith(("I", "F")) or deep_png:
+        return "16-bit", f"mode {mode}: its values do not fit into 8 bits"
+    if mode == "CMYK":
+        return "CMYK", "converted to RGB without a colour profile"
+    if mode in ("P", "PA"):
+        return "palette", "converted to RGB"
+    if mode in ("RGBA", "LA", "La", "RGBa", "RGBX"):
+        return "alpha", f"mode {mode}: transparency is dropped"
+    return None, ""
+
+
+def examine_all(
+    paths: Sequence[Path], jobs: int | None = None, on_done: Callable[[int], None] = lambda count: None
+) -> Iterator[Examined]:
+    """Examine many files in order, several at a time.
+
+    Threads do: Pillow and hashlib let others run while they decode and hash.
+
+    Args:
+        paths: image files.
+        jobs: threads; one a CPU when left out.
+        on_done: told how many more are finished.
+    """
+    jobs = jobs or os.cpu_count() or 1
+    chunks = [paths[start : start + _CHUNK] for start in range(0, len(paths), _CHUNK)]
+    with ThreadPoolExecutor(jobs) as pool:
+        ahead: deque[Future[list[Examined]]] = deque()
+        for chunk in chunks:
+            ahead.append(pool.submit(_examine_chunk, chunk))
+            if len(ahead) >= 4 * jobs:
+                yield from _told(ahead.popleft().result(), on_done)
+        while ahead:
+            yield from _told(ahead.popleft().result(), on_done)
+
+
+def _told(found: list[Examined], on_done: Callable[[int], None]) -> list[Examined]:
+    on_done(len(found))
+    return found
+
+
+def _examine_chunk(paths: Sequence[Path]) -> list[Examined]:
+    return [examine(path) for path in paths]

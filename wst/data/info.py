@@ -1,0 +1,202 @@
+"""What a suite on disk holds, in numbers and in pictures."""
+
+from __future__ import annotations
+
+import base64
+import html
+from collections.abc import Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+
+from PIL import Image, ImageDraw, ImageFont
+
+from wst.data.splits import data_hash
+from wst.data.tasks import Suite, Task
+from wst.data.vtab import class_names, read_list, task_folder
+from wst.errors import InputError
+
+_TILE = 72
+_GAP = 4
+_CAPTION = 15
+_LABEL_WIDTH = 150
+_CLASSES_SHOWN = 40
+
+
+@dataclass(frozen=True)
+class TaskInfo:
+    """One task on disk; sizes and hash are None where the data is not there or not readable."""
+
+    task: str
+    group: str
+    classes: int
+    train: int | None
+    val: int | None
+    test: int | None
+    metric: str
+    source: str
+    licence: str
+    data_hash: str | None
+    state: str
+
+
+def describe(root: Path, suite: Suite, tasks: Sequence[Task]) -> list[TaskInfo]:
+    """What there is of each task; files are hashed, pixels are not decoded."""
+    return [_describe(root, suite, task) for task in tasks]
+
+
+def _describe(root: Path, suite: Suite, task: Task) -> TaskInfo:
+    sizes: tuple[int | None, int | None, int | None] = (None, None, None)
+    found, state = None, "ready"
+    try:
+        task_folder(root, suite, task)
+    except InputError:
+        state = "absent"
+    else:
+        try:
+            sizes = (
+                len(read_list(root, suite, task, "train800").images),
+                len(read_list(root, suite, task, "val200").images),
+                len(read_list(root, suite, task, "test").images),
+            )
+            found = data_hash(root, suite, task)
+        except InputError as error:
+            state = str(error)
+    return TaskInfo(
+        task.name,
+        task.group,
+        task.classes,
+        *sizes,
+        task.metric,
+        task.source,
+        task.licence,
+        found,
+        state,
+    )
+
+
+@dataclass(frozen=True)
+class ClassSamples:
+    """A few training images of one class, and how many there are."""
+
+    name: str
+    total: int
+    images: tuple[Path, ...]
+
+
+def samples(root: Path, suite: Suite, task: Task, per_class: int = 8) -> list[ClassSamples]:
+    """The first training images of every class.
+
+    Raises:
+        InputError: the data is missing.
+    """
+    listed = read_list(root, suite, task, "train800")
+    names = class_names(task_folder(root, suite, task), task)
+    by_class: list[list[Path]] = [[] for _ in range(task.classes)]
+    for path, label in zip(listed.images, listed.labels, strict=True):
+        by_class[label].append(path)
+    return [
+        ClassSamples(f"{label} {names[label]}" if names else str(label), len(paths), tuple(paths[:per_class]))
+        for label, paths in enumerate(by_class)
+    ]
+
+
+def contact_sheet(root: Path, suite: Suite, tasks: Sequence[Task], out: Path, per_class: int = 8) -> Path:
+    """Write sample images of every class of the tasks to a PNG or HTML file.
+
+    The PNG shows the first 40 classes of a task, the HTML page all of them.
+
+    Raises:
+        InputError: the data is missing or unreadable, or the file's ending is another.
+    """
+    if out.suffix.lower() not in (".png", ".html"):
+        raise InputError(f"--sheet: expected a file that ends in .png or .html; found {out.name!r}")
+    shown = [(task, samples(root, suite, task, per_class)) for task in tasks]
+    out.parent.mkdir(parents=True, exist_ok=True)
+    if out.suffix.lower() == ".png":
+        _sheet(shown, per_class).save(out)
+    else:
+        out.write_text(_page(suite, shown), encoding="utf-8")
+    return out
+
+
+def _tile(path: Path) -> Image.Image:
+    try:
+        with Image.open(path) as image:
+            small = image.convert("RGB")
+    except (OSError, ValueError, SyntaxError) as error:
+        raise InputError(f"{path}: expected a readable image; found {error}") from None
+    scale = _TILE / max(small.size)
+    size = (max(1, round(small.width * scale)), max(1, round(small.height * scale)))
+    smooth = Image.Resampling.BICUBIC if scale < 1 else Image.Resampling.NEAREST
+    tile = Image.new("RGB", (_TILE, _TILE), "white")
+    tile.paste(small.resize(size, smooth), ((_TILE - size[0]) // 2, (_TILE - size[1]) // 2))
+    return tile
+
+
+def _sheet(shown: Sequence[tuple[Task, list[ClassSamples]]], per_class: int) -> Image.Image:
+    columns = 2 if per_class <= 8 else 1
+    cell = _LABEL_WIDTH + per_class * (_TILE + _GAP) + 4 * _GAP
+    row = _TILE + _GAP
+    header = 3 * _CAPTION
+    rows = [-(-min(len(classes), _CLASSES_SHOWN) // columns) for _, classes in shown]
+    sheet = Image.new("RGB", (columns * cell, sum(header + count * row for count in rows)), "white")
+    draw = ImageDraw.Draw(sheet)
+    title, text = ImageFont.load_default(18), ImageFont.load_default(13)
+    top = 0
+    for (task, classes), count in zip(shown, rows, strict=True):
+        rest = f", the first {_CLASSES_SHOWN} shown" if len(classes) > _CLASSES_SHOWN else ""
+        draw.text(
+            (2 * _GAP, top + _CAPTION), f"{task.name}: {len(classes)} classes{rest}", "black", font=title
+        )
+        for index, entry in enumerate(classes[:_CLASSES_SHOWN]):
+            left = index // count * cell + 2 * _GAP
+            upper = top + header + index % count * row
+            name = _fitted(draw, entry.name, text)
+            draw.text((left, upper + _TILE // 2 - 16), name, "black", font=text)
+            draw.text((left, upper + _TILE // 2), f"{entry.total} in train", "#666666", font=text)
+            for place, path in enumerate(entry.images):
+                sheet.paste(_tile(path), (left + _LABEL_WIDTH + place * (_TILE + _GAP), upper))
+        top += header + count * row
+    return sheet
+
+
+def _fitted(draw: ImageDraw.ImageDraw, text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
+    if draw.textlength(text, font=font) <= _LABEL_WIDTH - _GAP:
+        return text
+    while text and draw.textlength(f"{text}...", font=font) > _LABEL_WIDTH - _GAP:
+        text = text[:-1]
+    return f"{text}..."
+
+
+_STYLE = """
+:root { color-scheme: light dark; }
+body { font: 15px/1.4 system-ui, sans-serif; margin: 1.5rem auto; max-width: 70rem; padding: 0 1rem; }
+dl { display: grid; grid-template-columns: minmax(7rem, 12rem) 1fr; gap: .4rem 1rem; margin: 0; }
+dt { overflow-wrap: anywhere; } dt small { display: block; opacity: .7; } dd { margin: 0; }
+dd img { width: 72px; height: 72px; margin: 0 4px 4px 0; image-rendering: auto; }
+"""
+
+
+def _page(suite: Suite, shown: Sequence[tuple[Task, list[ClassSamples]]]) -> str:
+    """A page that needs no other file."""
+    parts = [
+        '<!doctype html><html lang="en"><meta charset="utf-8">',
+        '<meta name="viewport" content="width=device-width, initial-scale=1">',
+        f"<title>{html.escape(suite.name)}</title><style>{_STYLE}</style>",
+        f"<h1>{html.escape(suite.name)}</h1>",
+    ]
+    for task, classes in shown:
+        parts.append(f"<h2>{html.escape(task.name)}</h2><p>{html.escape(task.about)}</p><dl>")
+        for entry in classes:
+            name = html.escape(entry.name)
+            images = "".join(f'<img alt="{name}" src="{_data_uri(path)}">' for path in entry.images)
+            parts.append(f"<dt>{name}<small>{entry.total} in train</small></dt><dd>{images or '-'}</dd>")
+        parts.append("</dl>")
+    return "\n".join([*parts, "</html>", ""])
+
+
+def _data_uri(path: Path) -> str:
+    file = BytesIO()
+    _tile(path).save(file, "PNG")
+    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"

@@ -1,0 +1,191 @@
+"""One fine-tune without a study's engine: the same trial, in this process, its row in a ledger."""
+
+from __future__ import annotations
+
+import traceback
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from rich.console import Console
+
+from wst import provenance
+from wst.errors import InputError
+from wst.ledger import Ledger, history, resolved_study
+from wst.records import Intent, Outcome, Stage, trial_spec
+from wst.resources import find_yaml
+from wst.session import check
+from wst.study import Hyperparameters, Study
+from wst.trial import Trial
+from wst.yaml_files import read_yaml
+
+RELEASED_TABLES = {
+    "vit_base_patch16_224": "released/vit_base",
+    "swin_base_patch4_window7_224": "released/swin_base",
+}
+RELEASED_SEED = 42
+
+
+def released_settings(backbone: str, task: str) -> Hyperparameters:
+    """The authors' settings (scale, lr, drop_path, r) for a VTAB-1K task.
+
+    Raises:
+        InputError: the authors released none for this backbone or task.
+    """
+    table = RELEASED_TABLES.get(backbone.split(".")[0])
+    if table is None:
+        known = ", ".join(RELEASED_TABLES)
+        raise InputError(
+            f"--released: expected a backbone that the authors used ({known}); found {backbone!r}"
+        )
+    path = find_yaml("search_spaces", table)
+    settings: dict[str, Hyperparameters] = read_yaml(path.read_text(), str(path))
+    if task not in settings:
+        raise InputError(f"--released: expected a VTAB-1K task ({', '.join(settings)}); found {task!r}")
+    return settings[task]
+
+
+def single(
+    *,
+    task: str,
+    method: str,
+    settings: Hyperparameters,
+    stage: Stage,
+    save_adapter: bool = False,
+    **study: Any,
+) -> tuple[Study, Intent]:
+    """A study of one fixed trial, and that trial.
+
+    Args:
+        task: name of the task.
+        method: name of the method.
+        settings: its hyperparameters with ``lr``, and ``drop_path`` if not 0.
+        stage: ``search`` trains on train800 and scores val200; ``final`` trains on all 1,000 images and reads
+            the test split once.
+        save_adapter: keep the trained tensors (stage ``final``).
+        **study: further keys of :class:`wst.study.Study`: suite, backbone, recipe, seed and so on.
+
+    Raises:
+        InputError: something does not validate.
+    """
+    stages: dict[str, Any] = {"search": {"trials": 1}}
+    if stage == "final":
+        stages = {"final": {"seeds": 1, "save_adapters": save_adapter}}
+    data = {
+        "name": f"train-{task}-{method}",
+        "tasks": [task],
+        "variants": {method: {"method": method, "fixed": settings}},
+        "checkpoint_every": 1,
+        **stages,
+        **study,
+    }
+    try:
+        built = Study.model_validate(data)
+    except ValidationError as error:
+        problem = error.errors(include_url=False)[0]
+        text = str(problem.get("ctx", {}).get("error", problem["msg"]))
+        raise InputError(f"train: {'.'.join(map(str, problem['loc']))}: {text}") from None
+    hyperparameters = {"drop_path": 0.0, **settings}
+    identity = f"{task}.{method}.{stage}.0000"
+    reason = "a single fine-tune"
+    return built, Intent(identity, task, method, stage, 0, 0, built.seed, hyperparameters, reason=reason)
+
+
+def from_options(
+    *,
+    task: str | None,
+    assignments: list[str],
+    released: bool,
+    recipe: str | None,
+    epochs: int | None,
+    seed: int | None,
+    **rest: Any,
+) -> tuple[Study, Intent]:
+    """:func:`single` from what the command line gives.
+
+    Raises:
+        InputError: a hyperparameter that is not ``NAME=VALUE``, no learning rate, an unknown name.
+    """
+    if task is None:
+        raise InputError("--task: expected a task, such as digits; found none")
+    settings: Hyperparameters = released_settings(rest["backbone"], task) if released else {}
+    for assignment in assignments:
+        name, separator, value = assignment.partition("=")
+        if not separator:
+            raise InputError(f"--set: expected NAME=VALUE, such as lr=1e-3; found {assignment!r}")
+        settings = {**settings, name: read_yaml(value, f"--set {name}")}
+    path = find_yaml("recipes", recipe or ("released" if released else "default"))
+    steps = read_yaml(path.read_text(), str(path))
+    if epochs is not None:
+        steps["epochs"] = epochs
+        steps["warmup_epochs"] = min(steps["warmup_epochs"], epochs / 10)
+    return single(
+        task=task,
+        settings=settings,
+        recipe=steps,
+        seed=seed if seed is not None else RELEASED_SEED if released else 0,
+        **rest,
+    )
+
+
+def recorded(folder: Path, trial_id: str) -> tuple[Study, Intent, Outcome]:
+    """A row of a ledger: its study, its intent and how it ended.
+
+    Raises:
+        InputError: the ledger has no such ended trial.
+    """
+    for trial in history(folder)[1]:
+        if trial.intent.trial_id == trial_id:
+            return resolved_study(folder), trial.intent, trial.outcome
+    raise InputError(f"--trial: expected an ended trial of {folder}; found no {trial_id!r}")
+
+
+def run_single(study: Study, intent: Intent, out: Path, root: str | None, console: Console) -> Outcome:
+    """Run one trial in this process and append it to the ledger in ``out``; an interrupted one goes on.
+
+    Raises:
+        InputError: bad input, or ``out`` belongs to something else.
+        KeyboardInterrupt: the user stopped it; the same call goes on from the last epoch.
+    """
+    study = study.model_copy(update={"tasks": (intent.task,)})
+    checked = check(study, root)
+    with Ledger(out, study, provenance.code()) as ledger:
+        for ended in history(out)[1]:
+            if ended.intent.trial_id == intent.trial_id:
+                console.print(f"{intent.trial_id} is in {out} already", highlight=False, soft_wrap=True)
+                return ended.outcome
+        ledger.add_intent(intent)
+        checkpoint = out / "checkpoints" / f"{intent.trial_id}.pt"
+        adapter = out / "adapters" / f"{intent.trial_id}.safetensors"
+        keep = study.final is not None and study.final.save_adapters and intent.stage == "final"
+        spec = trial_spec(
+            study,
+            intent,
+            root=checked.root,
+            data_hash=checked.data_hashes[intent.task],
+            checkpoint_path=checkpoint,
+            adapter_path=adapter if keep else None,
+        )
+        try:
+            outcome = _train(Trial(spec), console)
+        except (ArithmeticError, RuntimeError, OSError) as error:
+            text = "".join(traceback.format_exception(error))
+            outcome = Outcome("failed", error_type=type(error).__name__, error_text=text)
+        outcome = replace(outcome, data_hash=checked.data_hashes[intent.task])
+        ledger.add_trial(intent, outcome)
+        checkpoint.unlink(missing_ok=True)
+    return outcome
+
+
+def _train(trial: Trial, console: Console) -> Outcome:
+    recipe = trial.spec.recipe
+    if trial.curve:
+        console.print(f"going on after epoch {len(trial.curve)}", highlight=False)
+    for epoch in trial.epochs():
+        score = f"  val200 {100 * epoch.val_top1:.1f} %" if epoch.val_top1 is not None else ""
+        line = f"epoch {epoch.epoch:>3}/{recipe.epochs}  lr {epoch.lr:.2e}  loss {epoch.train_loss:.4f}"
+        console.print(f"{line}{score}  {epoch.seconds:.1f} s", highlight=False)
+    test = trial.test() if trial.spec.intent.stage == "final" else None
+    trial.save_adapter(test)
+    return trial.outcome("completed", test)

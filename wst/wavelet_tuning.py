@@ -1,0 +1,271 @@
+"""Frozen transformers with a small-patch wavelet branch: the modules of the method ``wst``.
+
+Zeng, Huang, Wang: "WST: Wavelet-Based Multi-scale Tuning for Visual Transfer Learning", AAAI 2025,
+doi 10.1609/aaai.v39i21.34387.
+
+The published form carries a small-patch feature map from block to block, transforms it into the wavelet
+domain at the entry of every block and back at its exit.  An inverse transform followed by the next block's
+transform is the identity, so this implementation never leaves the wavelet domain: one transform in the stem
+is all.  What travels from block to block is called the *state*.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from timm.models import SwinTransformer, VisionTransformer
+from torch import Tensor, nn
+
+from wst.wavelet import DB2, dwt, haar_dwt
+
+
+class Downsampling(NamedTuple):
+    """A map from (B, C, 2H, 2W) to (B, gain * C, H, W)."""
+
+    apply: Callable[[Tensor], Tensor]
+    gain: int
+
+
+def _stride(maps: Tensor) -> Tensor:
+    return maps[..., ::2, ::2]
+
+
+DOWNSAMPLINGS = {
+    "haar": Downsampling(haar_dwt, 4),
+    "db2": Downsampling(partial(dwt, lowpass=DB2), 4),
+    "space_to_depth": Downsampling(partial(F.pixel_unshuffle, downscale_factor=2), 4),
+    "average": Downsampling(partial(F.avg_pool2d, kernel_size=2), 1),
+    "stride": Downsampling(_stride, 1),
+}
+"""How the small-patch map reaches the grid of the backbone.
+
+The first three are orthonormal and quadruple the channels.  ``average`` (2 x 2 means) and ``stride`` (the
+upper left of every 2 x 2 cell) keep their number; the small patch embedding then is as wide as the
+backbone, which takes four times the parameters.
+"""
+
+LEVELS = {"half": 1, "quarter": 2}
+"""Down-samplings between the grid of the small patches and the backbone's, by the small patch's side.
+
+At two levels every band is transformed again (a wavelet packet), so that all of them reach the one grid.
+"""
+
+BLOCK_CHOICES = {
+    "all": lambda depth: range(depth),
+    "first-half": lambda depth: range((depth + 1) // 2),
+    "last-half": lambda depth: range(depth // 2, depth),
+    "every-second": lambda depth: range(0, depth, 2),
+}
+"""Which of ``depth`` blocks get a wavelet block; the middle one of an odd number is in both halves."""
+
+
+@dataclass(frozen=True)
+class Design:
+    """The choices inside the method; the defaults are the paper's.
+
+    Attributes:
+        downsampling: a key of :data:`DOWNSAMPLINGS`.
+        small_patch: a key of :data:`LEVELS`: side of the small patches, as a part of the backbone's patch.
+        blocks: a key of :data:`BLOCK_CHOICES`.  The state passes the other blocks unchanged.
+        small_branch: whether there is a small patch embedding; without, the state starts at zero.
+        previous_state: whether a wavelet block's output becomes the state.  Without, the state stays what
+            the stage began with: the small patch embedding, or in later stages of a Swin the merged tokens.
+    """
+
+    downsampling: str = "haar"
+    small_patch: str = "half"
+    blocks: str = "all"
+    small_branch: bool = True
+    previous_state: bool = True
+
+    @property
+    def levels(self) -> int:
+        """Number of down-samplings in the stem."""
+        return LEVELS[self.small_patch]
+
+    @property
+    def gain(self) -> int:
+        """Factor by which the stem multiplies the channels of the small patch embedding."""
+        return int(DOWNSAMPLINGS[self.downsampling].gain ** self.levels)
+
+
+class WaveletBlock(nn.Module):
+    """Two thin linear maps without an activation: width -> r -> width, on tokens (..., width)."""
+
+    def __init__(self, width: int, r: int):
+        super().__init__()
+        self.down = nn.Linear(width, r)
+        self.up = nn.Linear(r, width)
+        for layer in (self.down, self.up):
+            nn.init.trunc_normal_(layer.weight, std=0.02)
+            nn.init.zeros_(layer.bias)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """(..., width) -> (..., width)."""
+        out: Tensor = self.up(self.down(tokens))
+        return out
+
+
+class SmallPatchEmbed(nn.Conv2d):
+    """The stem of the branch: a convolution over small patches, a norm for Swin, the down-sampling.
+
+    Args:
+        backbone: gives the patch size and the number of input channels.
+        width: channels of the result.
+        design: down-sampling and size of the small patches.
+        normalise: whether a trainable LayerNorm over the channels follows the convolution.
+    """
+
+    def __init__(
+        self, backbone: VisionTransformer | SwinTransformer, width: int, design: Design, normalise: bool
+    ):
+        embedding = backbone.patch_embed
+        patch = tuple(side // 2**design.levels for side in embedding.patch_size)
+        channels = width // design.gain
+        super().__init__(embedding.proj.in_channels, channels, kernel_size=patch, stride=patch)
+        self.norm = nn.LayerNorm(channels) if normalise else None
+        self.design = design
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images (B, 3, H, W) -> state (B, H / patch, W / patch, width), patch being the backbone's."""
+        maps = super().forward(images)
+        if self.norm is not None:
+            maps = self.norm(maps.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        for _ in range(self.design.levels):
+            maps = DOWNSAMPLINGS[self.design.downsampling].apply(maps)
+        return maps.permute(0, 2, 3, 1)
+
+
+class WaveletTuned(nn.Module):
+    """What the tuned ViT and the tuned Swin share: the branch, its blocks, and the head's place.
+
+    Args:
+        backbone: frozen model with a trainable head.
+        widths: width of every transformer block, first to last.
+        scale: factor on what a wavelet block adds to the tokens; fixed, the same in every block.
+        r: inner width of the wavelet blocks.
+        design: the choices inside the method.
+        normalise: whether the small patch embedding has a norm.
+
+    Attributes:
+        small_patch_embed: the stem of the branch, or None without a small branch.
+        wavelet_blocks: by the index of their transformer block, counted through all stages.
+    """
+
+    def __init__(
+        self,
+        backbone: VisionTransformer | SwinTransformer,
+        widths: list[int],
+        scale: float,
+        r: int,
+        design: Design,
+        normalise: bool,
+    ):
+        super().__init__()
+        self.backbone = backbone
+        self.scale = scale
+        self.r = r
+        self.design = design
+        self.small_patch_embed = (
+            SmallPatchEmbed(backbone, widths[0], design, normalise) if design.small_branch else None
+        )
+        self.wavelet_blocks = nn.ModuleDict(
+            {str(i): WaveletBlock(widths[i], r) for i in BLOCK_CHOICES[design.blocks](len(widths))}
+        )
+
+    def get_classifier(self) -> nn.Module:
+        """The head."""
+        head: nn.Module = self.backbone.get_classifier()
+        return head
+
+    def forward_features(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) -> pooled, normalised features (B, width)."""
+        raise NotImplementedError
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) -> logits (B, classes)."""
+        logits: Tensor = self.get_classifier()(self.forward_features(images))
+        return logits
+
+    def _first_state(self, images: Tensor) -> Tensor:
+        """(B, H / patch, W / patch, width); without a small branch a zero that broadcasts."""
+        if self.small_patch_embed is None:
+            return images.new_zeros(1, 1, 1, 1)
+        state: Tensor = self.small_patch_embed(images)
+        return state
+
+    def _update(self, index: int, state: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor | None]:
+        """From a block's raw input: the state after it, and what its output gains (None: nothing)."""
+        if str(index) not in self.wavelet_blocks:
+            return state, None
+        added: Tensor = self.wavelet_blocks[str(index)](state + tokens)
+        return (added if self.design.previous_state else state), added
+
+
+class WaveletTunedViT(WaveletTuned):
+    """A frozen timm ``VisionTransformer`` with a small-patch branch fused into its blocks.
+
+    With P_0 the Haar transform of the small patch embedding and x_k the raw input of block k,
+    P_k = Up_k(Down_k(P_{k-1} + x_k)) and the block's output is Block_k(x_k) + scale * P_k, on patch tokens
+    alone: class, register and distillation tokens gain nothing.  The readout is the mean of the patch
+    tokens, then the frozen final norm, then the head.
+    """
+
+    backbone: VisionTransformer
+
+    def __init__(self, backbone: VisionTransformer, scale: float, r: int, design: Design):
+        super().__init__(
+            backbone, [backbone.embed_dim] * len(backbone.blocks), scale, r, design, normalise=False
+        )
+
+    def forward_features(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) -> pooled, normalised features (B, width)."""
+        vit = self.backbone
+        prefix = vit.num_prefix_tokens
+        tokens = vit.norm_pre(vit._pos_embed(vit.patch_embed(images)))
+        state = self._first_state(images).flatten(1, 2)
+        for index, block in enumerate(vit.blocks):
+            state, added = self._update(index, state, tokens[:, prefix:])
+            tokens = block(tokens)
+            if added is not None:
+                tokens[:, prefix:].add_(added, alpha=self.scale)
+        pooled: Tensor = vit.fc_norm(vit.norm(tokens[:, prefix:].mean(dim=1)))
+        return pooled
+
+
+class WaveletTunedSwin(WaveletTuned):
+    """A frozen timm ``SwinTransformer`` with a small-patch branch fused into its blocks and patch merging.
+
+    Inside a stage the blocks are those of :class:`WaveletTunedViT`, on all tokens.  Patch merging takes the
+    sum of tokens and state, and its result Z is both the tokens and the state of the next stage, so that
+    the first wavelet block there reads 2 Z.  The readout is the backbone's own: final norm, mean, head.
+    """
+
+    backbone: SwinTransformer
+
+    def __init__(self, backbone: SwinTransformer, scale: float, r: int, design: Design):
+        widths = [block.dim for stage in backbone.layers for block in stage.blocks]
+        super().__init__(backbone, widths, scale, r, design, normalise=True)
+
+    def forward_features(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) -> normalised, pooled features (B, width)."""
+        swin = self.backbone
+        tokens = swin.patch_embed(images)  # (B, H, W, C), as everywhere in timm's Swin
+        state = self._first_state(images)
+        index = 0
+        for stage in swin.layers:
+            if not isinstance(stage.downsample, nn.Identity):
+                tokens = state = stage.downsample(tokens + state)
+            for block in stage.blocks:
+                state, added = self._update(index, state, tokens)
+                tokens = block(tokens)
+                if added is not None:
+                    tokens = torch.add(tokens, added, alpha=self.scale)
+                index += 1
+        pooled: Tensor = swin.head(swin.norm(tokens), pre_logits=True)
+        return pooled
