@@ -2,10 +2,16 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 
-.PHONY: demo test lint bench clean
+.PHONY: demo figures test lint bench clean
 
 demo: .venv/ready
 	$(BIN)/wst demo --out runs/demo
+
+# The demo's figures and table in the documents.
+figures: demo
+	mkdir -p docs/demo
+	cp runs/demo/pareto.png runs/demo/leaderboard.md docs/demo/
+	$(BIN)/wst leaderboard runs/demo --format csv > docs/demo/leaderboard.csv
 
 test: .venv/ready
 	$(BIN)/python -m pytest -q
@@ -16,7 +22,7 @@ lint: .venv/ready
 	$(BIN)/mypy
 
 bench: .venv/ready
-	$(BIN)/python benchmarks/engine.py
+	$(BIN)/python benchmarks/engine.py --out benchmarks/results/engine.md
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis runs data

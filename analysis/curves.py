@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,20 +48,26 @@ def curve_bands(folder: Path, study: str) -> list[CurveBand]:
     for batch in batches(folder, "epochs", columns, pc.field("val_top1").is_valid()):
         if not batch.num_rows:
             continue
-        cells = pc.extract_regex(batch.column("trial_id"), r"^(?P<cell>.+)\.search\.\d+$").field(0)
-        encoded = cells.dictionary_encode()
-        codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+        encoded = batch.column("trial_id").dictionary_encode()
+        cells = np.array([_cell(trial_id) for trial_id in encoded.dictionary.to_pylist()])
+        names, cell_of_trial = np.unique(cells, return_inverse=True)
+        codes = cell_of_trial[encoded.indices.to_numpy(zero_copy_only=False)]
         epochs = batch.column("epoch").to_numpy(zero_copy_only=False)
         values = batch.column("val_top1").to_numpy(zero_copy_only=False)
         bins = np.clip(np.rint(values * (_BINS - 1)).astype(np.int64), 0, _BINS - 1)
-        for code, cell in enumerate(encoded.dictionary.to_pylist()):
-            _count(counts, cell, epochs[codes == code], bins[codes == code])
+        for code, cell in enumerate(names.tolist()):
+            if cell:
+                _count(counts, cell, epochs[codes == code], bins[codes == code])
     return [_band(study, cell, found) for cell, found in counts.items()]
 
 
+def _cell(trial_id: str) -> str:
+    """``<task>.<variant>`` of a search trial; nothing for other stages."""
+    cell, stage, _ = trial_id.rsplit(".", 2)
+    return cell if stage == "search" else ""
+
+
 def _count(counts: dict[str, np.ndarray], cell: str, epochs: np.ndarray, bins: np.ndarray) -> None:
-    if not len(epochs):
-        return
     length = int(epochs.max())
     fresh = np.bincount((epochs - 1) * _BINS + bins, minlength=length * _BINS).reshape(length, _BINS)
     known = counts.get(cell)
@@ -87,8 +92,3 @@ def _band(study: str, cell: str, counts: np.ndarray) -> CurveBand:
     return CurveBand(
         study, variant, task, (there + 1).tolist(), totals[there].astype(int).tolist(), quantiles
     )
-
-
-def in_order(bands: list[CurveBand], tasks: Sequence[str]) -> list[CurveBand]:
-    """Bands in the suite's order of tasks."""
-    return sorted(bands, key=lambda band: (tasks.index(band.task), band.variant))

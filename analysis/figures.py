@@ -22,9 +22,9 @@ from wst.study import Categorical, Distribution
 
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#999999", "#F0E442")
 """Okabe and Ito's palette."""
-MOST_POINTS = 500
+MOST_POINTS = 300
 """Points a trace; of more, evenly spaced ones are drawn."""
-MOST_LINES = 200
+MOST_LINES = 120
 """Lines in parallel coordinates."""
 _LAYOUT = {
     "template": "plotly_white",
@@ -106,37 +106,47 @@ def _completed(trials: pd.DataFrame) -> pd.DataFrame:
 
 def slices(trials: pd.DataFrame, space: Mapping[str, Distribution]) -> go.Figure:
     """Validation accuracy against each hyperparameter, one panel each; completed trials of one cell."""
-    from plotly.subplots import make_subplots
-
     done = _completed(trials)
-    drawn = make_subplots(rows=1, cols=max(1, len(space)), shared_yaxes=True, horizontal_spacing=0.04)
-    for i, (name, entry) in enumerate(space.items(), start=1):
+    accuracy = (100 * done["val_top1_last"]).tolist()
+    ids = done["trial_id"].map(html.escape).tolist()
+    traces, axes = [], {}
+    for i, (name, entry) in enumerate(space.items()):
+        number = "" if i == 0 else str(i + 1)
         values = done[f"hp_{name}"]
-        drawn.add_scatter(
-            x=[html.escape(str(v)) for v in values] if isinstance(entry, Categorical) else values.tolist(),
-            y=(100 * done["val_top1_last"]).tolist(),
-            text=done["trial_id"].map(html.escape).tolist(),
-            mode="markers",
-            marker={"color": COLOURS[0], "size": 6, "opacity": 0.6},
-            hovertemplate=f"{html.escape(name)} %{{x}}<br>%{{y:.1f}} %<br>%{{text}}<extra></extra>",
-            showlegend=False,
-            row=1,
-            col=i,
+        categorical = isinstance(entry, Categorical)
+        traces.append(
+            {
+                "x": [html.escape(str(v)) for v in values] if categorical else values.tolist(),
+                "y": accuracy,
+                "text": ids,
+                "xaxis": f"x{number}",
+                "mode": "markers",
+                "marker": {"color": COLOURS[0], "size": 6, "opacity": 0.6},
+                "hovertemplate": f"{html.escape(name)} %{{x}}<br>%{{y:.1f}} %<br>%{{text}}<extra></extra>",
+                "showlegend": False,
+            }
         )
-        drawn.update_xaxes(title=html.escape(name), row=1, col=i)
-        if isinstance(entry, Categorical):
-            order = [html.escape(str(choice)) for choice in entry.choices]
-            drawn.update_xaxes(type="category", categoryorder="array", categoryarray=order, row=1, col=i)
-        else:
-            low, high = float(entry.low), float(entry.high)
-            ends = [float(np.log10(low)), float(np.log10(high))] if entry.log else [low, high]
-            margin = 0.05 * (ends[1] - ends[0])
-            drawn.update_xaxes(range=[ends[0] - margin, ends[1] + margin], row=1, col=i)
-            if entry.log:
-                drawn.update_xaxes(type="log", nticks=4, row=1, col=i)
-    drawn.update_yaxes(title="val200 accuracy (%)", row=1, col=1)
-    drawn.update_layout(**_LAYOUT)
-    return drawn
+        left, right = i / len(space), (i + 1) / len(space)
+        axes[f"xaxis{number}"] = {
+            "title": {"text": html.escape(name)},
+            "domain": [left + (0.02 if i else 0), right],
+            "anchor": "y",
+            **_axis(entry),
+        }
+    y = {"title": {"text": "val200 accuracy (%)"}}
+    return go.Figure(data=traces, layout={**_LAYOUT, **axes, "yaxis": y})
+
+
+def _axis(entry: Distribution) -> dict[str, Any]:
+    """An axis that shows the whole of a hyperparameter's range."""
+    if isinstance(entry, Categorical):
+        order = [html.escape(str(choice)) for choice in entry.choices]
+        return {"type": "category", "categoryorder": "array", "categoryarray": order}
+    low, high = float(entry.low), float(entry.high)
+    ends = [float(np.log10(low)), float(np.log10(high))] if entry.log else [low, high]
+    margin = 0.05 * (ends[1] - ends[0])
+    shown = {"range": [ends[0] - margin, ends[1] + margin]}
+    return {**shown, "type": "log", "nticks": 4} if entry.log else {**shown, "type": "linear"}
 
 
 def parallel_coordinates(trials: pd.DataFrame, space: Mapping[str, Distribution]) -> go.Figure:
@@ -151,6 +161,8 @@ def parallel_coordinates(trials: pd.DataFrame, space: Mapping[str, Distribution]
         done = pd.concat([done.iloc[: MOST_LINES // 2], rest.iloc[:: -(-len(rest) // (MOST_LINES // 2))]])
     names = [*space, "val200 (%)"]
     positions = [_positions(done[f"hp_{name}"], entry) for name, entry in space.items()]
+    settings = {name: done[f"hp_{name}"].tolist() for name in space}
+    ids = done["trial_id"].tolist()
     accuracy = 100 * done["val_top1_last"].to_numpy(dtype=float)
     low, high = (accuracy.min(), accuracy.max()) if len(accuracy) else (0.0, 1.0)
     positions.append((accuracy - low) / ((high - low) or 1.0))
@@ -161,9 +173,8 @@ def parallel_coordinates(trials: pd.DataFrame, space: Mapping[str, Distribution]
         ys: list[float | None] = []
         texts: list[str | None] = []
         for k in np.flatnonzero(fifths == fifth):
-            row = done.iloc[k]
-            words = [f"{html.escape(n)} {html.escape(_text(row[f'hp_{n}']))}" for n in space]
-            label = "<br>".join([html.escape(str(row["trial_id"])), *words, f"{accuracy[k]:.1f} %"])
+            words = [html.escape(f"{n} {_text(values[k])}") for n, values in settings.items()]
+            label = "<br>".join([html.escape(ids[k]), *words, f"{accuracy[k]:.1f} %"])
             xs += [*range(len(names)), None]
             ys += [*(float(p[k]) for p in positions), None]
             texts += [label] * len(names) + [None]
@@ -180,20 +191,24 @@ def parallel_coordinates(trials: pd.DataFrame, space: Mapping[str, Distribution]
                 opacity=0.75,
                 hovertemplate="%{text}<extra></extra>",
             )
-    for x, ends in enumerate([*map(_ends, space.values()), (low, high)]):
-        for y, end in enumerate(ends):
-            drawn.add_annotation(
-                x=x,
-                y=1.06 if y else -0.06,
-                text=html.escape(_text(end)),
-                showarrow=False,
-                font={"size": 11},
-            )
-        drawn.add_shape(type="line", x0=x, x1=x, y0=0, y1=1, line={"color": "#888888", "width": 1})
-    drawn.update_xaxes(
-        tickvals=list(range(len(names))), ticktext=[html.escape(name) for name in names], showgrid=False
+    ends = [*map(_ends, space.values()), (low, high)]
+    drawn.update_layout(
+        annotations=[
+            {"x": x, "y": y, "text": html.escape(_text(end)), "showarrow": False, "font": {"size": 11}}
+            for x, pair in enumerate(ends)
+            for y, end in zip((-0.06, 1.06), pair, strict=True)
+        ],
+        shapes=[
+            {"type": "line", "x0": x, "x1": x, "y0": 0, "y1": 1, "line": {"color": "#888888", "width": 1}}
+            for x in range(len(names))
+        ],
+        xaxis={
+            "tickvals": list(range(len(names))),
+            "ticktext": [html.escape(name) for name in names],
+            "showgrid": False,
+        },
+        yaxis={"visible": False, "range": [-0.12, 1.12]},
     )
-    drawn.update_yaxes(visible=False, range=[-0.12, 1.12])
     return drawn
 
 
@@ -262,7 +277,7 @@ def _cells(values: pd.Series[Any], entry: Distribution, bins: int) -> tuple[np.n
     places = np.minimum((_positions(values, entry) * bins).astype(int), bins - 1)
     low, high = float(entry.low), float(entry.high)
     edges = np.geomspace(low, high, bins + 1) if entry.log else np.linspace(low, high, bins + 1)
-    return places, [f"{a:.2g} to {b:.2g}" for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    return places, [f"{a:.2g} to {b:.2g}" for a, b in pairwise(edges)]
 
 
 def val_against_test(pairs: Sequence[tuple[str, str, float, float]]) -> go.Figure:

@@ -24,7 +24,7 @@ from wst.study import Distribution, Float, Int, Study
 
 Method = Literal["ped-anova", "fanova"]
 MOST_TRIALS = 2_000
-"""Trials a cell that an importance is computed from; of more, evenly spaced ones are taken."""
+"""Trials a cell that an importance is computed from, unless told otherwise."""
 _FEWEST_TRIALS = 4
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -62,7 +62,10 @@ def distribution(space: Distribution) -> BaseDistribution:
 
 
 def importances(
-    trials: pd.DataFrame, studies: Mapping[str, Study], method: Method = "ped-anova"
+    trials: pd.DataFrame,
+    studies: Mapping[str, Study],
+    method: Method = "ped-anova",
+    most: int = MOST_TRIALS,
 ) -> list[Importance]:
     """Importances of every cell that was searched.
 
@@ -74,6 +77,7 @@ def importances(
         trials: the search trials, with the columns of :func:`analysis.search.search_columns`, of one or more ledgers.
         studies: the studies by name.
         method: ``fanova`` needs scikit-learn.
+        most: trials a cell to compute from; of more, evenly spaced ones are taken.
 
     Raises:
         InputError: fANOVA without scikit-learn.
@@ -85,16 +89,18 @@ def importances(
     for (study, variant, task), part in completed.groupby(["study", "variant", "task"], sort=False):
         space = searched(studies[str(study)], str(variant))
         if space:
-            shares = _shares(part, space, method)
+            shares = _shares(part, space, method, most)
             found.append(Importance(str(study), str(variant), str(task), len(part), shares))
     return found
 
 
-def _shares(part: pd.DataFrame, space: Mapping[str, Distribution], method: Method) -> dict[str, float]:
+def _shares(
+    part: pd.DataFrame, space: Mapping[str, Distribution], method: Method, most: int
+) -> dict[str, float]:
     if len(part) < _FEWEST_TRIALS or part["val_top1_last"].nunique() < 2:
         return {}
-    if len(part) > MOST_TRIALS:
-        part = part.sort_values("number").iloc[:: -(-len(part) // MOST_TRIALS)]
+    if len(part) > most:
+        part = part.sort_values("number").iloc[:: -(-len(part) // most)]
     distributions = {name: distribution(entry) for name, entry in space.items()}
     study = optuna.create_study(direction="maximize")
     columns = [part[f"hp_{name}"].tolist() for name in space]

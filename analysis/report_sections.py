@@ -59,6 +59,8 @@ def sections(folders: Sequence[Path], literature: bool = False) -> tuple[str, st
     )
 
 
+_MOST_TRIALS = 250
+"""Trials a cell behind the page's importances, which a page of hundreds of cells must not wait for."""
 _STATES = ("completed", "pruned", "failed")
 
 
@@ -119,7 +121,7 @@ def _hyperparameters(
     if trials.empty:
         return Section("hyperparameters", title, [text("Nothing was searched.")])
     several = len(studies) > 1
-    found = importance.importances(trials, studies)
+    found = importance.importances(trials, studies, most=_MOST_TRIALS)
     means = {
         f"{study}: {variant}" if several else variant: shares
         for (study, variant), shares in importance.over_tasks(found).items()

@@ -113,7 +113,9 @@ def generate(folder: Path, trials: int, epochs: int) -> None:
                 "data_hash": [f"hash of {task}"] * number,
             }
             columns = [
-                pa.array(known[field.name], field.type) if field.name in known else pa.nulls(number, field.type)
+                pa.array(known[field.name], field.type)
+                if field.name in known
+                else pa.nulls(number, field.type)
                 for field in schema
             ]
             writers["trials"].write_table(pa.Table.from_arrays(columns, schema=schema))

@@ -24,6 +24,7 @@ from ray.tune.search import ConcurrencyLimiter
 from ray.tune.search.optuna import OptunaSearch
 
 from wst import engine
+from wst.driver import Environment
 from wst.ledger import Ledger
 from wst.planner import Planner
 from wst.records import Epoch, Outcome
@@ -102,7 +103,7 @@ def ours(trials: int, reports: int) -> float:
         out = Path(folder) / "out"
         with Ledger(out, study, {"version": "0", "commit": None, "libraries": "{}"}) as ledger:
             planner = Planner(study)
-            environment = engine.Environment(Path(folder), {"digits": "0"})
+            environment = Environment(Path(folder), {"digits": "0"})
 
             def changed() -> None:
                 ended = len(planner.cells["digits", "linear"].ended)

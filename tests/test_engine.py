@@ -17,6 +17,7 @@ from ray import tune
 from tests.conftest import small_study
 from tests.synthetic import curve, run_all
 from wst import engine
+from wst.driver import Environment
 from wst.ledger import Ledger, history
 from wst.planner import Planner
 from wst.records import EndedTrial, Epoch, Outcome
@@ -85,7 +86,7 @@ def _run(
 ) -> list[EndedTrial]:
     with Ledger(folder, study, CODE) as ledger:
         planner = Planner(study, *history(folder))
-        environment = engine.Environment(folder.parent, dict.fromkeys(study.tasks, "d"))
+        environment = Environment(folder.parent, dict.fromkeys(study.tasks, "d"))
         engine.run(study, planner, ledger, environment, on_change, job=job)
         assert planner.done
     return history(folder)[1]

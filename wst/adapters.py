@@ -146,9 +146,10 @@ def load_adapter(path: str | Path, *, checkpoint: str | None = None, any_backbon
     Raises:
         InputError: a file is missing or broken, tensors do not fit, or the backbone's weights differ.
 
-    Example:
-        >>> predictor = load_adapter("runs/demo/adapters/digits.wst-r2.final.0000.safetensors")  # doctest: +SKIP
-        >>> predictor.predict([Path("four.png")]).argmax(1)  # doctest: +SKIP
+    Example::
+
+        predictor = load_adapter("runs/digits/adapters/digits.wst.final.0000.safetensors")
+        predictor.predict([Path("four.png")]).argmax(1)
     """
     path = Path(path)
     card = read_card(path)

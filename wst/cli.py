@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from wst.cli_analysis import Style, analysis_app, draw_pareto, show_leaderboard
+from wst.cli_data import app as data_app
 from wst.errors import InputError
 
 app = typer.Typer(
@@ -21,7 +22,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Wavelet-based multi-scale tuning: studies, leaderboards, comparisons.",
 )
-data_app = typer.Typer(no_args_is_help=True, help="Make and inspect suites of tasks.")
 app.add_typer(data_app, name="data")
 app.add_typer(analysis_app)
 
@@ -129,10 +129,10 @@ def demo(
 def train(
     task: Annotated[str | None, typer.Option(help="Task to train on.")] = None,
     method: Annotated[str, typer.Option(help="Method.")] = "wst",
-    suite: Annotated[str, typer.Option(help="Suite of the task.")] = "mini",
-    backbone: Annotated[str, typer.Option(help="'micro' or a timm model name.")] = "micro",
+    suite: Annotated[str | None, typer.Option(help="Suite; the one that has the task by default.")] = None,
+    backbone: Annotated[str | None, typer.Option(help="A timm model name; 'micro' by default.")] = None,
     checkpoint: Annotated[str | None, typer.Option(help="The backbone's weights file.")] = None,
-    normalisation: Annotated[str, typer.Option(help="checkpoint, half or imagenet.")] = "checkpoint",
+    normalisation: Annotated[str | None, typer.Option(help="checkpoint, half or imagenet.")] = None,
     recipe: Annotated[
         str | None, typer.Option(help="A recipe file, or the name of a shipped recipe.")
     ] = None,
@@ -304,21 +304,6 @@ def _status_text(value: object) -> str:
     if isinstance(value, float):
         return f"{100 * value:.1f}"
     return str(value)
-
-
-@data_app.command("build")
-def data_build(
-    suite: Annotated[str, typer.Argument(help="The suite to make; 'mini' is embedded.")],
-    root: Annotated[Path, typer.Option(help="Folder that will hold the suite's folder.")] = Path("data"),
-) -> None:
-    """Make a suite's folder."""
-    from wst.data.mini import build_mini
-
-    if suite != "mini":
-        raise InputError(
-            f"suite: expected 'mini', the one that can be made from what is embedded; found {suite!r}"
-        )
-    console.print(f"built {build_mini(root)}", highlight=False, soft_wrap=True)
 
 
 @app.command("ls")

@@ -84,7 +84,8 @@ def _show_reports(reports: Sequence[TaskReport], as_json: bool) -> None:
     else:
         table = Table(box=box.SIMPLE_HEAD)
         for name in ("task", "train", "val", "test", "classes", "encoding", "pixels", "data hash", "usable"):
-            table.add_column(name, justify="right" if name in ("train", "val", "test", "classes") else "left")
+            right = name in ("train", "val", "test", "classes")
+            table.add_column(name, justify="right" if right else "left", no_wrap=True)
         for report in reports:
             sizes = (report.sizes.get(split, 0) for split in ("train800", "val200", "test"))
             table.add_row(
@@ -243,7 +244,7 @@ def _explain(tasks: Sequence[Task], archives: Path, as_json: bool) -> None:
         print(f"{', '.join(row['tasks'])}  (licence: {row['licence']})")
         print(f"  put into {row['folder']}:")
         for file in row["files"]:
-            size = f"{file['size'] / 1e6:,.1f} MB" if file["size"] else "size not known"
+            size = _bytes(file["size"]) if file["size"] else "size not known"
             how = "" if file["direct"] else ", by hand: needs an account or a form"
             print(f"    {file['name']}  ({size}{how})\n      {file['url']}")
         if row["note"]:
@@ -251,6 +252,13 @@ def _explain(tasks: Sequence[Task], archives: Path, as_json: bool) -> None:
         print()
     total = sum(file["size"] or 0 for row in rows for file in row["files"])
     print(f"{total / 1e9:.1f} GB in all, besides the files of unknown size.  Direct addresses: --download.")
+
+
+def _bytes(count: int) -> str:
+    for unit, size in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if count >= size:
+            return f"{count / size:.1f} {unit}"
+    return f"{count} bytes"
 
 
 @app.command()
@@ -272,16 +280,15 @@ def info(
         _print_json([asdict(row) for row in found])
     else:
         table = Table(box=box.SIMPLE_HEAD)
-        for name in ("task", "group", "classes", "train", "val", "test", "licence", "data hash", "state"):
-            table.add_column(name, justify="right" if name in ("classes", "train", "val", "test") else "left")
+        for name in ("task", "classes", "train", "val", "test", "data hash", "state"):
+            right, fixed = name in ("classes", "train", "val", "test"), name != "state"
+            table.add_column(name, justify="right" if right else "left", no_wrap=fixed, overflow="fold")
         for row in found:
             sizes = ("-" if size is None else f"{size:,}" for size in (row.train, row.val, row.test))
             table.add_row(
                 row.task,
-                row.group,
                 str(row.classes),
                 *sizes,
-                row.licence or "-",
                 (row.data_hash or "-")[:12],
                 row.state,
             )
@@ -319,8 +326,9 @@ def cache(
         _print_json({"folder": str(decoded.cache_folder()), "limit": limit, "size": total, "entries": rows})
         return
     table = Table(box=box.SIMPLE_HEAD)
-    for name in ("made from", "images", "MB", "last used"):
-        table.add_column(name, justify="right" if name in ("images", "MB") else "left")
+    table.add_column("made from", overflow="fold")
+    for name in ("images", "MB", "last used"):
+        table.add_column(name, justify="left" if name == "last used" else "right", no_wrap=True)
     for entry in reversed(found):
         used = datetime.fromtimestamp(entry.used).strftime("%Y-%m-%d %H:%M")
         table.add_row(entry.source, f"{entry.images:,}", f"{entry.size / 1e6:,.1f}", used)

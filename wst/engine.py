@@ -13,9 +13,9 @@ import shutil
 import signal
 import tempfile
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -35,9 +35,10 @@ from ray._private import ray_constants
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
+from wst.driver import Driver, Environment
 from wst.ledger import Ledger
 from wst.planner import Planner
-from wst.records import Epoch, Intent, Outcome, State, TrialSpec, trial_spec
+from wst.records import Epoch, Outcome, State, TrialSpec
 from wst.study import Study
 
 LOST_WORKER_RETRIES = 2
@@ -48,21 +49,6 @@ class StudyInterrupted(KeyboardInterrupt):
 
     No ``Exception``: Ray would wait for its workers to end their epochs before it passed one on.
     """
-
-
-@dataclass(frozen=True)
-class Environment:
-    """Where a study runs and what its data are.
-
-    Attributes:
-        root: folder that holds the suite's folder.
-        data_hashes: hash of each task's data.
-        address: a running Ray cluster; None starts Ray on this machine, on loopback.
-    """
-
-    root: Path
-    data_hashes: Mapping[str, str]
-    address: str | None = None
 
 
 def failed(error: BaseException, device: str | None = None) -> Outcome:
@@ -121,115 +107,19 @@ class TrialJob(tune.Trainable):  # type: ignore[misc]
         return {"epochs": tuple(epochs), "outcome": outcome, "done": done}
 
 
-@dataclass
-class _Running:
-    """A job in progress, as the driver knows it."""
-
-    intent: Intent
-    curve: list[Epoch] = field(default_factory=list)
-    stopped: bool = False
-    attempts: int = 1
-    error: str | None = None
-
-
-class _Driver:
-    """Everything that happens on the driver: it alone talks to the planner and writes the ledger."""
-
-    def __init__(
-        self,
-        study: Study,
-        planner: Planner,
-        ledger: Ledger,
-        environment: Environment,
-        on_change: Callable[[], None],
-    ):
-        self.study, self.planner, self.ledger, self.environment = study, planner, ledger, environment
-        self.slots = 1
-        self._on_change = on_change
-        self._durable = {i.trial_id for i in planner.interrupted}
-        self._jobs: dict[str, _Running] = {}
-        self._checkpoints = ledger.folder / "checkpoints"
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Nothing: Ray pickles its searcher and callbacks for a restore that we never ask for."""
-        return {}
-
-    def next_job(self, job_id: str) -> dict[str, Any] | str | None:
-        """The configuration of a new job, ``FINISHED``, or None when a running trial must end first."""
-        if len(self._jobs) >= self.slots:
-            return None
-        intent = self.planner.ask()
-        if intent is None:
-            return Searcher.FINISHED if self.planner.done else None
-        if intent.trial_id not in self._durable:
-            self.ledger.add_intent(intent)
-        self._jobs[job_id] = _Running(intent)
-        self._on_change()
-        return {"spec": self._spec(intent), "report_epochs": frozenset(self.study.report_epochs())}
-
-    def report(self, job_id: str, epochs: Sequence[Epoch]) -> bool:
-        """Pass on the epochs that the planner has not had; True when the trial should stop."""
-        running = self._jobs[job_id]
-        for epoch in epochs:
-            if epoch.epoch > len(running.curve) and not running.stopped:
-                running.curve.append(epoch)
-                running.stopped = self.planner.report(running.intent.trial_id, epoch)
-        return running.stopped
-
-    def end(self, job_id: str, epochs: Sequence[Epoch], outcome: Outcome) -> None:
-        """End a trial: tell the planner, write the ledger, drop the trial's checkpoint."""
-        stopped = self.report(job_id, epochs)
-        running = self._jobs.pop(job_id)
-        intent = running.intent
-        outcome = replace(
-            outcome,
-            state="pruned" if stopped and outcome.state == "completed" else outcome.state,
-            epochs=tuple(running.curve),
-            data_hash=self.environment.data_hashes[intent.task],  # also where the trial never began
-            attempts=running.attempts,
-        )
-        self.ledger.add_trial(intent, outcome)
-        self.planner.tell(intent.trial_id, outcome)
-        self._checkpoint_path(intent).unlink(missing_ok=True)
-        self._on_change()
-
-    def lost(self, job_id: str, error: str) -> None:
-        """A worker died; Ray starts the job again, or gives it up."""
-        self._jobs[job_id].attempts += 1
-        self._jobs[job_id].error = error
-
-    def give_up(self, job_id: str) -> None:
-        """A job's workers died too often: the trial has failed."""
-        running = self._jobs[job_id]
-        running.attempts = max(1, running.attempts - 1)
-        text = running.error or "the worker died"
-        self.end(job_id, (), Outcome("failed", error_type="WorkerLost", error_text=text))
-
-    def _checkpoint_path(self, intent: Intent) -> Path:
-        return (self._checkpoints / f"{intent.trial_id}.pt").absolute()
-
-    def _spec(self, intent: Intent) -> TrialSpec:
-        final = self.study.final
-        adapter = self.ledger.folder / "adapters" / f"{intent.trial_id}.safetensors"
-        return trial_spec(
-            self.study,
-            intent,
-            root=self.environment.root,
-            data_hash=self.environment.data_hashes[intent.task],
-            checkpoint_path=self._checkpoint_path(intent),
-            adapter_path=adapter if final and final.save_adapters and intent.stage == "final" else None,
-        )
-
-
 class _Searcher(Searcher):  # type: ignore[misc]
     """Asks the driver for jobs and hands it their ends."""
 
-    def __init__(self, driver: _Driver):
+    def __init__(self, driver: Driver):
         super().__init__()
         self._driver = driver
+        self._report_epochs = frozenset(driver.study.report_epochs())
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        return self._driver.next_job(trial_id)
+        spec = self._driver.next_job(trial_id)
+        if spec is None:
+            return Searcher.FINISHED if self._driver.planner.done else None
+        return {"spec": spec, "report_epochs": self._report_epochs}
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
@@ -252,7 +142,7 @@ class _Scheduler(FIFOScheduler):  # type: ignore[misc]
     Reports pass here rather than through the searcher, whose hook Ray skips when a trial is stopped.
     """
 
-    def __init__(self, driver: _Driver):
+    def __init__(self, driver: Driver):
         super().__init__()
         self._driver = driver
 
@@ -365,7 +255,7 @@ def run(
     """
     if planner.done:
         return
-    driver = _Driver(study, planner, ledger, environment, on_change)
+    driver = Driver(study, planner, ledger, environment, on_change)
     interruption = _Interruption()
     scratch = Path(tempfile.mkdtemp(prefix="wst-ray-"))
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # failures are rows of the ledger

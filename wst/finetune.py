@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from wst import provenance
+from wst.data.tasks import suites
 from wst.errors import InputError
 from wst.ledger import Ledger, history, resolved_study
 from wst.records import Intent, Outcome, Stage, trial_spec
@@ -25,6 +26,7 @@ RELEASED_TABLES = {
     "swin_base_patch4_window7_224": "released/swin_base",
 }
 RELEASED_SEED = 42
+RELEASED_BACKBONE = "vit_base_patch16_224.orig_in21k"
 
 
 def released_settings(backbone: str, task: str) -> Hyperparameters:
@@ -100,16 +102,24 @@ def from_options(
     recipe: str | None,
     epochs: int | None,
     seed: int | None,
+    suite: str | None,
+    backbone: str | None,
+    normalisation: str | None,
     **rest: Any,
 ) -> tuple[Study, Intent]:
-    """:func:`single` from what the command line gives.
+    """:func:`single` from what the command line gives, the rest filled in.
+
+    ``released`` takes the authors' settings, recipe, seed and normalisation, and unless another backbone is
+    given their ViT-B/16.
 
     Raises:
         InputError: a hyperparameter that is not ``NAME=VALUE``, no learning rate, an unknown name.
     """
     if task is None:
         raise InputError("--task: expected a task, such as digits; found none")
-    settings: Hyperparameters = released_settings(rest["backbone"], task) if released else {}
+    if backbone is None:
+        backbone = RELEASED_BACKBONE if released else "micro"
+    settings: Hyperparameters = released_settings(backbone, task) if released else {}
     for assignment in assignments:
         name, separator, value = assignment.partition("=")
         if not separator:
@@ -125,8 +135,18 @@ def from_options(
         settings=settings,
         recipe=steps,
         seed=seed if seed is not None else RELEASED_SEED if released else 0,
+        suite=suite or _suite_of(task),
+        backbone=backbone,
+        normalisation=normalisation or ("half" if released else "checkpoint"),
         **rest,
     )
+
+
+def _suite_of(task: str) -> str:
+    for suite in suites().values():
+        if any(known.name == task for known in suite.tasks):
+            return suite.name
+    raise InputError(f"--task: expected a task of {' or '.join(suites())} (see wst ls tasks); found {task!r}")
 
 
 def recorded(folder: Path, trial_id: str) -> tuple[Study, Intent, Outcome]:

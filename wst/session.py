@@ -10,6 +10,7 @@ from rich.console import Console
 from wst import backbones, methods, provenance
 from wst.data.splits import data_hash, data_root, open_split
 from wst.data.tasks import suite as suite_named
+from wst.driver import Environment
 from wst.errors import InputError
 from wst.ledger import Ledger, check_unchanged, history
 from wst.models import create_model, parameter_counts
@@ -113,7 +114,7 @@ def run_study(study: Study, out: Path, root: str | None, address: str | None, co
         planner = Planner(study, intents, ended)
         from wst import engine  # Ray takes seconds to import; checks come first
 
-        environment = engine.Environment(checked.root, checked.data_hashes, address)
+        environment = Environment(checked.root, checked.data_hashes, address)
         with Progress(planner, console) as progress:
             engine.run(study, planner, ledger, environment, progress.update)
     return planner

@@ -149,7 +149,9 @@ class Writer:
             Epoch(e, 0.01, 1.0 / e, None if val is None else loss, None if val is None else val * e / 2, 18.0)
             for e in range(1, 3)
         )
-        self.ledger.add_trial(intent, Outcome(**{"epochs": epochs if known["state"] != "failed" else (), **known}))
+        self.ledger.add_trial(
+            intent, Outcome(**{"epochs": epochs if known["state"] != "failed" else (), **known})
+        )
         return trial_id
 
     def finals(self, accuracies: Accuracies, digits_data: str = "") -> None:
@@ -162,9 +164,7 @@ class Writer:
                         settings |= {"lr": 0.02, "scale": 1.0}
                         more["parent"] = f"{task}.base.search.0001"
                         found = "best of 6 on val200"
-                        more["reason"] = (
-                            found if variant == "base" else f"settings found for base ({found})"
-                        )
+                        more["reason"] = found if variant == "base" else f"settings found for base ({found})"
                     if value is None:
                         more |= {"state": "failed", "error_type": "RuntimeError"}
                         more["error_text"] = "Traceback\nRuntimeError: it broke"

@@ -100,7 +100,9 @@ def test_other_images_are_not_compared(alpha: Path, beta: Path) -> None:
 def test_bad_baselines_are_refused(alpha: Path, beta: Path) -> None:
     with pytest.raises(InputError, match="--baseline: expected one of base, .*; found 'nobody'"):
         read_ablation([alpha], "nobody")
-    with pytest.raises(InputError, match="expected at least two variants with completed final trials; found 1"):
+    with pytest.raises(
+        InputError, match="expected at least two variants with completed final trials; found 1"
+    ):
         read_ablation([beta])
 
 
@@ -113,7 +115,9 @@ runs = st.lists(st.integers(0, 20).map(float), min_size=1, max_size=6)
 
 
 @given(st.lists(st.tuples(runs, runs), min_size=1, max_size=5))
-def test_probability_of_improvement_is_the_mean_of_mann_whitney_u(tasks: list[tuple[list[float], ...]]) -> None:
+def test_probability_of_improvement_is_the_mean_of_mann_whitney_u(
+    tasks: list[tuple[list[float], ...]],
+) -> None:
     ours, theirs = zip(*[(np.array(a), np.array(b)) for a, b in tasks], strict=True)
     expected = np.mean([stats.mannwhitneyu(a, b).statistic / (len(a) * len(b)) for a, b in tasks])
     assert probability_of_improvement(ours, theirs) == pytest.approx(float(expected))
@@ -183,6 +187,8 @@ def test_noise_covers_what_it_promises() -> None:
 
 
 def test_average_ranks_share_ties() -> None:
-    ranks, tasks = average_ranks({"a": {"x": 1.0, "y": 3.0}, "b": {"x": 1.0, "y": 2.0}, "c": {"x": 0.0, "y": 4.0}})
+    ranks, tasks = average_ranks(
+        {"a": {"x": 1.0, "y": 3.0}, "b": {"x": 1.0, "y": 2.0}, "c": {"x": 0.0, "y": 4.0}}
+    )
     assert ranks == pytest.approx({"a": (1.5 + 2) / 2, "b": (1.5 + 3) / 2, "c": (3 + 1) / 2})
     assert tasks == 2

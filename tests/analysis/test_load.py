@@ -47,7 +47,9 @@ def test_a_half_written_file_is_named(alpha: Path, tmp_path: Path) -> None:
     folder = _copy(alpha, tmp_path)
     victim = folder / "ledger" / "trials" / "digits.base.final.0000.parquet"
     victim.write_bytes(victim.read_bytes()[:500])
-    with pytest.raises(InputError, match=r"digits\.base\.final\.0000\.parquet: expected a whole Parquet file"):
+    with pytest.raises(
+        InputError, match=r"digits\.base\.final\.0000\.parquet: expected a whole Parquet file"
+    ):
         read_leaderboard([folder])
 
 
@@ -85,7 +87,9 @@ def test_a_malicious_study_name_is_refused_in_one_line(alpha: Path, tmp_path: Pa
     folder = _copy(alpha, tmp_path)
     file = folder / "study.yaml"
     file.write_text(file.read_text().replace("name: alpha", "name: <script>alert(1)</script>"))
-    with pytest.raises(InputError, match=r"study\.yaml: name: expected a valid study; found '<script>") as error:
+    with pytest.raises(
+        InputError, match=r"study\.yaml: name: expected a valid study; found '<script>"
+    ) as error:
         load([folder])
     assert "\n" not in str(error.value)
 

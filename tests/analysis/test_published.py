@@ -51,7 +51,9 @@ def test_an_average_worked_out_by_hand() -> None:
 
 
 def _board() -> Leaderboard:
-    own = Row("mine", "wst", "wst", {t: Score({1: 50.0, 2: 52.0}, trainable=8e4, seconds=9.0) for t in TASKS}, TASKS)
+    own = Row(
+        "mine", "wst", "wst", {t: Score({1: 50.0, 2: 52.0}, trainable=8e4, seconds=9.0) for t in TASKS}, TASKS
+    )
     return Leaderboard(VTAB, TASKS, [own])
 
 

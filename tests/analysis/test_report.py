@@ -102,7 +102,9 @@ def test_tables_sort_by_number_with_the_keyboard(browser: Any, page: Path) -> No
         "const t = document.querySelector('#leaderboard table');"
         "const i = [...t.tHead.rows[0].cells].findIndex((c) => c.textContent === 'sprite_ori');"
     )
-    read = column + "return [...t.tBodies[0].rows].map((r) => [r.cells[0].textContent, r.cells[i].textContent])"
+    read = (
+        column + "return [...t.tBodies[0].rows].map((r) => [r.cells[0].textContent, r.cells[i].textContent])"
+    )
     button = browser.execute_script(column + "return t.tHead.rows[0].cells[i].querySelector('button')")
     button.send_keys(Keys.ENTER)
     assert [row[0] for row in browser.execute_script(read)] == ["base", "twin", "big", "lin", "gap"]
@@ -220,7 +222,11 @@ def test_every_text_of_a_page_is_escaped() -> None:
     section = Section(
         "x",
         BAD,
-        [text(BAD), table(Table(BAD, [Column("a")], [{"a": BAD}], [BAD])), *figures("f", BAD, BAD, {BAD: drawn})],
+        [
+            text(BAD),
+            table(Table(BAD, [Column("a")], [{"a": BAD}], [BAD])),
+            *figures("f", BAD, BAD, {BAD: drawn}),
+        ],
     )
     page = render(BAD, BAD, [section])
     assert "<script>document" not in page
@@ -246,7 +252,12 @@ def test_an_empty_ledger_gives_a_page_that_says_so(tmp_path: Path) -> None:
         pass
     write_report([tmp_path / "empty"], tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text()
-    for expected in ("0 trials", "No final trial has completed.", "Nothing was searched.", "No trial failed."):
+    for expected in (
+        "0 trials",
+        "No final trial has completed.",
+        "Nothing was searched.",
+        "No trial failed.",
+    ):
         assert expected in page
 
 

@@ -88,7 +88,9 @@ def _later(stage: str, measure: str, by_parent: dict[str, list[float]]) -> pd.Da
     ("stage", "measure", "where"),
     [("confirm", "val_top1_last", "val, stage confirm"), ("final", "test_top1", "test, stage final")],
 )
-def test_regret_is_what_the_best_candidate_had_over_the_chosen_one(stage: str, measure: str, where: str) -> None:
+def test_regret_is_what_the_best_candidate_had_over_the_chosen_one(
+    stage: str, measure: str, where: str
+) -> None:
     search = pd.DataFrame(
         {
             **{name: [value] * 3 for name, value in (("study", "s"), ("variant", "v"), ("task", "digits"))},

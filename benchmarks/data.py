@@ -1,0 +1,203 @@
+"""Input work a training epoch: torchvision's DataLoader beside this package's cache, in one run.
+
+    python benchmarks/data.py                     # 1,000 JPEGs of 500 x 400 at 224, best of 3
+    python benchmarks/data.py --memory 73728      # besides, peak memory while a test split streams through
+
+(a) is what the authors' scripts do every epoch: a DataLoader with two workers that opens, decodes, resizes
+and normalises each image.  (b) is the first epoch here: read, hash, decode, resize and store, then an epoch's
+batches.  (c) is any later epoch: batches of the split that lies in memory; with and without normalising them,
+which a trial does on the training device as part of its step.  No model runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch.utils.data import DataLoader, Dataset
+from torchvision import transforms
+from torchvision.datasets.folder import default_loader
+
+from wst.data import cache
+from wst.data.vtab import ImageList, read_file
+
+BATCH, SIZE, WIDTH, HEIGHT = 32, 224, 500, 400
+
+
+class Listed(Dataset):
+    """Images of a list file through torchvision's transforms, as NOAH's and WST's loaders have them."""
+
+    def __init__(self, listed: ImageList):
+        self.listed = listed
+        self.transform = transforms.Compose(
+            [
+                transforms.Resize((SIZE, SIZE), transforms.InterpolationMode.BICUBIC),
+                transforms.CenterCrop(SIZE),
+                transforms.ToTensor(),
+                transforms.Normalize((0.5,) * 3, (0.5,) * 3),
+            ]
+        )
+
+    def __len__(self) -> int:
+        return len(self.listed.images)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+        return self.transform(default_loader(str(self.listed.images[index]))), self.listed.labels[index]
+
+
+def write_images(folder: Path, count: int) -> ImageList:
+    """JPEGs with the detail of photographs: smooth noise at several scales."""
+    generator = np.random.RandomState(0)
+    (folder / "images").mkdir(parents=True)
+    lines = []
+    for index in range(count):
+        pixels = np.zeros((HEIGHT, WIDTH, 3))
+        for scale in (4, 16, 64):
+            coarse = generator.randint(0, 256, (HEIGHT // scale + 1, WIDTH // scale + 1, 3)).astype(np.uint8)
+            smooth = Image.fromarray(coarse).resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC)
+            pixels += np.asarray(smooth, float) * (scale / 84)
+        name = f"images/{index:06d}.jpg"
+        Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(folder / name, quality=90)
+        lines.append(f"{name} {index % 100}\n")
+    (folder / "train800val200.txt").write_text("".join(lines))
+    return read_file(folder / "train800val200.txt", 100)
+
+
+def loader_epoch(listed: ImageList) -> Callable[[], None]:
+    loader = DataLoader(Listed(listed), BATCH, shuffle=True, num_workers=2, drop_last=False)
+
+    def epoch() -> None:
+        for images, labels in loader:
+            assert images.shape[1:] == (3, SIZE, SIZE) and len(labels)
+
+    return epoch
+
+
+def our_epoch(images: torch.Tensor, labels: torch.Tensor) -> None:
+    mean = std = torch.full((3, 1, 1), 127.5)
+    order = torch.randperm(len(labels))
+    for start in range(0, len(labels), BATCH):
+        batch = order[start : start + BATCH]
+        normalised = images[batch].float().sub_(mean).div_(std)
+        assert normalised.shape[1:] == (3, SIZE, SIZE) and len(labels[batch])
+
+
+def opened(listed: ImageList) -> tuple[torch.Tensor, torch.Tensor]:
+    split = cache.load(listed, SIZE)
+    return torch.from_numpy(np.array(split.images)), torch.from_numpy(split.labels)
+
+
+def resident_epoch(images: torch.Tensor, labels: torch.Tensor) -> None:
+    """What input work is left when the images lie on the training device: choosing the batch."""
+    order = torch.randperm(len(labels))
+    for start in range(0, len(labels), BATCH):
+        batch = order[start : start + BATCH]
+        assert images[batch].shape[1:] == (3, SIZE, SIZE) and len(labels[batch])
+
+
+def seconds(run: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start
+
+
+def peak_memory(images: int, folder: Path) -> dict[str, float]:
+    """Growth of the process while a split of so many images is decoded and streamed, in a fresh process."""
+    out = subprocess.run(
+        [sys.executable, __file__, "--stream", str(images), "--folder", str(folder)],
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    return json.loads(out.splitlines()[-1])
+
+
+def stream(images: int, folder: Path) -> None:
+    """A split of 64 x 64 PNGs; they are links to a thousand files, which changes nothing for the reader."""
+    generator = np.random.RandomState(1)
+    (folder / "few").mkdir(parents=True)
+    for index in range(1000):
+        pixels = generator.randint(0, 2, (64, 64)).astype(np.uint8) * 255
+        Image.fromarray(pixels).save(folder / "few" / f"{index}.png")
+    paths = [folder / "few" / f"{index % 1000}.png" for index in range(images)]
+    listed = ImageList(folder / "test.txt", tuple(paths), (0,) * images)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    filling = seconds(lambda: cache.load(listed, SIZE))
+    split = cache.load(listed, SIZE)
+    reading = seconds(lambda: sum(len(labels) for _, labels in split.batches(256)))
+    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
+    print(
+        json.dumps(
+            {
+                "images": images,
+                "array_gb": split.images.nbytes / 1e9,
+                "grown_mb": grown / 1e6,
+                "fill_s": filling,
+                "read_s": reading,
+            }
+        )
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--images", type=int, default=1000)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--memory", type=int, metavar="IMAGES", help="also stream a test split of this size")
+    parser.add_argument("--stream", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.stream:
+        stream(options.stream, options.folder)
+        return
+    with tempfile.TemporaryDirectory(prefix="wst-benchmark-") as name:
+        folder = Path(name)
+        os.environ["WST_CACHE"] = str(folder / "cache")
+        listed = write_images(folder / "data", options.images)
+        epoch = loader_epoch(listed)
+        epoch()  # imports and page cache, for all three
+        loaders, colds, warms, residents = [], [], [], []
+        for _ in range(options.repeats):  # by turns, so that a busy spell hits all alike
+            loaders.append(seconds(epoch))
+            shutil.rmtree(folder / "cache", ignore_errors=True)
+            colds.append(seconds(lambda: our_epoch(*opened(listed))))
+            images, labels = opened(listed)
+            warms.append(seconds(lambda i=images, n=labels: our_epoch(i, n)))
+            residents.append(seconds(lambda i=images, n=labels: resident_epoch(i, n)))
+        reopened = seconds(lambda: opened(listed))
+        a = statistics.median(loaders)
+        print(
+            f"{platform.processor() or platform.machine()}, {os.cpu_count()} CPUs, torch {torch.__version__}"
+        )
+        print(f"{options.images} JPEGs of {WIDTH} x {HEIGHT} at {SIZE}, median of {options.repeats}")
+        rows = (
+            ("(a) DataLoader, 2 workers, an epoch", loaders),
+            ("(b) ours cold, first epoch with decoding", colds),
+            ("(c) ours warm, an epoch", residents),
+            ("    the same with normalising on the CPU", warms),
+        )
+        for text, values in rows:
+            middle = statistics.median(values)
+            spread = f"{min(values):.4f} to {max(values):.4f}"
+            print(f"{text:44} {middle:8.4f} s  ({spread})  (a) / this = {a / middle:8.2f}")
+        print(f"{'    opening the cached split, once a process':44} {reopened:8.4f} s")
+        if options.memory:
+            print(json.dumps(peak_memory(options.memory, folder / "memory")))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,61 @@
+import base64
+import io
+import re
+
+import pytest
+from PIL import Image
+
+from tests.data.trees import class_folders, small_vtab, write_task
+from wst.data.info import contact_sheet, describe, samples
+from wst.data.splits import data_hash, data_root
+from wst.data.tasks import suite
+from wst.errors import InputError
+
+
+@pytest.fixture
+def own(tmp_path):
+    of = suite(str(class_folders(tmp_path / "pets", {"cat": 12, "<b>dog": 5})))
+    return data_root(of, None), of
+
+
+def test_describe(tmp_path):
+    of = small_vtab(["svhn", "dtd", "eurosat"])
+    svhn, broken = of.task("svhn"), of.task("dtd")
+    write_task(tmp_path, of, svhn)
+    (write_task(tmp_path, of, broken) / "val200.txt").unlink()
+    found = {row.task: row for row in describe(tmp_path, of, of.tasks)}
+    assert (found["svhn"].train, found["svhn"].val, found["svhn"].test) == (24, 8, 12)
+    assert found["svhn"].data_hash == data_hash(tmp_path, of, svhn) and found["svhn"].state == "ready"
+    assert found["svhn"].licence == "non-commercial use"
+    assert found["eurosat"].state == "absent" and found["eurosat"].data_hash is None
+    assert "val200.txt" in found["dtd"].state
+
+
+def test_samples(own):
+    root, of = own
+    classes = samples(root, of, of.tasks[0], per_class=4)
+    assert [(c.name, c.total, len(c.images)) for c in classes] == [("0 <b>dog", 3, 3), ("1 cat", 8, 4)]
+    assert all(image.parent.name == "cat" for image in classes[1].images)
+
+
+def test_png_sheet(own, tmp_path):
+    root, of = own
+    with Image.open(contact_sheet(root, of, of.tasks, tmp_path / "out" / "sheet.png", per_class=2)) as sheet:
+        colours = sheet.convert("RGB").getcolors(1 << 24)
+    assert len(colours) > 100 and max(colours)[1] == (255, 255, 255)
+
+
+def test_html_sheet(own, tmp_path):
+    root, of = own
+    page = contact_sheet(root, of, of.tasks, tmp_path / "sheet.html", per_class=2).read_text()
+    assert "<b>dog" not in page and "&lt;b&gt;dog" in page  # names cannot inject anything
+    images = re.findall(r'src="data:image/png;base64,([^"]+)"', page)
+    assert len(images) == 4 and not re.search(r'(src|href)="(?!data:)', page)  # no other file is needed
+    with Image.open(io.BytesIO(base64.b64decode(images[0]))) as tile:
+        assert tile.size == (72, 72)
+
+
+def test_another_ending(own, tmp_path):
+    root, of = own
+    with pytest.raises(InputError, match="--sheet: expected a file that ends in"):
+        contact_sheet(root, of, of.tasks, tmp_path / "sheet.gif")

@@ -1,0 +1,55 @@
+"""The documents' Python blocks run, and their commands exist."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import typer
+
+from wst import cli
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def _blocks(page: Path, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", page.read_text(), flags=re.DOTALL)
+
+
+@pytest.mark.parametrize("block", _blocks(ROOT / "docs" / "method.md", "python"))
+def test_python_blocks_run(block: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    exec(compile(block, "docs/method.md", "exec"), {})
+
+
+def _options(command: typer.core.TyperCommand) -> set[str]:
+    return {option for parameter in command.params for option in parameter.opts}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_and_options_exist(page: Path) -> None:
+    """Every ``wst ...`` line of a document parses: its verb is there, and so are its options."""
+    group = typer.main.get_command(cli.app)
+    lines = [
+        line.split("#")[0]
+        for block in _blocks(page, "bash") + _blocks(page, "sh")
+        for line in block.replace("\\\n", " ").splitlines()
+    ]
+    for words in (line.split() for line in lines if line.strip().startswith("wst ")):
+        command, rest = group, words[1:]
+        while hasattr(command, "commands"):
+            assert rest and rest[0] in command.commands, " ".join(words)
+            command, rest = command.commands[rest[0]], rest[1:]
+        for option in (word.split("=")[0] for word in rest if word.startswith("-")):
+            assert option in _options(command), f"{' '.join(words)}: {option}"
+
+
+@pytest.mark.parametrize("module", ["wst.models"])
+def test_docstring_examples_run(module: str) -> None:
+    import doctest
+    import importlib
+
+    failures, tried = doctest.testmod(importlib.import_module(module))
+    assert tried > 0 and failures == 0

@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from rich.console import Console
+from safetensors.torch import load_file
+
+from wst.errors import InputError
+from wst.finetune import from_options, recorded, released_settings, run_single, single
+from wst.ledger import history
+
+RECIPE = {"epochs": 3, "warmup_epochs": 1}
+SETTINGS = {"lr": 5e-3, "scale": 1.0, "r": 2, "drop_path": 0.1}
+
+
+def _single() -> Any:
+    return single(
+        task="digits",
+        method="wst",
+        settings=SETTINGS,
+        stage="final",
+        save_adapter=True,
+        suite="mini",
+        backbone="micro",
+        recipe=RECIPE,
+    )
+
+
+class Interrupting(Console):
+    """A user who presses Ctrl-C when the first epoch's line appears."""
+
+    def print(self, *objects: Any, **_: Any) -> None:
+        if str(objects[0]).startswith("epoch   1"):
+            raise KeyboardInterrupt
+
+
+def test_interrupted_fine_tune_ends_with_the_same_weights(tmp_path: Path) -> None:
+    study, intent = _single()
+    quiet = Console(quiet=True)
+    whole = run_single(study, intent, tmp_path / "whole", None, quiet)
+    with pytest.raises(KeyboardInterrupt):
+        run_single(study, intent, tmp_path / "cut", None, Interrupting())
+    assert not history(tmp_path / "cut")[1]
+    cut = run_single(study, intent, tmp_path / "cut", None, quiet)
+    assert (cut.test_top1, cut.state) == (whole.test_top1, "completed")
+    name = f"adapters/{intent.trial_id}.safetensors"
+    ours, theirs = load_file(tmp_path / "cut" / name), load_file(tmp_path / "whole" / name)
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[key], theirs[key]) for key in ours)
+
+
+def test_diverged_fine_tune_is_a_failed_row(tmp_path: Path) -> None:
+    study, intent = single(
+        task="digits",
+        method="wst",
+        settings={"lr": 1e30, "scale": 1e30},
+        stage="search",
+        suite="mini",
+        backbone="micro",
+        recipe=RECIPE,
+    )
+    outcome = run_single(study, intent, tmp_path / "s", None, Console(quiet=True))
+    assert (outcome.state, outcome.error_type) == ("failed", "DivergedError")
+    again = recorded(tmp_path / "s", intent.trial_id)[2]
+    assert again.error_text and "training loss is nan" in again.error_text and again.data_hash
+
+
+def test_row_that_is_not_there_is_named(tmp_path: Path) -> None:
+    study, intent = _single()
+    run_single(
+        study.model_copy(update={"recipe": study.recipe.model_copy(update={"epochs": 2})}),
+        intent,
+        tmp_path / "s",
+        None,
+        Console(quiet=True),
+    )
+    with pytest.raises(InputError, match=r"found no .digits\.lora\.final\.0000."):
+        recorded(tmp_path / "s", "digits.lora.final.0000")
+
+
+def test_released_settings_are_the_authors() -> None:
+    """Spot values of the scripts under train_scripts/{vit,swin}/vtab."""
+    vit = released_settings("vit_base_patch16_224.orig_in21k", "svhn")
+    assert vit == {"scale": 10.0, "lr": 3e-3, "drop_path": 0.2, "r": 2}
+    swin = released_settings("swin_base_patch4_window7_224.ms_in22k", "kitti")
+    assert swin == {"scale": 1.0, "lr": 1e-3, "drop_path": 0.5, "r": 4}
+    with pytest.raises(InputError, match="expected a VTAB-1K task"):
+        released_settings("vit_base_patch16_224", "digits")
+
+
+def test_released_option_takes_the_authors_recipe_seed_and_normalisation() -> None:
+    study, intent = from_options(
+        task="dtd",
+        assignments=["drop_path=0.5"],
+        released=True,
+        recipe=None,
+        epochs=None,
+        seed=None,
+        suite=None,
+        backbone=None,
+        normalisation=None,
+        method="wst",
+        stage="final",
+        checkpoint="x.npz",
+    )
+    assert (study.suite, study.normalisation, study.seed, intent.seed) == ("vtab1k", "half", 42, 42)
+    assert (study.recipe.epochs, study.recipe.schedule) == (110, "timm_cosine")
+    assert intent.hyperparameters == {"scale": 0.1, "lr": 8e-4, "drop_path": 0.5, "r": 2}

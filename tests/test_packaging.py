@@ -1,0 +1,54 @@
+"""The wheel carries all that the commands need, and works outside the clone."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.mark.slow
+def test_wheel_works_outside_the_clone(tmp_path: Path) -> None:
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path / "dist")]
+    subprocess.run(build, cwd=ROOT, check=True, capture_output=True, timeout=120)
+    (wheel,) = (tmp_path / "dist").glob("*.whl")
+    zipfile.ZipFile(wheel).extractall(tmp_path / "site")
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "import wst, analysis\n"
+        "assert wst.__file__.startswith(sys.argv[1]) and analysis.__file__.startswith(sys.argv[1])\n"
+        "from wst.resources import ASSETS, shipped_names\n"
+        "from wst.study import load_study\n"
+        "assert 'demo' in shipped_names('studies') and 'wst' in shipped_names('search_spaces')\n"
+        "assert 'released' in shipped_names('recipes')\n"
+        "assert load_study('demo').variants['wst-r2'].space\n"
+        "model = wst.create_model('micro', num_classes=2)\n"
+        "from pathlib import Path\n"
+        "from wst.data.mini import build_mini\n"
+        "build_mini(Path('data'))\n"
+        "assert (Path('data') / 'mini' / 'digits' / 'test.txt').is_file()\n"
+    )
+    where = tmp_path / "elsewhere"
+    where.mkdir()
+    run = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "site")],
+        cwd=where,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert run.returncode == 0, run.stderr
+    names = zipfile.ZipFile(wheel).namelist()
+    assert "wst/py.typed" in names and not any(name.startswith("tests/") for name in names)
+
+
+def test_clone_holds_no_large_file() -> None:
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False)
+    for name in filter(None, listed.stdout.split("\0")):
+        path = ROOT / name
+        assert not path.is_file() or path.stat().st_size <= 5_000_000, name
