@@ -50,8 +50,8 @@ class Comparison:
         fewest_seeds: pairs of the task that has the fewest.
         difference: mean over tasks of the mean difference over seeds.
         low, high: 95 % bootstrap interval of it over seeds, stratified by task; None with one seed a task.
-        noise: half the width of Student's 95 % interval of it; None with one seed a task.  Two or three seeds
-            make a bootstrap interval too narrow, and this one not.
+        noise: half the width of Student's 95 % interval of it; None with one seed a task.  Two or three
+            seeds make a bootstrap interval too narrow, and this one not.
         improvement: probability that a run of the variant beats one of the baseline, mean over tasks.
         p: Wilcoxon's signed-rank test over the tasks' mean differences, two-sided.
         p_holm: the same after Holm's correction for all the comparisons made.
@@ -95,8 +95,8 @@ class Ablation:
     """All comparisons with one baseline, and every variant's average rank.
 
     Attributes:
-        ranks: mean over tasks of the variant's rank by mean accuracy, 1 the best, ties shared; over the tasks
-            that every variant has.
+        ranks: mean over tasks of the variant's rank by mean accuracy, 1 the best, ties shared; over the
+            tasks that every variant has.
         ranked_tasks: number of those tasks.
     """
 
@@ -133,8 +133,8 @@ def bootstrap_interval(
 def half_width(differences: Sequence[_Array], level: float = LEVEL) -> float | None:
     """Half the width of Student's interval of the mean over strata of the mean within.
 
-    The variance within strata is pooled, so that tasks with two seeds each still give some degrees of freedom
-    together.
+    The variance within strata is pooled, so that tasks with two seeds each still give some degrees of
+    freedom together.
 
     Args:
         differences: one array a task.
@@ -154,7 +154,8 @@ def half_width(differences: Sequence[_Array], level: float = LEVEL) -> float | N
 def probability_of_improvement(ours: Sequence[_Array], theirs: Sequence[_Array]) -> float:
     """Mean over tasks of the probability that a run of ours beats one of theirs, ties counting a half.
 
-    On one task it is Mann and Whitney's U over the number of pairs of runs (Agarwal et al. 2021, section 4.3).
+    On one task it is Mann and Whitney's U over the number of pairs of runs (Agarwal et al. 2021,
+    section 4.3).
     """
     return statistics.fmean(
         float((np.sign(a[:, None] - b[None, :]) + 1).mean() / 2) for a, b in zip(ours, theirs, strict=True)
@@ -165,8 +166,8 @@ def wilcoxon(differences: Sequence[float]) -> float:
     """Two-sided p of Wilcoxon's signed-rank test; differences of zero are split between the signs.
 
     The samples are tasks (Demsar, "Statistical Comparisons of Classifiers over Multiple Data Sets", JMLR
-    2006).  Up to 13 tasks every assignment of signs is counted, so that ties keep the test exact: with n tasks
-    no p is below 2 ** (1 - n).  Beyond, scipy chooses.
+    2006).  Up to 13 tasks every assignment of signs is counted, so that ties keep the test exact; with n
+    tasks no p is below 2 ** (1 - n).  Beyond, scipy chooses.
     """
     if len(differences) < 2 or not any(differences):
         return 1.0
@@ -186,7 +187,7 @@ def holm(values: Sequence[float]) -> list[float]:
 
 
 def average_ranks(means: Mapping[str, Mapping[str, float]]) -> tuple[dict[str, float], int]:
-    """Mean rank of each variant over the tasks that all have, 1 for the highest mean; and those tasks' number.
+    """Mean rank of each variant over the tasks that all have, 1 the highest mean; and those tasks' number.
 
     Args:
         means: accuracy by variant, then by task.
@@ -354,7 +355,7 @@ def as_table(found: Ablation) -> Table:
     """The comparisons as a table, the largest difference first."""
     ordered = sorted(found.comparisons, key=lambda c: -c.difference)
     return Table(
-        title=f"Test accuracy against {found.baseline}, suite {found.suite} (points, paired by task and seed)",
+        title=f"Test accuracy against {found.baseline}, suite {found.suite} (points, paired)",
         columns=[
             Column("variant"),
             Column("difference", "difference"),

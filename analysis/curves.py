@@ -36,8 +36,9 @@ class CurveBand:
 def curve_bands(folder: Path, study: str) -> list[CurveBand]:
     """Quantiles of val200 accuracy by cell and epoch, over the trials of stage ``search``.
 
-    Accuracies are counted in bins of 0.0005, which is exact for validation splits of up to 2,000 images whose
-    number divides 2,000.  The table passes through in batches, so memory does not grow with the trials.
+    Accuracies are counted in bins of 0.0005, which is exact for validation splits of up to 2,000 images
+    whose number divides 2,000.  The table passes through in batches, so memory does not grow with the
+    trials.
 
     Args:
         folder: the study's output folder.

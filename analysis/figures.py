@@ -1,7 +1,9 @@
 """Plotly figures of searches: curves, slices, parallel coordinates, response surfaces.
 
-Every text that comes from a ledger is escaped, since plotly reads its texts as a little HTML.  All traces are
-SVG and bounded in size, so that pages open anywhere and stay smooth whatever the number of trials.
+Every text that comes from a ledger is escaped, since plotly reads its texts as a little HTML.  All traces
+are SVG and bounded in size, so that pages open anywhere and stay smooth whatever the number of trials.
+What a report draws for every cell is a plain dictionary: plotly's own classes would take a second for ten
+of them.
 """
 
 from __future__ import annotations
@@ -26,7 +28,9 @@ MOST_POINTS = 300
 """Points a trace; of more, evenly spaced ones are drawn."""
 MOST_LINES = 120
 """Lines in parallel coordinates."""
-_LAYOUT = {
+Plain = dict[str, Any]
+"""A plotly figure as JSON has it: ``data`` and ``layout``."""
+_LAYOUT: Plain = {
     "template": "plotly_white",
     "margin": {"l": 60, "r": 20, "t": 30, "b": 60},
     "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
@@ -104,12 +108,13 @@ def _completed(trials: pd.DataFrame) -> pd.DataFrame:
     return done.iloc[:: max(1, -(-len(done) // MOST_POINTS))] if len(done) else done
 
 
-def slices(trials: pd.DataFrame, space: Mapping[str, Distribution]) -> go.Figure:
+def slices(trials: pd.DataFrame, space: Mapping[str, Distribution]) -> Plain:
     """Validation accuracy against each hyperparameter, one panel each; completed trials of one cell."""
     done = _completed(trials)
     accuracy = (100 * done["val_top1_last"]).tolist()
     ids = done["trial_id"].map(html.escape).tolist()
-    traces, axes = [], {}
+    traces: list[Plain] = []
+    axes: Plain = {}
     for i, (name, entry) in enumerate(space.items()):
         number = "" if i == 0 else str(i + 1)
         values = done[f"hp_{name}"]
@@ -120,6 +125,7 @@ def slices(trials: pd.DataFrame, space: Mapping[str, Distribution]) -> go.Figure
                 "y": accuracy,
                 "text": ids,
                 "xaxis": f"x{number}",
+                "type": "scatter",
                 "mode": "markers",
                 "marker": {"color": COLOURS[0], "size": 6, "opacity": 0.6},
                 "hovertemplate": f"{html.escape(name)} %{{x}}<br>%{{y:.1f}} %<br>%{{text}}<extra></extra>",
@@ -134,7 +140,7 @@ def slices(trials: pd.DataFrame, space: Mapping[str, Distribution]) -> go.Figure
             **_axis(entry),
         }
     y = {"title": {"text": "val200 accuracy (%)"}}
-    return go.Figure(data=traces, layout={**_LAYOUT, **axes, "yaxis": y})
+    return {"data": traces, "layout": {**_LAYOUT, **axes, "yaxis": y}}
 
 
 def _axis(entry: Distribution) -> dict[str, Any]:
@@ -149,7 +155,7 @@ def _axis(entry: Distribution) -> dict[str, Any]:
     return {**shown, "type": "log", "nticks": 4} if entry.log else {**shown, "type": "linear"}
 
 
-def parallel_coordinates(trials: pd.DataFrame, space: Mapping[str, Distribution]) -> go.Figure:
+def parallel_coordinates(trials: pd.DataFrame, space: Mapping[str, Distribution]) -> Plain:
     """A line a completed trial through its hyperparameters to its accuracy, coloured by fifths of accuracy.
 
     The best trials are always among the lines drawn.
@@ -166,7 +172,7 @@ def parallel_coordinates(trials: pd.DataFrame, space: Mapping[str, Distribution]
     accuracy = 100 * done["val_top1_last"].to_numpy(dtype=float)
     low, high = (accuracy.min(), accuracy.max()) if len(accuracy) else (0.0, 1.0)
     positions.append((accuracy - low) / ((high - low) or 1.0))
-    drawn = go.Figure(layout={**_LAYOUT, "hovermode": "closest"})
+    traces: list[Plain] = []
     fifths = np.minimum((positions[-1] * 5).astype(int), 4)
     for fifth, colour in enumerate(("#fde725", "#5ec962", "#21918c", "#3b528b", "#440154")[::-1]):
         xs: list[float | None] = []
@@ -180,36 +186,41 @@ def parallel_coordinates(trials: pd.DataFrame, space: Mapping[str, Distribution]
             texts += [label] * len(names) + [None]
         if xs:
             bounds = f"{low + fifth * (high - low) / 5:.0f} to {low + (fifth + 1) * (high - low) / 5:.0f} %"
-            drawn.add_scatter(
-                name=bounds,
-                x=xs,
-                y=ys,
-                text=texts,
-                mode="lines+markers",
-                marker={"size": 4},
-                line={"color": colour, "width": 1 + 0.3 * fifth},
-                opacity=0.75,
-                hovertemplate="%{text}<extra></extra>",
+            traces.append(
+                {
+                    "type": "scatter",
+                    "name": bounds,
+                    "x": xs,
+                    "y": ys,
+                    "text": texts,
+                    "mode": "lines+markers",
+                    "marker": {"size": 4},
+                    "line": {"color": colour, "width": 1 + 0.3 * fifth},
+                    "opacity": 0.75,
+                    "hovertemplate": "%{text}<extra></extra>",
+                }
             )
     ends = [*map(_ends, space.values()), (low, high)]
-    drawn.update_layout(
-        annotations=[
+    layout = {
+        **_LAYOUT,
+        "hovermode": "closest",
+        "annotations": [
             {"x": x, "y": y, "text": html.escape(_text(end)), "showarrow": False, "font": {"size": 11}}
             for x, pair in enumerate(ends)
             for y, end in zip((-0.06, 1.06), pair, strict=True)
         ],
-        shapes=[
+        "shapes": [
             {"type": "line", "x0": x, "x1": x, "y0": 0, "y1": 1, "line": {"color": "#888888", "width": 1}}
             for x in range(len(names))
         ],
-        xaxis={
+        "xaxis": {
             "tickvals": list(range(len(names))),
             "ticktext": [html.escape(name) for name in names],
             "showgrid": False,
         },
-        yaxis={"visible": False, "range": [-0.12, 1.12]},
-    )
-    return drawn
+        "yaxis": {"visible": False, "range": [-0.12, 1.12]},
+    }
+    return {"data": traces, "layout": layout}
 
 
 def _text(value: Any) -> str:
@@ -236,7 +247,7 @@ def _positions(values: pd.Series[Any], entry: Distribution) -> np.ndarray:
 
 def response_surface(
     trials: pd.DataFrame, space: Mapping[str, Distribution], x: str = "lr", y: str = "scale", bins: int = 8
-) -> go.Figure | None:
+) -> Plain | None:
     """Mean validation accuracy of completed trials over a grid of two hyperparameters.
 
     None where the cell did not search both, or no trial completed.
@@ -252,21 +263,23 @@ def response_surface(
     np.add.at(number, (rows, columns), 1)
     with np.errstate(invalid="ignore"):
         mean = np.where(number > 0, total / number, np.nan)
-    drawn = _figure(html.escape(x), html.escape(y))
-    drawn.add_heatmap(
-        x=x_names,
-        y=y_names,
-        z=[[None if v != v else float(v) for v in row] for row in mean],
-        customdata=number.astype(int).tolist(),
-        colorscale="Cividis",
-        colorbar={"title": "val200 (%)"},
-        hoverongaps=False,
-        hovertemplate=f"{html.escape(x)} %{{x}}<br>{html.escape(y)} %{{y}}<br>%{{z:.1f}} % "
+    heatmap = {
+        "type": "heatmap",
+        "x": x_names,
+        "y": y_names,
+        "z": [[None if v != v else float(v) for v in row] for row in mean],
+        "customdata": number.astype(int).tolist(),
+        "colorscale": "Cividis",
+        "colorbar": {"title": {"text": "val200 (%)"}},
+        "hoverongaps": False,
+        "hovertemplate": f"{html.escape(x)} %{{x}}<br>{html.escape(y)} %{{y}}<br>%{{z:.1f}} % "
         "(mean of %{customdata} trials)<extra></extra>",
-    )
-    drawn.update_xaxes(type="category")
-    drawn.update_yaxes(type="category")
-    return drawn
+    }
+    axes = {
+        f"{letter}axis": {"title": {"text": html.escape(name)}, "type": "category"}
+        for letter, name in (("x", x), ("y", y))
+    }
+    return {"data": [heatmap], "layout": {**_LAYOUT, **axes}}
 
 
 def _cells(values: pd.Series[Any], entry: Distribution, bins: int) -> tuple[np.ndarray, list[str]]:

@@ -74,7 +74,8 @@ def importances(
     trials alone: a pruned trial has no value after the last epoch.
 
     Args:
-        trials: the search trials, with the columns of :func:`analysis.search.search_columns`, of one or more ledgers.
+        trials: the search trials, with the columns of :func:`analysis.search.search_columns`, of one or
+            more ledgers.
         studies: the studies by name.
         method: ``fanova`` needs scikit-learn.
         most: trials a cell to compute from; of more, evenly spaced ones are taken.
@@ -110,7 +111,7 @@ def _shares(
             study.add_trial(
                 optuna.trial.create_trial(params=settings, distributions=distributions, value=float(accuracy))
             )
-    if len(study.trials) < _FEWEST_TRIALS:
+    if len(study.get_trials(deepcopy=False)) < _FEWEST_TRIALS:
         return {}
     evaluator = (
         optuna.importance.FanovaImportanceEvaluator(seed=0)

@@ -253,8 +253,8 @@ def leaderboard(
 ) -> Leaderboard:
     """Compute the leaderboard.
 
-    Averages are over the tasks that any of the studies asked for, or over ``tasks``; a row that lacks one of
-    them gets none.
+    Averages are over the tasks that any of the studies asked for, or over ``tasks``; a row that lacks one
+    of them gets none.
 
     Args:
         trials: :data:`COLUMNS`, and ``hp_*`` if they are to be shown, of the final trials of one or more
@@ -282,7 +282,7 @@ def leaderboard(
 
 
 def ranked(rows: list[Row], suite: Suite) -> list[Row]:
-    """Best mean of groups first; ties go to fewer parameters, then to the name; incomplete rows are last."""
+    """Best mean of groups first; ties go to fewer parameters, then to the name; incomplete rows last."""
 
     def rank(row: Row) -> tuple[float, float, str]:
         average = row.mean_of_groups(suite)

@@ -38,7 +38,8 @@ def load(
             are not read.
 
     Raises:
-        InputError: a folder is no study's, two folders hold studies of the same name, a ledger is of a newer
+        InputError: a folder is no study's, two folders hold studies of the same name, a ledger is of a
+        newer
             schema, or a file in it is not whole.
     """
     studies_of(folders)

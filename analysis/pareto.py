@@ -28,8 +28,8 @@ class Point:
         cost: on the scale that was asked for.
         accuracy: in per cent.
         deviation: standard deviation of that accuracy over seeds; None with one seed.
-        on_front: True when no other of our points has as little or less cost and as high or higher accuracy,
-            one of the two strictly.  Published points are never on it.
+        on_front: True when no other of our points has as little or less cost and as high or higher
+            accuracy, one of the two strictly.  Published points are never on it.
         settings: hyperparameters in words.
         published: where the point was printed, for results that were not run here; else empty.
     """

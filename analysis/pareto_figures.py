@@ -77,12 +77,11 @@ def _draw_paper(found: Front, path: Path) -> None:
         picture, axes = plt.subplots(figsize=_COLUMN, layout="constrained")
         zero, marks = zero_of(found.points), ticks(found.points)
         groups = (
-            ("published, not re-run here", PUBLISHED_COLOUR, "D", lambda p: bool(p.published)),
-            ("dominated", POINT_COLOUR, "s", lambda p: not p.published and not p.on_front),
-            ("front", FRONT_COLOUR, "o", lambda p: p.on_front),
+            ("published, not re-run here", PUBLISHED_COLOUR, "D", [p for p in found.points if p.published]),
+            ("dominated", POINT_COLOUR, "s", [p for p in found.points if not (p.published or p.on_front)]),
+            ("front", FRONT_COLOUR, "o", [p for p in found.points if p.on_front]),
         )
-        for name, colour, marker, belongs in groups:
-            part = [point for point in found.points if belongs(point)]
+        for name, colour, marker, part in groups:
             if part:
                 axes.errorbar(
                     [p.cost or zero for p in part],
@@ -110,7 +109,7 @@ def _draw_paper(found: Front, path: Path) -> None:
         axes.set_ylabel(found.y_label)
         axes.set_title(f"suite {found.suite}", fontsize=8)
         axes.grid(alpha=0.25, linewidth=0.5)
-        if len({belongs(p) for p in found.points for _, _, _, belongs in groups[:2]}) > 1:
+        if any(not point.on_front for point in found.points):
             axes.legend(fontsize=6.5, frameon=False, loc="lower right")
         picture.canvas.draw()
         _label(axes, found, zero)

@@ -1,9 +1,9 @@
 """Published VTAB-1K results as data, to stand beside our own and never to be mistaken for them.
 
 ``literature/vtab1k.csv`` has results by task, ``literature/averages.csv`` methods of which only an average
-was printed, ``literature/printed_averages.csv`` averages that were printed beside results by task.  Each line
-names its source.  None was re-run here, and how the printed checkpoint was selected is often unknown: several
-of the released code bases score on the test split while they train.
+was printed, ``literature/printed_averages.csv`` averages that were printed beside results by task.  Each
+line names its source.  None was re-run here, and how the printed checkpoint was selected is often unknown:
+several of the released code bases score on the test split while they train.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def results() -> pd.DataFrame:
 
 
 def averages() -> pd.DataFrame:
-    """Methods of which only an average is known: method, params_millions, average (%), average_kind, source."""
+    """Methods of which only an average is known: method, params_millions, average (%), its kind, source."""
     return _read("averages").copy()
 
 
@@ -102,7 +102,7 @@ class Recomputed:
 
 
 _WHY_NOT = {
-    "LoRA": "its 19 values are those of V-PETL Bench; the average is NOAH's, whose own 19 values may differ",
+    "LoRA": "its 19 values are V-PETL Bench's; the average is NOAH's, whose own 19 values may differ",
 }
 
 

@@ -81,14 +81,14 @@ def figures(name: str, title: str, words: str, drawn: Mapping[str, Any]) -> list
     """Figures in one frame, by the words to choose them with; nothing where there is none."""
     if not drawn:
         return []
-    content = [json.dumps(_finite(json.loads(figure.to_json()))) for figure in drawn.values()]
+    content = [json.dumps(_plain(figure), allow_nan=False) for figure in drawn.values()]
     return [Part("figures", title, words, id=name, choices=list(drawn), figures=content)]
 
 
-def _finite(value: Any) -> Any:
-    """The figure without its template, which the page's own colours replace."""
-    value.get("layout", {}).pop("template", None)
-    return value
+def _plain(figure: Any) -> dict[str, Any]:
+    """The figure as JSON has it, without its template, which the page's own colours replace."""
+    found: dict[str, Any] = figure if isinstance(figure, dict) else json.loads(figure.to_json())
+    return {**found, "layout": {k: v for k, v in found["layout"].items() if k != "template"}}
 
 
 def render(title: str, lead: str, sections: Sequence[Section]) -> str:

@@ -37,11 +37,9 @@ def sections(folders: Sequence[Path], literature: bool = False) -> tuple[str, st
         for band in curve_bands(folder, study.name)
     ]
     total = sum(int(row[state]) for c in counted for row in c.counts for state in _STATES)
+    noun = "study" if len(studies) == 1 else "studies"
     title = "Report on " + ", ".join(studies)
-    lead = (
-        f"{len(studies)} {'study' if len(studies) == 1 else 'studies'}, suite {suite.name}, {total:,} trials. "
-        f"{suite.caveat}"
-    ).strip()
+    lead = (f"{len(studies)} {noun}, suite {suite.name}, {total:,} trials. {suite.caveat}").strip()
     return (
         title,
         lead,
@@ -163,7 +161,7 @@ def _hyperparameters(
             *panel(
                 "parallel-plot",
                 "Parallel coordinates",
-                "A line a completed trial through its hyperparameters to its accuracy; the best are all there.",
+                "A line a completed trial, through its hyperparameters to its accuracy; the best are there.",
                 parallel,
             ),
             *panel(

@@ -98,7 +98,7 @@ def selections(search: pd.DataFrame, later: pd.DataFrame, suite: Suite) -> list[
     """
     completed = search[(search["state"] == "completed") & search["val_top1_last"].notna()]
     descendants = later[(later["state"] == "completed") & later["parent"].notna()]
-    by_cell = {key: part for key, part in descendants.groupby(["study", "variant", "task"])}
+    by_cell = dict(iter(descendants.groupby(["study", "variant", "task"])))
     found = []
     for (study, variant, task), part in completed.groupby(["study", "variant", "task"], sort=False):
         accuracy = part["val_top1_last"]
@@ -122,7 +122,7 @@ def selections(search: pd.DataFrame, later: pd.DataFrame, suite: Suite) -> list[
 
 
 def _regret(search: pd.DataFrame, later: pd.DataFrame | None) -> tuple[int, float | None, str]:
-    """Candidates, regret and the measure: test in stage final if several got there, else val200 in confirm."""
+    """Candidates, regret and its measure: test in final if several got there, else val200 in confirm."""
     if later is None:
         return 0, None, ""
     for stage, measure in (("final", "test_top1"), ("confirm", "val_top1_last")):

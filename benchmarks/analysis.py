@@ -4,8 +4,8 @@
 
 Generates a ledger of the size of many studies (few large Parquet files, as a compacted ledger holds them),
 then runs each of these in a process of its own: the leaderboard, the front, the report, and pandas
-``read_parquet`` with ``groupby`` over the same files.  Goals on 2 cores: leaderboard and front under 5 s and
-2 GB, the report under 60 s.
+``read_parquet`` with ``groupby`` over the same files.  Goals on 2 cores: leaderboard and front under 5 s
+and 2 GB, the report under 60 s.
 """
 
 from __future__ import annotations

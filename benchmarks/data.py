@@ -77,36 +77,33 @@ def write_images(folder: Path, count: int) -> ImageList:
     return read_file(folder / "train800val200.txt", 100)
 
 
-def loader_epoch(listed: ImageList) -> Callable[[], None]:
+def loader_epoch(listed: ImageList, device: str) -> Callable[[], None]:
     loader = DataLoader(Listed(listed), BATCH, shuffle=True, num_workers=2, drop_last=False)
 
     def epoch() -> None:
         for images, labels in loader:
+            images, labels = images.to(device), labels.to(device)
             assert images.shape[1:] == (3, SIZE, SIZE) and len(labels)
 
     return epoch
 
 
-def our_epoch(images: torch.Tensor, labels: torch.Tensor) -> None:
-    mean = std = torch.full((3, 1, 1), 127.5)
-    order = torch.randperm(len(labels))
+def our_epoch(images: torch.Tensor, labels: torch.Tensor, normalise: bool = True) -> None:
+    mean = std = torch.full((3, 1, 1), 127.5, device=images.device)
+    order = torch.randperm(len(labels)).to(images.device)
     for start in range(0, len(labels), BATCH):
-        batch = order[start : start + BATCH]
-        normalised = images[batch].float().sub_(mean).div_(std)
-        assert normalised.shape[1:] == (3, SIZE, SIZE) and len(labels[batch])
+        chosen = order[start : start + BATCH]
+        batch = images.index_select(0, chosen)
+        if normalise:
+            batch = batch.float().sub_(mean).div_(std)
+        assert batch.shape[1:] == (3, SIZE, SIZE) and len(labels.index_select(0, chosen))
+    if images.is_cuda:
+        torch.cuda.synchronize()
 
 
-def opened(listed: ImageList) -> tuple[torch.Tensor, torch.Tensor]:
+def opened(listed: ImageList, device: str) -> tuple[torch.Tensor, torch.Tensor]:
     split = cache.load(listed, SIZE)
-    return torch.from_numpy(np.array(split.images)), torch.from_numpy(split.labels)
-
-
-def resident_epoch(images: torch.Tensor, labels: torch.Tensor) -> None:
-    """What input work is left when the images lie on the training device: choosing the batch."""
-    order = torch.randperm(len(labels))
-    for start in range(0, len(labels), BATCH):
-        batch = order[start : start + BATCH]
-        assert images[batch].shape[1:] == (3, SIZE, SIZE) and len(labels[batch])
+    return torch.from_numpy(np.array(split.images)).to(device), torch.from_numpy(split.labels).to(device)
 
 
 def seconds(run: Callable[[], object]) -> float:
@@ -157,6 +154,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", type=int, default=1000)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--device", default="cpu", help="where training would run: cpu or cuda")
     parser.add_argument("--memory", type=int, metavar="IMAGES", help="also stream a test split of this size")
     parser.add_argument("--stream", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
@@ -168,17 +166,17 @@ def main() -> None:
         folder = Path(name)
         os.environ["WST_CACHE"] = str(folder / "cache")
         listed = write_images(folder / "data", options.images)
-        epoch = loader_epoch(listed)
+        epoch = loader_epoch(listed, options.device)
         epoch()  # imports and page cache, for all three
         loaders, colds, warms, residents = [], [], [], []
         for _ in range(options.repeats):  # by turns, so that a busy spell hits all alike
             loaders.append(seconds(epoch))
             shutil.rmtree(folder / "cache", ignore_errors=True)
-            colds.append(seconds(lambda: our_epoch(*opened(listed))))
-            images, labels = opened(listed)
+            colds.append(seconds(lambda: our_epoch(*opened(listed, options.device))))
+            images, labels = opened(listed, options.device)
             warms.append(seconds(lambda i=images, n=labels: our_epoch(i, n)))
-            residents.append(seconds(lambda i=images, n=labels: resident_epoch(i, n)))
-        reopened = seconds(lambda: opened(listed))
+            residents.append(seconds(lambda i=images, n=labels: our_epoch(i, n, normalise=False)))
+        reopened = seconds(lambda: opened(listed, options.device))
         a = statistics.median(loaders)
         print(
             f"{platform.processor() or platform.machine()}, {os.cpu_count()} CPUs, torch {torch.__version__}"
@@ -188,7 +186,7 @@ def main() -> None:
             ("(a) DataLoader, 2 workers, an epoch", loaders),
             ("(b) ours cold, first epoch with decoding", colds),
             ("(c) ours warm, an epoch", residents),
-            ("    the same with normalising on the CPU", warms),
+            (f"    the same with normalising on {options.device}", warms),
         )
         for text, values in rows:
             middle = statistics.median(values)

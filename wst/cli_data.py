@@ -38,6 +38,11 @@ def _print_json(value: Any) -> None:
     print(json.dumps(value, indent=1))
 
 
+def _table(*columns: str) -> Table:
+    """A table narrow enough for 80 columns."""
+    return Table(*columns, box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
+
+
 def _opened(name: str, root: str | None, tasks: list[str] | None) -> tuple[Path, Suite, list[Task]]:
     from wst.data.splits import data_root
     from wst.data.tasks import suite as suite_named
@@ -82,16 +87,15 @@ def _show_reports(reports: Sequence[TaskReport], as_json: bool) -> None:
     if as_json:
         _print_json([report.as_record() for report in reports])
     else:
-        table = Table(box=box.SIMPLE_HEAD)
-        for name in ("task", "train", "val", "test", "classes", "encoding", "pixels", "data hash", "usable"):
-            right = name in ("train", "val", "test", "classes")
+        table = _table()
+        for name in ("task", "train", "val", "test", "encoding", "pixels", "data hash", "use"):
+            right = name in ("train", "val", "test")
             table.add_column(name, justify="right" if right else "left", no_wrap=True)
         for report in reports:
             sizes = (report.sizes.get(split, 0) for split in ("train800", "val200", "test"))
             table.add_row(
                 report.task,
                 *(f"{size:,}" for size in sizes),
-                str(report.classes),
                 report.encoding,
                 report.image_size,
                 (report.data_hash or "-")[:12],
@@ -211,7 +215,7 @@ def _build_all(
     if as_json:
         _print_json(rows)
     else:
-        table = Table("task", "state", "encoding", "data hash", box=box.SIMPLE_HEAD)
+        table = _table("task", "state", "encoding", "data hash")
         for row in rows:
             table.add_row(row["task"], row["state"], row.get("encoding", "-"), row.get("data_hash", "-")[:12])
         console.print(table)
@@ -279,7 +283,7 @@ def info(
     if as_json:
         _print_json([asdict(row) for row in found])
     else:
-        table = Table(box=box.SIMPLE_HEAD)
+        table = _table()
         for name in ("task", "classes", "train", "val", "test", "data hash", "state"):
             right, fixed = name in ("classes", "train", "val", "test"), name != "state"
             table.add_column(name, justify="right" if right else "left", no_wrap=fixed, overflow="fold")
@@ -325,7 +329,7 @@ def cache(
         rows = [{**asdict(entry), "folder": str(entry.folder)} for entry in found]
         _print_json({"folder": str(decoded.cache_folder()), "limit": limit, "size": total, "entries": rows})
         return
-    table = Table(box=box.SIMPLE_HEAD)
+    table = _table()
     table.add_column("made from", overflow="fold")
     for name in ("images", "MB", "last used"):
         table.add_column(name, justify="left" if name == "last used" else "right", no_wrap=True)

@@ -12,8 +12,8 @@ big         80 -    50 52        20 22       30 30       5,000       a seed that
 lin         70 70   50 50        20 20       20 20       0           nothing varies
 ==========  ======  ===========  ==========  ==========  ==========  =================================
 
-``beta`` has one variant ``wst5`` with five seeds and 4,000 parameters, and other images for digits: digits 90
-to 94, emoji_group 60 to 64, sprite_loc 30 and sprite_ori 40 for every seed.
+``beta`` has one variant ``wst5`` with five seeds and 4,000 parameters, and other images for digits: digits
+90 to 94, emoji_group 60 to 64, sprite_loc 30 and sprite_ori 40 for every seed.
 """
 
 from __future__ import annotations

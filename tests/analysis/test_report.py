@@ -1,4 +1,4 @@
-"""The report, opened in headless Chromium: no error, no request, sorting, hovering, phones, dark and light."""
+"""The report in headless Chromium: no error, no request, sorting, hovering, phones, dark and light."""
 
 from __future__ import annotations
 

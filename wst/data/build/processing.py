@@ -1,7 +1,7 @@
 """What TensorFlow Datasets does to pictures of SUN397 and Diabetic Retinopathy before it stores them.
 
-It uses OpenCV; the same steps are done here with NumPy, SciPy and Pillow.  Against OpenCV, values may differ
-by a grey level where it rounds in fixed point.
+It uses OpenCV; the same steps are done here with NumPy, SciPy and Pillow.  A resized value may differ by a
+grey level, since OpenCV rounds in fixed point; subtracting the local average makes that four.
 """
 
 from __future__ import annotations

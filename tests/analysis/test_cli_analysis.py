@@ -1,0 +1,80 @@
+"""The verbs, as a shell calls them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+from typer.testing import CliRunner
+
+from wst.cli_analysis import analysis_app, draw_pareto, show_leaderboard
+from wst.errors import InputError
+
+
+def _run(*arguments: object) -> str:
+    result = CliRunner().invoke(analysis_app, [str(argument) for argument in arguments])
+    if result.exception is not None:
+        raise result.exception
+    return result.output
+
+
+@pytest.mark.parametrize("style", ["terminal", "markdown", "latex", "csv", "html", "json"])
+def test_leaderboard_in_every_format(alpha: Path, style: str) -> None:
+    shown = _run("leaderboard", alpha, "--format", style)
+    assert "base" in shown
+    assert "incomplete, 3 of 4 tasks" in " ".join(shown.split()) or style == "csv"
+
+
+def test_leaderboard_json_has_numbers_and_trials(alpha: Path, beta: Path) -> None:
+    found = json.loads(_run("leaderboard", alpha, beta, "--json"))
+    assert found["suite"] == "mini"
+    rows = {row["variant"]: row for row in found["rows"]}
+    assert rows["base"]["mean of groups"] == pytest.approx(63)
+    assert rows["gap"]["mean of groups"] is None
+    assert found["trials"]["beta/wst5"]["digits"][4] == "digits.wst5.final.0004"
+
+
+def test_literature_is_for_vtab1k(alpha: Path) -> None:
+    with pytest.raises(InputError, match="--literature: expected a study on suite 'vtab1k'"):
+        _run("leaderboard", alpha, "--literature")
+
+
+def test_pareto_writes_the_picture_and_prints_the_points(alpha: Path, tmp_path: Path) -> None:
+    out = tmp_path / "front.svg"
+    found = json.loads(_run("pareto", alpha, "-o", out, "--over", "digits", "--json"))
+    assert out.stat().st_size > 1000
+    assert {row["variant"]: row["on the front"] for row in found["rows"]} == {
+        "lin": True,
+        "gap": True,
+        "base": False,
+        "twin": False,
+        "big": False,
+    }
+
+
+def test_ablation(alpha: Path) -> None:
+    found = json.loads(_run("ablation", alpha, "--baseline", "lin", "--json"))
+    assert {row["variant"] for row in found["rows"]} == {"base", "twin", "gap", "big"}
+    assert "inside the noise" in _run("ablation", alpha, "--format", "csv")
+
+
+def test_importance(alpha: Path) -> None:
+    found = json.loads(_run("importance", alpha, "--json"))
+    assert found["importance"]["rows"][0]["trials"] == 4
+    assert found["selection"]["rows"][0]["tied for the best"] == 2
+    assert "correlation within tasks" in " ".join(_run("importance", alpha).split())
+
+
+def test_report(alpha: Path, tmp_path: Path) -> None:
+    out = tmp_path / "deep" / "report.html"
+    assert str(out) in _run("report", alpha, "-o", out).replace("\n", "")
+    assert out.read_text().startswith("<!doctype html>")
+
+
+def test_functions_for_other_verbs(alpha: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    show_leaderboard([alpha], False, Console(width=150))
+    assert "mean of groups" in capsys.readouterr().out
+    draw_pareto([alpha], tmp_path / "front.png")
+    assert (tmp_path / "front.png").exists()

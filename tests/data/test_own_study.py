@@ -1,0 +1,48 @@
+"""The documented way from a folder of pictures to an adapter, run as it stands in the docs."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.data.trees import class_folders
+
+ROOT = Path(__file__).parents[2]
+
+
+def block(name: str) -> str:
+    text = (ROOT / "docs" / "data.md").read_text()
+    found = re.search(rf"<!-- {re.escape(name)} -->\n```\w*\n(.*?)```", text, re.DOTALL)
+    assert found, name
+    return found[1]
+
+
+@pytest.mark.slow
+def test_three_commands(tmp_path):
+    class_folders(tmp_path / "pets", {"cat": 30, "dog": 30}, size=24)
+    (tmp_path / "pets.yaml").write_text(block("pets.yaml"))
+    commands = block("commands").splitlines()
+    assert len(commands) == 3
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200"}
+    outputs = []
+    for command in commands:
+        program, *arguments = command.split()
+        assert program == "wst"
+        done = subprocess.run(
+            [sys.executable, "-m", "wst", *arguments],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=200,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        outputs.append(done.stdout)
+    check, tune, predict = outputs
+    assert "yes" in check
+    assert "pets" in tune and (tmp_path / "runs/pets/ledger").is_dir()
+    likeliest = re.findall(r"p\d{3}\.png: (\d)", predict)  # the classes differ in colour
+    assert len(likeliest) == 30 and likeliest.count("0") > 20
