@@ -9,9 +9,9 @@ demo: .venv/ready
 
 # The demo's figures and table in the documents.
 figures: demo
-	mkdir -p docs/demo
-	cp runs/demo/pareto.png runs/demo/leaderboard.md docs/demo/
-	$(BIN)/wst leaderboard runs/demo --format csv > docs/demo/leaderboard.csv
+	mkdir -p docs/figures
+	$(BIN)/wst pareto runs/demo -o docs/figures/pareto.png
+	$(BIN)/wst leaderboard runs/demo --format csv > docs/figures/leaderboard.csv
 
 test: .venv/ready
 	$(BIN)/python -m pytest -q
@@ -23,6 +23,8 @@ lint: .venv/ready
 
 bench: .venv/ready
 	$(BIN)/python benchmarks/engine.py --out benchmarks/results/engine.md
+	$(BIN)/python benchmarks/data.py
+	$(BIN)/python benchmarks/analysis.py
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis runs data

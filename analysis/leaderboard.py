@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import statistics
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import partial
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ import pandas as pd
 import pyarrow.compute as pc
 
 from analysis.load import common_suite, load, studies_of
-from analysis.tables import Cell, Column, Estimate, Kind, Table
+from analysis.tables import Estimate
 from wst.data.tasks import GROUPS, Suite
 from wst.errors import InputError
 from wst.study import Study
@@ -266,7 +265,6 @@ def leaderboard(
     Raises:
         InputError: a task that no study asked for.
     """
-    studies = _compat(studies)  # COMPAT
     asked = {task for study in studies.values() for task in study.tasks}
     for task in tasks:
         if task not in asked:
@@ -363,118 +361,3 @@ def read_leaderboard(folders: Sequence[Path], tasks: Sequence[str] = ()) -> Lead
     names = sorted({f"hp_{name}" for study in studies.values() for name in study.hyperparameter_types()})
     finals = load(folders, columns=[*COLUMNS, *names], where=pc.field("stage") == "final")
     return leaderboard(finals, common_suite(studies), studies, tasks)
-
-
-Fill = Callable[[Row], Cell]
-
-
-def _task_cell(row: Row, task: str) -> Cell:
-    score = row.scores.get(task)
-    return Estimate(score.mean, score.deviation) if score else None
-
-
-def _group_cell(row: Row, suite: Suite, group: str) -> Cell:
-    return row.average(row.group_tasks(suite, group))
-
-
-def registry(board: Leaderboard) -> list[tuple[Column, Fill]]:
-    """The table's columns, in order, each with how a row fills it.  A new column is one entry here."""
-    suite, tasks = board.suite, board.tasks
-    several = len({row.study for row in board.rows}) > 1
-    groups = [g for g in GROUPS if any(t.group == g for t in suite.tasks if t.name in tasks)]
-
-    def percent(name: str, section: bool = False) -> Column:
-        return Column(name, "percent", best=True, section=section)
-
-    def plain(name: str, kind: Kind = "text", section: bool = False) -> Column:
-        return Column(name, kind, section=section)
-
-    return [
-        (plain("variant"), lambda row: row.variant + (" †" if row.source else "")),
-        *([(plain("study"), lambda row: row.study)] if several else []),
-        *((percent(task), partial(_task_cell, task=task)) for task in tasks),
-        *(
-            (percent(group, group == groups[0]), partial(_group_cell, suite=suite, group=group))
-            for group in groups
-        ),
-        (percent("mean of groups", True), lambda row: row.mean_of_groups(suite)),
-        (percent("mean of tasks"), Row.mean_of_tasks),
-        (plain("trainable", "count", section=True), Row.trainable),
-        (plain("head", "count"), Row.head),
-        (plain("seeds"), Row.seeds),
-        (plain("stages", section=True), lambda row: row.stages),
-        (plain("data"), Row.data),
-        (plain("normalisation"), lambda row: row.normalisation),
-        (plain("settings"), Row.settings),
-    ]
-
-
-def as_table(board: Leaderboard) -> Table:
-    """The leaderboard as a table: a row a variant, tasks as columns, the best of our own in bold.
-
-    ± is the standard deviation over seeds; that of an average is the deviation of the average itself.
-    """
-    entries = registry(board)
-    if any(row.source for row in board.rows):
-        entries.append((Column("protocol"), Row.protocol))
-    return Table(
-        title=f"Test accuracy (%), suite {board.suite.name}",
-        columns=[column for column, _ in entries],
-        rows=[{column.name: fill(row) for column, fill in entries} for row in board.rows],
-        notes=board.caveats(),
-        unranked=frozenset(i for i, row in enumerate(board.rows) if row.source),
-    )
-
-
-def without_settings(board: Leaderboard) -> Table:
-    """The leaderboard for a terminal, whose columns are too narrow for the hyperparameters."""
-    table = as_table(board)
-    return replace(table, columns=[column for column in table.columns if column.name != "settings"])
-
-
-def averages_table(board: Leaderboard) -> Table:
-    """Our rows and published ones with their averages alone, which fits a terminal."""
-    table = as_table(board)
-    kept = ("variant", *GROUPS, "mean of groups", "mean of tasks", "trainable", "protocol")
-    columns = [column for column in table.columns if column.name in kept]
-    return replace(table, title="Beside published results (%)", columns=columns)
-
-
-def trial_ids(board: Leaderboard) -> dict[str, dict[str, list[str]]]:
-    """The trials behind every number: by row (``study/variant``) and task."""
-    return {
-        f"{row.study}/{row.variant}": {task: list(score.trials) for task, score in row.scores.items()}
-        for row in board.rows
-        if not row.source
-    }
-
-
-# COMPAT-BEGIN
-def _compat(studies):  # type: ignore
-    from types import SimpleNamespace as N
-
-    return {
-        k: N(tasks=v, variants={}, final=None, search=None) if isinstance(v, tuple) else v
-        for k, v in studies.items()
-    }
-
-
-def render(board):  # type: ignore
-    from analysis.tables import transposed
-
-    return transposed(as_table(board))
-
-
-def as_records(board):  # type: ignore
-    from analysis.tables import flat_rows
-
-    return flat_rows(as_table(board))
-
-
-def markdown(board):  # type: ignore
-    from analysis.tables import markdown as write
-
-    return write(as_table(board))
-
-
-# COMPAT-END

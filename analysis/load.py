@@ -42,8 +42,12 @@ def load(
         newer
             schema, or a file in it is not whole.
     """
-    studies_of(folders)
+    names = studies_of(folders)
     frames = [_read(folder, table, columns, where) for folder in folders]
+    for folder, name, frame in zip(folders, names, frames, strict=True):
+        others = set(frame["study"].unique()) - {name} if "study" in frame else set()
+        if others:
+            raise InputError(f"{folder}: expected rows of study {name!r}; found some of {min(others)!r}")
     filled = [frame for frame in frames if len(frame)]
     together = pd.concat(filled or frames, ignore_index=True)
     return together if columns is None else together.reindex(columns=list(columns))
@@ -140,8 +144,6 @@ def common_suite(studies: dict[str, Study]) -> Suite:
     Raises:
         InputError: they have different suites, whose numbers do not compare.
     """
-    if not isinstance(studies, dict):  # COMPAT
-        studies = studies_of(studies)  # COMPAT
     found = sorted({study.suite for study in studies.values()})
     if len(found) != 1:
         raise InputError(

@@ -172,9 +172,3 @@ def as_table(found: Front) -> Table:
         rows=rows,
         notes=[*notes, *found.caveats],
     )
-
-
-def draw(found, _, path):  # type: ignore  # COMPAT
-    from analysis.pareto_figures import draw  # COMPAT
-
-    draw(found, path)  # COMPAT

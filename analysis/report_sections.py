@@ -7,7 +7,16 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis import ablation, figures, importance, leaderboard, pareto, pareto_figures, search
+from analysis import (
+    ablation,
+    figures,
+    importance,
+    leaderboard,
+    leaderboard_table,
+    pareto,
+    pareto_figures,
+    search,
+)
 from analysis.census import Census, census, counts_table, failures_table, reads_table
 from analysis.curves import CurveBand, curve_bands
 from analysis.load import common_suite, studies_of
@@ -70,7 +79,7 @@ def _run(counted: Sequence[Census]) -> Section:
 def _board(board: leaderboard.Leaderboard) -> Section:
     if not board.rows:
         return Section("leaderboard", "Leaderboard", [text("No final trial has completed.")])
-    return Section("leaderboard", "Leaderboard", [table(leaderboard.as_table(board))])
+    return Section("leaderboard", "Leaderboard", [table(leaderboard_table.as_table(board))])
 
 
 def _front(board: leaderboard.Leaderboard) -> Section:

@@ -15,8 +15,8 @@ A study's output folder holds `study.yaml`, the study as it was resolved, and `l
 Parquet files for each of three tables. Any reader of Parquet takes such a folder for one table. This page
 is generated from the schema in `wst/ledger.py`; the schema's version is {version}.
 
-A row of `trials` is a trial that ended, each once. Accuracies are fractions in [0, 1], seconds are wall-clock.
-A column is null where a trial has nothing to say there.
+A row of `trials` is a trial that ended, each once. Accuracies are fractions in [0, 1], seconds are
+wall-clock. A column is null where a trial has nothing to say there.
 """
 _TABLES = {
     "trials": "One row a trial that ended, with one more column `hp_<name>` a hyperparameter of the study.",

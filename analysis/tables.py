@@ -135,7 +135,8 @@ def transposed(table: Table) -> RichTable:
         bold = table.best(column)
         if column.section:
             drawn.add_section()
-        cells = [text(row[column.name], column.kind) for row in table.rows]
+        # Without spaces an estimate stays on one line however narrow the terminal is.
+        cells = [text(row[column.name], column.kind).replace(" ± ", "±") for row in table.rows]
         drawn.add_row(
             Text(column.name), *(Text(cell, "bold" if i in bold else "") for i, cell in enumerate(cells))
         )
@@ -276,4 +277,4 @@ def show(table: Table, style: Format, console: Console) -> None:
         for note in table.notes:
             console.print(Text(note))
     else:
-        print(_WRITERS[style](table))
+        print(_WRITERS[style](table), file=console.file)

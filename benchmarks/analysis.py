@@ -138,7 +138,8 @@ def generate(folder: Path, trials: int, epochs: int) -> None:
 
 
 def leaderboard(folder: Path) -> None:
-    from analysis.leaderboard import as_table, read_leaderboard
+    from analysis.leaderboard import read_leaderboard
+    from analysis.leaderboard_table import as_table
 
     assert as_table(read_leaderboard([folder])).rows
 

@@ -105,6 +105,6 @@ def test_cache(run, tmp_path):
     found = json.loads(run("cache", "--json").stdout)
     assert [entry["images"] for entry in found["entries"]] == [14] and found["size"] > 14 * 3 * 32 * 32
     shown = "".join(run("cache", "--show").stdout.split())
-    assert "14" in shown and all(part in shown for part in ("pets", "64GB"))
+    assert "14" in shown and "of64GB" in shown
     assert json.loads(run("cache", "--clear", "--json").stdout)["freed"] == found["size"]
     assert json.loads(run("cache", "--json").stdout)["entries"] == []

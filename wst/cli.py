@@ -55,7 +55,7 @@ def tune(
 ) -> None:
     """Start a study, or go on with the one in the output folder."""
     from wst import session
-    from wst.study import load_study
+    from wst.study_files import load_study
 
     loaded = load_study(study, overrides=set_ or (), tasks=task or ())
     folder = out or Path("runs") / loaded.name
@@ -111,7 +111,7 @@ def demo(
 ) -> None:
     """Tune WST and linear probing on the embedded default, and show what came out."""
     from wst import session
-    from wst.study import load_study
+    from wst.study_files import load_study
 
     _run(session.run_study, load_study("demo"), out, None, None)
     show_leaderboard([out], False, console)

@@ -67,19 +67,20 @@ def show_leaderboard(
     literature: bool = False,
 ) -> None:
     """Print the leaderboard of these studies: on a terminal with variants as columns, else as rows."""
-    from analysis import leaderboard, published, tables
+    from analysis import leaderboard, leaderboard_table, published, tables
 
     ours = leaderboard.read_leaderboard(folders, tasks or ())
     board = published.with_published(ours) if literature else ours
-    table = leaderboard.as_table(board)
+    table = leaderboard_table.as_table(board)
     if as_json or style is Style.json:
-        print(tables.as_json(table, suite=board.suite.name, trials=leaderboard.trial_ids(board)))
+        found = tables.as_json(table, suite=board.suite.name, trials=leaderboard_table.trial_ids(board))
+        print(found, file=console.file)
     elif style is not Style.terminal:
         _print(table, style, False, console)
     else:
-        console.print(tables.transposed(leaderboard.without_settings(ours)))
+        console.print(tables.transposed(leaderboard_table.without_settings(ours)))
         if literature:
-            console.print(tables.terminal(leaderboard.averages_table(board)))
+            console.print(tables.terminal(leaderboard_table.averages_table(board)))
         for note in table.notes:
             console.print(Text(note))
 

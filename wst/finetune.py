@@ -18,6 +18,7 @@ from wst.records import Intent, Outcome, Stage, trial_spec
 from wst.resources import find_yaml
 from wst.session import check
 from wst.study import Hyperparameters, Study
+from wst.study_files import absolute_suite, first_error
 from wst.trial import Trial
 from wst.yaml_files import read_yaml
 
@@ -85,9 +86,7 @@ def single(
     try:
         built = Study.model_validate(data)
     except ValidationError as error:
-        problem = error.errors(include_url=False)[0]
-        text = str(problem.get("ctx", {}).get("error", problem["msg"]))
-        raise InputError(f"train: {'.'.join(map(str, problem['loc']))}: {text}") from None
+        raise first_error(error, "train") from None
     hyperparameters = {"drop_path": 0.0, **settings}
     identity = f"{task}.{method}.{stage}.0000"
     reason = "a single fine-tune"
@@ -135,7 +134,7 @@ def from_options(
         settings=settings,
         recipe=steps,
         seed=seed if seed is not None else RELEASED_SEED if released else 0,
-        suite=suite or _suite_of(task),
+        suite=_suite_of(task) if suite is None else absolute_suite(suite),
         backbone=backbone,
         normalisation=normalisation or ("half" if released else "checkpoint"),
         **rest,

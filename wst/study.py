@@ -10,8 +10,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
@@ -22,15 +21,11 @@ from pydantic import (
     NonNegativeFloat,
     PositiveFloat,
     PositiveInt,
-    ValidationError,
     field_validator,
     model_validator,
 )
 
 from wst.data.tasks import suite as suite_named
-from wst.errors import InputError
-from wst.resources import find_yaml
-from wst.yaml_files import read_yaml
 
 Scalar = bool | int | float | str
 Hyperparameters = dict[str, Scalar]
@@ -353,7 +348,7 @@ class Study(_Strict):
         return _digest(self.identity())
 
     def to_yaml(self) -> str:
-        """The resolved study as YAML that :func:`load_study` reads back."""
+        """The resolved study as YAML that :func:`wst.study_files.load_study` reads back."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, width=110)
 
 
@@ -366,92 +361,3 @@ def _common_type(types: Iterable[type]) -> type:
 
 def _digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def _first_error(error: ValidationError, source: str) -> InputError:
-    """The first problem of a file as one line: file, key, what was expected, what was found."""
-    problem = error.errors(include_url=False)[0]
-    tags = {"float", "int", "categorical", "tpe", "random", "successive_halving", "none"}
-    keys = [str(part) for part in problem["loc"]]
-    key = ".".join(part for i, part in enumerate(keys) if not (part in tags and i == len(keys) - 1 and i > 0))
-    if problem["type"] == "value_error":
-        text = str(problem["ctx"]["error"])
-    elif problem["type"] == "missing":
-        text = "expected a value; found none"
-    else:
-        message = problem["msg"].removeprefix("Input should be ").removeprefix("Value should be ")
-        text = f"expected {message[0].lower() + message[1:]}; found {problem['input']!r}"
-    return InputError(f"{source}: {key}: {text}" if key else f"{source}: {text}")
-
-
-def _override(data: dict[str, Any], assignment: str) -> None:
-    path, separator, value = assignment.partition("=")
-    if not separator or not path:
-        raise InputError(f"--set: expected KEY=VALUE, such as recipe.epochs=5; found {assignment!r}")
-    *parents, last = path.split(".")
-    for parent in parents:
-        data = data.setdefault(parent, {})
-        if not isinstance(data, dict):
-            raise InputError(f"--set {path}: expected a mapping at {parent!r}; found {data!r}")
-    data[last] = read_yaml(value, f"--set {path}")
-
-
-def _resolve_recipe(data: dict[str, Any], source: Path) -> None:
-    """Put the contents of a recipe file in the place of its name."""
-    if isinstance(data.get("recipe"), str):
-        where = find_yaml("recipes", data["recipe"], beside=source.parent)
-        data["recipe"] = read_yaml(where.read_text(), str(where))
-
-
-def _resolve_spaces(data: dict[str, Any], source: Path) -> None:
-    """Put the contents of search-space files and settings tables in the place of their names."""
-    variants = data.get("variants")
-    if not isinstance(variants, dict):
-        return
-    for name, variant in variants.items():
-        for key in ("per_task", "warm_start"):
-            if isinstance(variant, dict) and isinstance(variant.get(key), str):
-                where = find_yaml("search_spaces", variant[key], beside=source.parent)
-                variant[key] = read_yaml(where.read_text(), str(where))
-        if isinstance(variant, dict) and isinstance(variant.get("space"), str):
-            where = find_yaml("search_spaces", variant["space"], beside=source.parent)
-            space = read_yaml(where.read_text(), str(where))
-            if not isinstance(space, dict):
-                raise InputError(
-                    f"{where}: expected a mapping of hyperparameters; found {type(space).__name__}"
-                )
-            variant["space"] = space
-            try:
-                Variant.model_validate(
-                    {"method": "any", "fixed": {} if "lr" in space else {"lr": 0.0}, "space": space}
-                )
-            except ValidationError as error:
-                raise _first_error(error, f"{where} (space of variant {name!r})") from None
-
-
-def load_study(name: str, *, overrides: Sequence[str] = (), tasks: Sequence[str] = ()) -> Study:
-    """Read, resolve and validate a study.
-
-    Args:
-        name: path of a YAML file, or the name of a shipped study.
-        overrides: ``KEY=VALUE`` pairs, such as ``recipe.epochs=5``.
-        tasks: run these tasks only.
-
-    Raises:
-        InputError: one line that names the file, the key, what was expected and what was found.
-    """
-    path = find_yaml("studies", name)
-    data = read_yaml(path.read_text(), str(path))
-    if not isinstance(data, dict):
-        raise InputError(f"{path}: expected a mapping; found {type(data).__name__}")
-    _resolve_recipe(data, path)
-    for assignment in overrides:
-        _override(data, assignment)
-    _resolve_recipe(data, path)  # an override may name one
-    if tasks:
-        data["tasks"] = list(tasks)
-    _resolve_spaces(data, path)
-    try:
-        return Study.model_validate(data)
-    except ValidationError as error:
-        raise _first_error(error, str(path)) from None

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from wst.cli_analysis import analysis_app, draw_pareto, show_leaderboard
+from wst.cli_analysis import Style, analysis_app, draw_pareto, show_leaderboard
 from wst.errors import InputError
 
 
@@ -78,3 +78,9 @@ def test_functions_for_other_verbs(alpha: Path, tmp_path: Path, capsys: pytest.C
     assert "mean of groups" in capsys.readouterr().out
     draw_pareto([alpha], tmp_path / "front.png")
     assert (tmp_path / "front.png").exists()
+
+
+def test_a_table_goes_where_the_console_writes(alpha: Path, tmp_path: Path) -> None:
+    with (tmp_path / "board.md").open("w") as file:
+        show_leaderboard([alpha], False, Console(file=file), style=Style.markdown)
+    assert (tmp_path / "board.md").read_text().startswith("| variant | digits |")

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from analysis.leaderboard import Leaderboard, Row, as_table, read_leaderboard, trial_ids
+from analysis.leaderboard import Leaderboard, Row, read_leaderboard
+from analysis.leaderboard_table import as_table, trial_ids
 from wst.data.tasks import MINI
 from wst.errors import InputError
 

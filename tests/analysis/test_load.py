@@ -5,12 +5,14 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
 from analysis.ablation import read_ablation
-from analysis.leaderboard import as_table, read_leaderboard
+from analysis.leaderboard import read_leaderboard
+from analysis.leaderboard_table import as_table
 from analysis.load import batches, common_suite, load, studies_of
 from tests.analysis.ledgers import CODE, alpha_study, beta_study
 from wst.errors import InputError
@@ -92,6 +94,17 @@ def test_a_malicious_study_name_is_refused_in_one_line(alpha: Path, tmp_path: Pa
     ) as error:
         load([folder])
     assert "\n" not in str(error.value)
+
+
+def test_rows_of_another_study_are_refused(alpha: Path, tmp_path: Path) -> None:
+    folder = _copy(alpha, tmp_path)
+    file = folder / "ledger" / "trials" / "digits.lin.final.0000.parquet"
+    table = pq.read_table(file)
+    column = pa.array(["<script>"], pa.string())
+    renamed = table.set_column(table.schema.get_field_index("study"), table.schema.field("study"), column)
+    pq.write_table(renamed, file)
+    with pytest.raises(InputError, match="expected rows of study 'alpha'; found some of '<script>'"):
+        read_leaderboard([folder])
 
 
 def test_suites_do_not_mix(tmp_path: Path, alpha: Path) -> None:

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from analysis.leaderboard import Leaderboard, Row, Score, as_table
+from analysis.leaderboard import Leaderboard, Row, Score
+from analysis.leaderboard_table import as_table
 from analysis.pareto import front
 from analysis.published import averages, recomputed_averages, results, rows, with_published
 from wst.data.tasks import MINI

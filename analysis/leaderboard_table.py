@@ -1,0 +1,94 @@
+"""The leaderboard as a table: its columns, one registry entry each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+
+from analysis.leaderboard import Leaderboard, Row
+from analysis.tables import Cell, Column, Estimate, Kind, Table
+from wst.data.tasks import GROUPS, Suite
+
+Fill = Callable[[Row], Cell]
+
+
+def _task_cell(row: Row, task: str) -> Cell:
+    score = row.scores.get(task)
+    return Estimate(score.mean, score.deviation) if score else None
+
+
+def _group_cell(row: Row, suite: Suite, group: str) -> Cell:
+    return row.average(row.group_tasks(suite, group))
+
+
+def registry(board: Leaderboard) -> list[tuple[Column, Fill]]:
+    """The table's columns, in order, each with how a row fills it.  A new column is one entry here."""
+    suite, tasks = board.suite, board.tasks
+    several = len({row.study for row in board.rows}) > 1
+    groups = [g for g in GROUPS if any(t.group == g for t in suite.tasks if t.name in tasks)]
+
+    def percent(name: str, section: bool = False) -> Column:
+        return Column(name, "percent", best=True, section=section)
+
+    def plain(name: str, kind: Kind = "text", section: bool = False) -> Column:
+        return Column(name, kind, section=section)
+
+    return [
+        (plain("variant"), lambda row: row.variant + (" †" if row.source else "")),
+        *([(plain("study"), lambda row: row.study)] if several else []),
+        *((percent(task), partial(_task_cell, task=task)) for task in tasks),
+        *(
+            (percent(group, group == groups[0]), partial(_group_cell, suite=suite, group=group))
+            for group in groups
+        ),
+        (percent("mean of groups", True), lambda row: row.mean_of_groups(suite)),
+        (percent("mean of tasks"), Row.mean_of_tasks),
+        (plain("trainable", "count", section=True), Row.trainable),
+        (plain("head", "count"), Row.head),
+        (plain("seeds"), Row.seeds),
+        (plain("stages", section=True), lambda row: row.stages),
+        (plain("data"), Row.data),
+        (plain("normalisation"), lambda row: row.normalisation),
+        (plain("settings"), Row.settings),
+    ]
+
+
+def as_table(board: Leaderboard) -> Table:
+    """The leaderboard as a table: a row a variant, tasks as columns, the best of our own in bold.
+
+    ± is the standard deviation over seeds; that of an average is the deviation of the average itself.
+    """
+    entries = registry(board)
+    if any(row.source for row in board.rows):
+        entries.append((Column("protocol"), Row.protocol))
+    return Table(
+        title=f"Test accuracy (%), suite {board.suite.name}",
+        columns=[column for column, _ in entries],
+        rows=[{column.name: fill(row) for column, fill in entries} for row in board.rows],
+        notes=board.caveats(),
+        unranked=frozenset(i for i, row in enumerate(board.rows) if row.source),
+    )
+
+
+def without_settings(board: Leaderboard) -> Table:
+    """The leaderboard for a terminal, whose columns are too narrow for the hyperparameters."""
+    table = as_table(board)
+    return replace(table, columns=[column for column in table.columns if column.name != "settings"])
+
+
+def averages_table(board: Leaderboard) -> Table:
+    """Our rows and published ones with their averages alone, which fits a terminal."""
+    table = as_table(board)
+    kept = ("variant", *GROUPS, "mean of groups", "mean of tasks", "trainable", "protocol")
+    columns = [column for column in table.columns if column.name in kept]
+    return replace(table, title="Beside published results (%)", columns=columns)
+
+
+def trial_ids(board: Leaderboard) -> dict[str, dict[str, list[str]]]:
+    """The trials behind every number: by row (``study/variant``) and task."""
+    return {
+        f"{row.study}/{row.variant}": {task: list(score.trials) for task, score in row.scores.items()}
+        for row in board.rows
+        if not row.source
+    }
