@@ -7,11 +7,9 @@ BIN := .venv/bin
 demo: .venv/ready
 	$(BIN)/wst demo --out runs/demo
 
-# The demo's figures and table in the documents.
+# The demo's record, table and picture in the documents.
 figures: demo
-	mkdir -p docs/figures
-	$(BIN)/wst pareto runs/demo -o docs/figures/pareto.png
-	$(BIN)/wst leaderboard runs/demo --format csv > docs/figures/leaderboard.csv
+	$(BIN)/python tools/record_demo.py runs/demo docs/demo
 
 test: .venv/ready
 	$(BIN)/python -m pytest -q

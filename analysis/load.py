@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
-import pyarrow.parquet as pq
-from pydantic import ValidationError
 
 from wst.data.tasks import Suite
 from wst.data.tasks import suite as suite_named
 from wst.errors import InputError
-from wst.ledger import EPOCHS_SCHEMA, INTENTS_SCHEMA, SCHEMA_VERSION, resolved_study, trials_schema
+from wst.ledger import fragments, resolved_study, whole_files
 from wst.study import Study
 
 
@@ -38,8 +35,7 @@ def load(
             are not read.
 
     Raises:
-        InputError: a folder is no study's, two folders hold studies of the same name, a ledger is of a
-        newer
+        InputError: a folder is no study's, two folders hold studies of the same name, a ledger is of a newer
             schema, or a file in it is not whole.
     """
     names = studies_of(folders)
@@ -58,7 +54,7 @@ def _read(
 ) -> pd.DataFrame:
     found = dataset(folder, table)
     present = None if columns is None else [name for name in columns if name in found.schema.names]
-    with _whole_files(folder, table):
+    with whole_files(folder, table):
         frame: pd.DataFrame = found.to_table(columns=present, filter=where).to_pandas()
     return frame
 
@@ -71,7 +67,7 @@ def batches(
     Raises:
         InputError: as :func:`load`.
     """
-    with _whole_files(folder, table):
+    with whole_files(folder, table):
         yield from dataset(folder, table).to_batches(columns=list(columns), filter=where)
 
 
@@ -81,38 +77,8 @@ def dataset(folder: Path, table: str) -> ds.Dataset:
     Raises:
         InputError: the folder holds no ledger, or one of a newer schema than this version reads.
     """
-    where = folder / "ledger" / table
-    if not where.is_dir():
-        raise InputError(f"{folder}: expected a study's output folder; found no ledger in it")
-    fragments = sorted(path for path in where.iterdir() if path.suffix == ".parquet")
-    if not fragments:
-        schemas = {"trials": trials_schema({}), "epochs": EPOCHS_SCHEMA, "intents": INTENTS_SCHEMA}
-        return ds.dataset(schemas[table].empty_table())
-    # A newer version of wst that went on with the study wrote the newest file.
-    newest = max(fragments, key=lambda path: path.stat().st_mtime_ns)
-    with _whole_files(folder, table):
-        schema = pq.read_schema(newest)
-    version = int((schema.metadata or {}).get(b"wst_schema_version", b"0"))
-    if version > SCHEMA_VERSION:
-        raise InputError(f"{where}: expected schema version {SCHEMA_VERSION} or older; found {version}")
-    return ds.dataset(fragments, schema=schema, format="parquet")
-
-
-@contextmanager
-def _whole_files(folder: Path, table: str) -> Iterator[None]:
-    """Turn pyarrow's complaint about a damaged file into a line that names the file."""
-    try:
-        yield
-    except (pa.ArrowInvalid, OSError):
-        for path in sorted((folder / "ledger" / table).glob("*.parquet")):
-            try:
-                pq.read_metadata(path)
-            except (pa.ArrowInvalid, OSError):
-                raise InputError(
-                    f"{path}: expected a whole Parquet file; found a damaged one of {path.stat().st_size} "
-                    f"bytes (remove it, and wst tune runs its trial again)"
-                ) from None
-        raise
+    files, schema = fragments(folder, table)
+    return ds.dataset(files, schema=schema, format="parquet") if files else ds.dataset(schema.empty_table())
 
 
 def studies_of(folders: Sequence[Path]) -> dict[str, Study]:
@@ -123,15 +89,7 @@ def studies_of(folders: Sequence[Path]) -> dict[str, Study]:
     """
     studies: dict[str, Study] = {}
     for folder in folders:
-        try:
-            study = resolved_study(folder)
-        except ValidationError as error:
-            problem = error.errors(include_url=False)[0]
-            key = ".".join(map(str, problem["loc"]))
-            raise InputError(
-                f"{folder / 'study.yaml'}: {key}: expected a valid study; found {problem['input']!r} "
-                f"({problem['msg']})"
-            ) from None
+        study = resolved_study(folder)
         if study.name in studies:
             raise InputError(f"{folder}: expected studies of different names; found {study.name!r} twice")
         studies[study.name] = study

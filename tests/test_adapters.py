@@ -19,6 +19,8 @@ from wst.records import Intent, trial_spec
 from wst.study import Recipe
 from wst.trial import Trial
 
+pytestmark = pytest.mark.slow  # trains
+
 
 @pytest.fixture(scope="module")
 def kept(mini_root: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, float]:

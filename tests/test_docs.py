@@ -53,3 +53,19 @@ def test_docstring_examples_run(module: str) -> None:
 
     failures, tried = doctest.testmod(importlib.import_module(module))
     assert tried > 0 and failures == 0
+
+
+def test_readme_numbers_are_the_recorded_demos() -> None:
+    """Every row of the README's table says what the demo's leaderboard says."""
+
+    def rows(text: str) -> list[dict[str, str]]:
+        lines = [line for line in text.splitlines() if line.startswith("|")]
+        cells = [[cell.strip(" *") for cell in line.strip("|").split("|")] for line in lines]
+        return [dict(zip(cells[0], row, strict=True)) for row in cells[2:]]
+
+    recorded = {row["variant"]: row for row in rows((ROOT / "docs" / "demo" / "leaderboard.md").read_text())}
+    shown = rows((ROOT / "README.md").read_text())
+    assert len(shown) == len(recorded) == 5
+    for row in shown:
+        for column, value in row.items():
+            assert recorded[row["variant"]][column] == value

@@ -12,6 +12,8 @@ from wst.errors import InputError
 from wst.finetune import from_options, recorded, released_settings, run_single, single
 from wst.ledger import history
 
+pytestmark = pytest.mark.slow  # trains
+
 RECIPE = {"epochs": 3, "warmup_epochs": 1}
 SETTINGS = {"lr": 5e-3, "scale": 1.0, "r": 2, "drop_path": 0.1}
 

@@ -37,9 +37,8 @@ def test_analysis_needs_neither_torch_nor_ray() -> None:
     _imports(modules, ["torch", "torchvision", "timm", "ray"])
 
 
-@pytest.mark.parametrize("module", ["wst.trial", "wst.adapters", "wst.finetune"])
-def test_trials_need_no_ray(module: str) -> None:
-    _imports([module], ["ray"])
+def test_trials_need_no_ray() -> None:
+    _imports(["wst.trial", "wst.adapters", "wst.finetune", "wst.driver"], ["ray"])
 
 
 def test_unknown_name_of_the_package_is_an_attribute_error() -> None:

@@ -22,9 +22,9 @@ tasks: [digits]
 backbone: micro
 variants:
   linear: {method: linear, space: {lr: {type: float, low: 1e-4, high: 1e-1, log: true}}}
-recipe: {epochs: 4, warmup_epochs: 1}
+recipe: {epochs: 3, warmup_epochs: 1}
 search:
-  trials: 5
+  trials: 4
   sampler: {type: tpe, n_startup_trials: 2}
   pruner: {type: successive_halving, min_resource: 1, reduction_factor: 2}
 final: {seeds: 1}
@@ -94,13 +94,13 @@ def test_killed_study_ends_as_the_undisturbed_one(tmp_path: Path, mini_root: Pat
     time.sleep(0.4)  # into the next trial
     assert process.poll() is None, "the study ended before it could be killed"
     _kill_all(process)
-    assert 2 <= _ended(out) < 6
+    assert 2 <= _ended(out) < 5
     assert {t.intent.trial_id for t in history(out)[1]} <= {i.trial_id for i in history(out)[0]}
     assert _start(study, out).wait(timeout=200) == 0
 
     for disturbed, undisturbed in zip(_tables(out), _tables(tmp_path / "whole"), strict=True):
         pd.testing.assert_frame_equal(disturbed, undisturbed)
-    assert _ended(out) == 6
+    assert _ended(out) == 5
     assert not list((out / "checkpoints").glob("*"))
 
 
@@ -116,4 +116,4 @@ def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(tmp_path: Path, mini_root: P
     log = out.with_suffix(".log").read_text()
     assert "Stopped. The ledger is whole; the same command goes on with" in log
     assert "Traceback" not in log
-    assert 1 <= len(history(out)[1]) < 6
+    assert 1 <= len(history(out)[1]) < 5

@@ -12,6 +12,8 @@ from wst.records import Epoch, Intent, Stage, TrialSpec, trial_spec
 from wst.study import Recipe
 from wst.trial import DivergedError, Trial
 
+pytestmark = pytest.mark.slow  # trains
+
 SETTINGS = {"lr": 5e-3, "drop_path": 0.2, "scale": 1.0, "r": 2}
 
 

@@ -15,17 +15,20 @@ import fcntl
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import ValidationError
 
 from wst.data.tasks import suite as suite_named
 from wst.errors import InputError
 from wst.records import EndedTrial, Epoch, Intent, Outcome
 from wst.study import Study
+from wst.study_files import first_error
 from wst.yaml_files import read_yaml
 
 SCHEMA_VERSION = 1
@@ -263,8 +266,7 @@ def _lock(folder: Path) -> int:
 
 
 def _same_study(existing: Path, study: Study) -> None:
-    found = Study.model_validate(read_yaml(existing.read_text(), str(existing))).identity()
-    wanted = study.identity()
+    found, wanted = resolved_study(existing.parent).identity(), study.identity()
     for key in wanted:
         if found[key] != wanted[key]:
             raise InputError(
@@ -277,33 +279,67 @@ def resolved_study(folder: Path) -> Study:
     """The study that a folder holds.
 
     Raises:
-        InputError: the folder holds none.
+        InputError: the folder holds none, or its study file is not valid.
     """
     path = folder / "study.yaml"
     if not path.is_file():
         raise InputError(f"{folder}: expected a study's output folder; found no study.yaml in it")
-    return Study.model_validate(read_yaml(path.read_text(), str(path)))
+    try:
+        return Study.model_validate(read_yaml(path.read_text(), str(path)))
+    except ValidationError as error:
+        raise first_error(error, str(path)) from None
+
+
+def fragments(folder: Path, table: str) -> tuple[list[Path], pa.Schema]:
+    """The files of ``trials``, ``epochs`` or ``intents`` as they are now, by name, and the table's schema.
+
+    Raises:
+        InputError: the folder holds no ledger, one of a newer schema than this version reads, or a damaged
+            file.
+    """
+    where = folder / "ledger" / table
+    if not where.is_dir():
+        raise InputError(f"{folder}: expected a study's output folder; found no ledger in it")
+    files = sorted(path for path in where.iterdir() if path.suffix == ".parquet")
+    if not files:
+        return [], {"trials": trials_schema({}), "epochs": EPOCHS_SCHEMA, "intents": INTENTS_SCHEMA}[table]
+    # A newer version of wst that went on with the study wrote the newest file.
+    newest = max(files, key=lambda path: path.stat().st_mtime_ns)
+    with whole_files(folder, table):
+        schema = pq.read_schema(newest)
+    version = int((schema.metadata or {}).get(b"wst_schema_version", b"0"))
+    if version > SCHEMA_VERSION:
+        raise InputError(f"{where}: expected schema version {SCHEMA_VERSION} or older; found {version}")
+    return files, schema
+
+
+@contextmanager
+def whole_files(folder: Path, table: str) -> Iterator[None]:
+    """Turn pyarrow's complaint about a damaged file into a line that names the file."""
+    try:
+        yield
+    except (pa.ArrowInvalid, OSError):
+        for path in sorted((folder / "ledger" / table).glob("*.parquet")):
+            try:
+                pq.read_metadata(path)
+            except (pa.ArrowInvalid, OSError):
+                raise InputError(
+                    f"{path}: expected a whole Parquet file; found a damaged one of {path.stat().st_size} "
+                    "bytes (remove it, and wst tune runs its trial again)"
+                ) from None
+        raise
 
 
 def read_table(folder: Path, table: str) -> pa.Table:
     """One of the tables ``trials``, ``epochs`` or ``intents`` as it is now, rows in the order of their names.
 
     Raises:
-        InputError: the folder holds no ledger, or one of a newer schema than this version reads.
+        InputError: as :func:`fragments`.
     """
-    where = folder / "ledger" / table
-    if not where.is_dir():
-        raise InputError(f"{folder}: expected a study's output folder; found no ledger in it")
-    fragments = sorted(path for path in where.iterdir() if path.suffix == ".parquet")
-    if not fragments:
-        return {"trials": trials_schema({}), "epochs": EPOCHS_SCHEMA, "intents": INTENTS_SCHEMA}[
-            table
-        ].empty_table()
-    schema = pq.read_schema(fragments[0])
-    version = int((schema.metadata or {}).get(b"wst_schema_version", b"0"))
-    if version > SCHEMA_VERSION:
-        raise InputError(f"{where}: expected schema version {SCHEMA_VERSION} or older; found {version}")
-    return pa.concat_tables([pq.ParquetFile(path).read() for path in fragments])
+    files, schema = fragments(folder, table)
+    with whole_files(folder, table):
+        tables = [pq.ParquetFile(path).read() for path in files]
+    return pa.concat_tables(tables) if tables else schema.empty_table()
 
 
 def _fields(row: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:

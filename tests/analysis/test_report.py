@@ -28,6 +28,20 @@ def page(alpha: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def demo_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The report of the demo study, from the ledger that the documents keep."""
+    path = tmp_path_factory.mktemp("demo") / "report.html"
+    write_report([Path(__file__).parents[2] / "docs" / "demo"], path)
+    return path
+
+
+@pytest.fixture(params=["page", "demo_page"])
+def either_page(request: pytest.FixtureRequest) -> Path:
+    found: Path = request.getfixturevalue(request.param)
+    return found
+
+
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     if CHROMIUM is None or DRIVER is None:
@@ -85,11 +99,11 @@ def _requests(browser: Any) -> list[str]:
 
 
 @pytest.mark.slow
-def test_no_console_error_and_no_request_but_the_page(browser: Any, page: Path) -> None:
-    _open(browser, page)
+def test_no_console_error_and_no_request_but_the_page(browser: Any, either_page: Path) -> None:
+    _open(browser, either_page)
     _draw_everything(browser)
     assert [entry["message"] for entry in browser.get_log("browser")] == []
-    assert _requests(browser) == [page.as_uri()]
+    assert _requests(browser) == [either_page.as_uri()]
     assert browser.execute_script("return document.querySelectorAll('.plot').length") >= 6
 
 
@@ -116,6 +130,28 @@ def test_tables_sort_by_number_with_the_keyboard(browser: Any, page: Path) -> No
 
 
 @pytest.mark.slow
+def test_demo_sorts_and_shows_configurations(browser: Any, demo_page: Path) -> None:
+    from selenium.webdriver.common.action_chains import ActionChains
+
+    _open(browser, demo_page)
+    read = (
+        "const t = document.querySelector('#leaderboard table');"
+        "const i = [...t.tHead.rows[0].cells].findIndex((c) => c.textContent === 'trainable');"
+        "t.tHead.rows[0].cells[i].querySelector('button').click();"
+        "return [...t.tBodies[0].rows].map((r) => parseInt(r.cells[i].textContent.replaceAll(',', '')))"
+    )
+    falling = browser.execute_script(read)
+    assert falling == sorted(falling, reverse=True) and len(falling) == 5
+    _draw_everything(browser)
+    browser.execute_script("document.getElementById('front-plot').scrollIntoView({block: 'center'})")
+    point = browser.find_elements("css selector", "#front-plot .scatterlayer .trace .points path")[0]
+    ActionChains(browser).move_to_element(point).perform()
+    _until(browser, "return document.querySelector('#front-plot .hoverlayer .hovertext') !== null")
+    shown = browser.execute_script("return document.querySelector('#front-plot .hoverlayer').textContent")
+    assert "parameters" in shown and "lr" in shown
+
+
+@pytest.mark.slow
 def test_points_of_the_front_show_their_configuration(browser: Any, page: Path) -> None:
     from selenium.webdriver.common.action_chains import ActionChains
 
@@ -131,26 +167,26 @@ def test_points_of_the_front_show_their_configuration(browser: Any, page: Path) 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("width", [390, 768, 1280])
-def test_no_horizontal_scrolling(browser: Any, page: Path, width: int) -> None:
-    _open(browser, page, width)
+def test_no_horizontal_scrolling(browser: Any, either_page: Path, width: int) -> None:
+    _open(browser, either_page, width)
     _draw_everything(browser)
     assert browser.execute_script("return document.documentElement.scrollWidth") <= width
 
 
 @pytest.mark.slow
-def test_dark_and_light(browser: Any, page: Path) -> None:
+def test_dark_and_light(browser: Any, either_page: Path) -> None:
     colours = {}
     for scheme in ("dark", "light"):
         feature = {"name": "prefers-color-scheme", "value": scheme}
         browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
-        _open(browser, page)
+        _open(browser, either_page)
         colours[scheme] = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
     assert colours["dark"] != colours["light"] == "rgb(255, 255, 255)"
 
 
 @pytest.mark.slow
-def test_names_for_screen_readers(browser: Any, page: Path) -> None:
-    _open(browser, page)
+def test_names_for_screen_readers(browser: Any, either_page: Path) -> None:
+    _open(browser, either_page)
     assert browser.execute_script("return document.documentElement.lang") == "en"
     unnamed = (
         "return [...document.querySelectorAll('select, [role=img], [role=region], section')].filter((e) =>"
