@@ -20,7 +20,7 @@ from wst import engine
 from wst.driver import Environment
 from wst.ledger import Ledger, history
 from wst.planner import Planner
-from wst.records import EndedTrial, Epoch, Outcome
+from wst.records import EndedTrial, Epoch, Outcome, failed
 from wst.study import Study
 
 CODE = {"version": "0", "commit": None, "libraries": "{}"}
@@ -61,7 +61,7 @@ class FailingJob(SyntheticJob):
     def step(self) -> dict[str, Any]:
         if self._spec.intent.number % 2:
             error = ValueError(f"planted in {self._spec.intent.trial_id}")
-            return {"epochs": (), "outcome": engine.failed(error), "done": True}
+            return {"epochs": (), "outcome": failed(error), "done": True}
         return super().step()
 
 

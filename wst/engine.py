@@ -12,7 +12,6 @@ import os
 import shutil
 import signal
 import tempfile
-import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -22,7 +21,7 @@ from typing import Any
 
 # Set before Ray is imported, which reads most of these once.
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "1")  # a slot without a GPU sees none
 os.environ["RAY_AIR_NEW_OUTPUT"] = "0"  # the newer output prints even when told to be silent
 os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"  # Ray's own makes fit() return as if all were well
 os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"  # CSV, JSON and TensorBoard files cost 120 ms a trial
@@ -38,7 +37,7 @@ from ray.tune.search import Searcher
 from wst.driver import Driver, Environment
 from wst.ledger import Ledger
 from wst.planner import Planner
-from wst.records import Epoch, Outcome, State, TrialSpec
+from wst.records import Epoch, State, TrialSpec, failed
 from wst.study import Study
 
 LOST_WORKER_RETRIES = 2
@@ -49,12 +48,6 @@ class StudyInterrupted(KeyboardInterrupt):
 
     No ``Exception``: Ray would wait for its workers to end their epochs before it passed one on.
     """
-
-
-def failed(error: BaseException, device: str | None = None) -> Outcome:
-    """The outcome of a trial that raised."""
-    text = "".join(traceback.format_exception(error))
-    return Outcome("failed", error_type=type(error).__name__, error_text=text, device=device)
 
 
 class TrialJob(tune.Trainable):  # type: ignore[misc]

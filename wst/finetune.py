@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import traceback
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from wst import provenance
 from wst.data.tasks import suites
 from wst.errors import InputError
 from wst.ledger import Ledger, history, resolved_study
-from wst.records import Intent, Outcome, Stage, trial_spec
+from wst.records import Intent, Outcome, Stage, failed, trial_spec
 from wst.resources import find_yaml
 from wst.session import check
 from wst.study import Hyperparameters, Study
@@ -189,8 +188,7 @@ def run_single(study: Study, intent: Intent, out: Path, root: str | None, consol
         try:
             outcome = _train(Trial(spec), console)
         except (ArithmeticError, RuntimeError, OSError) as error:
-            text = "".join(traceback.format_exception(error))
-            outcome = Outcome("failed", error_type=type(error).__name__, error_text=text)
+            outcome = failed(error)
         outcome = replace(outcome, data_hash=checked.data_hashes[intent.task])
         ledger.add_trial(intent, outcome)
         checkpoint.unlink(missing_ok=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import traceback
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -91,6 +92,12 @@ class Outcome:
     preprocessing: str | None = None
     started: datetime | None = None
     ended: datetime | None = None
+
+
+def failed(error: BaseException) -> Outcome:
+    """The outcome of a trial that raised: its class, and its message with the traceback."""
+    text = "".join(traceback.format_exception(error))
+    return Outcome("failed", error_type=type(error).__name__, error_text=text)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ is all.  What travels from block to block is called the *state*.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -141,7 +142,7 @@ class SmallPatchEmbed(nn.Conv2d):
         return maps.permute(0, 2, 3, 1)
 
 
-class WaveletTuned(nn.Module):
+class WaveletTuned(nn.Module, ABC):
     """What the tuned ViT and the tuned Swin share: the branch, its blocks, and the head's place.
 
     Args:
@@ -183,9 +184,9 @@ class WaveletTuned(nn.Module):
         head: nn.Module = self.backbone.get_classifier()
         return head
 
+    @abstractmethod
     def forward_features(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) -> pooled, normalised features (B, width)."""
-        raise NotImplementedError
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) -> logits (B, classes)."""
