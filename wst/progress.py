@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -23,6 +24,40 @@ def duration(seconds: float) -> str:
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
+@dataclass(frozen=True)
+class _Snapshot:
+    """What the display shows, taken between two changes: the display has a thread of its own."""
+
+    ended: int
+    left: int
+    running: int
+    pruned: int
+    failed: int
+    rows: tuple[tuple[str, ...], ...]
+
+
+def _snapshot(planner: Planner) -> _Snapshot:
+    """Totals, and for every task: completed, running, pruned, failed, left, best so far."""
+    rows = []
+    for task in planner.study.tasks:
+        cells = [cell for cell in planner.cells.values() if cell.task == task]
+        states = [t.outcome.state for cell in cells for t in cell.ended]
+        running = sum(intent.task == task for intent in planner.running.values())
+        left = sum(map(planner.remaining, cells)) - running
+        counts = (states.count("completed"), running, states.count("pruned"), states.count("failed"), left)
+        best = ", ".join(filter(None, map(_best, cells)))
+        rows.append((task, *(str(count or "-") for count in counts), best))
+    ended = [t.outcome.state for cell in planner.cells.values() for t in cell.ended]
+    return _Snapshot(
+        ended=len(ended),
+        left=sum(map(planner.remaining, planner.cells.values())),
+        running=len(planner.running),
+        pruned=ended.count("pruned"),
+        failed=ended.count("failed"),
+        rows=tuple(rows),
+    )
+
+
 class Progress:
     """Shows how far a study is; use as a context manager and call :meth:`update` after every change.
 
@@ -33,7 +68,8 @@ class Progress:
     def __init__(self, planner: Planner, console: Console):
         self._planner, self._console = planner, console
         self._start = time.monotonic()
-        self._before = sum(len(cell.ended) for cell in planner.cells.values())
+        self._now = _snapshot(planner)
+        self._before = self._now.ended
         self._last_line = 0.0
         self._live = Live(console=console, get_renderable=self._table, refresh_per_second=2, transient=True)
 
@@ -43,63 +79,44 @@ class Progress:
         return self
 
     def __exit__(self, *error: object) -> None:
+        self._now = _snapshot(self._planner)
         if self._console.is_terminal:
             self._live.__exit__(None, None, None)
         self._console.print(self._line(), highlight=False)
 
     def update(self) -> None:
         """A trial started or ended."""
+        self._now = _snapshot(self._planner)
         now = time.monotonic()
         if not self._console.is_terminal and now - self._last_line >= _PLAIN_EVERY_S:
             self._last_line = now
             self._console.print(self._line(), highlight=False)
 
-    def _totals(self) -> tuple[int, int, float | None]:
-        """(ended, all, seconds left or None while unknown)."""
-        cells = self._planner.cells.values()
-        ended = sum(len(cell.ended) for cell in cells)
-        left = sum(self._planner.remaining(cell) for cell in cells)
-        here = ended - self._before
-        rate = (time.monotonic() - self._start) / here if here else None
-        return ended, ended + left, rate * left if rate is not None else None
-
     def _line(self) -> str:
-        ended, total, left = self._totals()
-        states = [t.outcome.state for cell in self._planner.cells.values() for t in cell.ended]
+        now, elapsed = self._now, time.monotonic() - self._start
         parts = [
-            f"{ended}/{total} trials",
-            f"{len(self._planner.running)} running",
-            f"{states.count('pruned')} pruned",
-            f"{states.count('failed')} failed",
-            f"{duration(time.monotonic() - self._start)} so far",
+            f"{now.ended}/{now.ended + now.left} trials",
+            f"{now.running} running",
+            f"{now.pruned} pruned",
+            f"{now.failed} failed",
+            f"{duration(elapsed)} so far",
         ]
-        if left:
-            parts.append(f"about {duration(left)} left")
+        here = now.ended - self._before
+        if now.left and here:
+            parts.append(f"about {duration(elapsed / here * now.left)} left")
         return ", ".join(parts)
 
     def _table(self) -> Group:
-        ended, total, _ = self._totals()
+        now = self._now
         table = Table(box=None, pad_edge=False, header_style="bold")
         table.add_column("task", no_wrap=True)
         for name in ("done", "running", "pruned", "failed", "left"):
             table.add_column(name, justify="right")
         table.add_column("best on val200 so far", no_wrap=True)
-        for task in self._planner.study.tasks:
-            cells = [cell for cell in self._planner.cells.values() if cell.task == task]
-            states = [t.outcome.state for cell in cells for t in cell.ended]
-            running = sum(intent.task == task for intent in self._planner.running.values())
-            left = sum(self._planner.remaining(cell) for cell in cells) - running
-            best = ", ".join(filter(None, map(_best, cells)))
-            table.add_row(
-                task,
-                str(states.count("completed")),
-                str(running or "-"),
-                str(states.count("pruned") or "-"),
-                Text(str(states.count("failed") or "-"), style="red" if "failed" in states else ""),
-                str(left),
-                best,
-            )
-        return Group(table, ProgressBar(total=total, completed=ended, width=60), Text(self._line()))
+        for row in now.rows:
+            table.add_row(*row, style="red" if row[4] != "-" else "")
+        bar = ProgressBar(total=now.ended + now.left, completed=now.ended, width=60)
+        return Group(table, Text(self._line()), bar)
 
 
 def _best(cell: Cell) -> str:
