@@ -11,16 +11,12 @@ from typing import Literal
 
 import optuna
 import pandas as pd
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
+from optuna.distributions import BaseDistribution, CategoricalDistribution
 
 from analysis.tables import Cell, Column, Table
 from wst.errors import InputError
-from wst.study import Distribution, Float, Int, Study
+from wst.planner import distribution
+from wst.study import Distribution, Study
 
 Method = Literal["ped-anova", "fanova"]
 MOST_TRIALS = 2_000
@@ -50,15 +46,6 @@ def searched(study: Study, variant: str) -> dict[str, Distribution]:
     """The search space of a variant; empty where nothing was searched."""
     settings = study.variants.get(variant)
     return dict(settings.space or {}) if settings else {}
-
-
-def distribution(space: Distribution) -> BaseDistribution:
-    """Optuna's form of an entry of a search space."""
-    if isinstance(space, Float):
-        return FloatDistribution(space.low, space.high, log=space.log, step=space.step)
-    if isinstance(space, Int):
-        return IntDistribution(space.low, space.high, log=space.log, step=space.step)
-    return CategoricalDistribution(space.choices)
 
 
 def importances(

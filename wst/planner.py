@@ -29,7 +29,8 @@ from wst.study import (
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
-def _distribution(space: Distribution) -> BaseDistribution:
+def distribution(space: Distribution) -> BaseDistribution:
+    """Optuna's form of an entry of a search space."""
     if isinstance(space, Float):
         return FloatDistribution(space.low, space.high, log=space.log, step=space.step)
     if isinstance(space, Int):
@@ -54,7 +55,7 @@ class _SearchStage:
 
     def __init__(self, study_name: str, cell: tuple[str, str], variant: Variant, search: Search, seed: int):
         self._cell, self._search, self._seed = cell, search, seed
-        self._space = {name: _distribution(space) for name, space in (variant.space or {}).items()}
+        self._space = {name: distribution(space) for name, space in (variant.space or {}).items()}
         self._optuna = optuna.create_study(
             study_name=".".join([study_name, *cell]), direction="maximize", pruner=_pruner(search)
         )

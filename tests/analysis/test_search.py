@@ -22,6 +22,7 @@ from analysis.search import (
 )
 from tests.analysis.ledgers import TASKS, alpha_study
 from wst.data.tasks import MINI
+from wst.planner import distribution
 from wst.study import Float
 
 
@@ -193,7 +194,7 @@ def test_importance_over_tasks_is_the_mean() -> None:
 
 
 def test_optuna_distributions() -> None:
-    found = importance.distribution(Float(low=0.0, high=0.4, step=0.1))
+    found = distribution(Float(low=0.0, high=0.4, step=0.1))
     assert (found.low, found.high, found.step) == (0.0, 0.4, 0.1)  # type: ignore[attr-defined]
 
 
