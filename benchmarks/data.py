@@ -33,6 +33,7 @@ from torchvision import transforms
 from torchvision.datasets.folder import default_loader
 
 from wst.data import cache
+from wst.data.normalise import Normaliser
 from wst.data.vtab import ImageList, read_file
 
 BATCH, SIZE, WIDTH, HEIGHT = 32, 224, 500, 400
@@ -88,14 +89,13 @@ def loader_epoch(listed: ImageList, device: str) -> Callable[[], None]:
     return epoch
 
 
-def our_epoch(images: torch.Tensor, labels: torch.Tensor, normalise: bool = True) -> None:
-    mean = std = torch.full((3, 1, 1), 127.5, device=images.device)
+def our_epoch(images: torch.Tensor, labels: torch.Tensor, normalise: Normaliser | None) -> None:
     order = torch.randperm(len(labels)).to(images.device)
     for start in range(0, len(labels), BATCH):
         chosen = order[start : start + BATCH]
         batch = images.index_select(0, chosen)
         if normalise:
-            batch = batch.float().sub_(mean).div_(std)
+            batch = normalise(batch)
         assert batch.shape[1:] == (3, SIZE, SIZE) and len(labels.index_select(0, chosen))
     if images.is_cuda:
         torch.cuda.synchronize()
@@ -167,15 +167,16 @@ def main() -> None:
         os.environ["WST_CACHE"] = str(folder / "cache")
         listed = write_images(folder / "data", options.images)
         epoch = loader_epoch(listed, options.device)
+        normalise = Normaliser([0.5] * 3, [0.5] * 3, SIZE, BATCH, torch.device(options.device))
         epoch()  # imports and page cache, for all three
         loaders, colds, warms, residents = [], [], [], []
         for _ in range(options.repeats):  # by turns, so that a busy spell hits all alike
             loaders.append(seconds(epoch))
             shutil.rmtree(folder / "cache", ignore_errors=True)
-            colds.append(seconds(lambda: our_epoch(*opened(listed, options.device))))
+            colds.append(seconds(lambda: our_epoch(*opened(listed, options.device), normalise)))
             images, labels = opened(listed, options.device)
-            warms.append(seconds(lambda i=images, n=labels: our_epoch(i, n)))
-            residents.append(seconds(lambda i=images, n=labels: our_epoch(i, n, normalise=False)))
+            warms.append(seconds(lambda i=images, n=labels: our_epoch(i, n, normalise)))
+            residents.append(seconds(lambda i=images, n=labels: our_epoch(i, n, None)))
         reopened = seconds(lambda: opened(listed, options.device))
         a = statistics.median(loaders)
         print(

@@ -21,6 +21,7 @@ from torch import Tensor
 from wst import backbones
 from wst.adapters import Card, save_adapter
 from wst.data.cache import preprocessing
+from wst.data.normalise import Normaliser
 from wst.data.splits import TRAINING_SPLIT, open_split
 from wst.data.tasks import suite as suite_named
 from wst.data.vtab import Split
@@ -78,8 +79,13 @@ class Trial:
         self._input = backbones.input_spec(
             spec.backbone, backbones.timm_model(self.model), spec.normalisation
         )
-        self._mean = torch.tensor(self._input.mean, device=self.device).view(3, 1, 1) * 255
-        self._std = torch.tensor(self._input.std, device=self.device).view(3, 1, 1) * 255
+        self._normalised = Normaliser(
+            self._input.mean,
+            self._input.std,
+            self._input.size,
+            max(spec.recipe.batch_size, _SCORING_BATCH),
+            self.device,
+        )
         self._optimiser = optimiser(self.model, spec.recipe, self._peak_lr)
         self._scaler = gradient_scaler(spec.recipe, self.device)
         self._images, self._labels = self._on_device(TRAINING_SPLIT[spec.intent.stage])
@@ -230,10 +236,6 @@ class Trial:
         return _resident_split(
             spec.root, spec.suite, spec.intent.task, split, self._input.size, spec.intent.stage, self.device
         )
-
-    def _normalised(self, images: Tensor) -> Tensor:
-        # Converted first: mixed types and broadcasting at once are ten times slower on a CPU.
-        return images.float().sub_(self._mean).div_(self._std)
 
     def _steps(self) -> int:
         """Optimiser steps an epoch."""

@@ -1,0 +1,25 @@
+from __future__ import annotations
+
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wst.data.normalise import Normaliser
+
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+@given(st.integers(1, 5), st.integers(0, 2**31 - 1))
+def test_is_what_to_tensor_and_normalize_do(count: int, seed: int) -> None:
+    images = torch.randint(
+        256, (count, 3, 4, 4), dtype=torch.uint8, generator=torch.Generator().manual_seed(seed)
+    )
+    normalise = Normaliser(MEAN, STD, 4, 5, torch.device("cpu"))
+    expected = (images / 255 - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(STD).view(3, 1, 1)
+    torch.testing.assert_close(normalise(images), expected)
+
+
+def test_normalises_into_the_same_memory_each_time() -> None:
+    normalise = Normaliser(MEAN, STD, 4, 2, torch.device("cpu"))
+    images = torch.zeros(2, 3, 4, 4, dtype=torch.uint8)
+    assert normalise(images).data_ptr() == normalise(images).data_ptr()
