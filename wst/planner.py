@@ -13,11 +13,13 @@ import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState
 
+from wst.grid import shuffled
 from wst.records import EndedTrial, Epoch, Intent, Outcome, Stage, State, stable_seed
 from wst.study import (
     TPE,
     Distribution,
     Float,
+    Grid,
     Hyperparameters,
     Int,
     Search,
@@ -41,7 +43,7 @@ def distribution(space: Distribution) -> BaseDistribution:
 def _sampler(search: Search, seed: int) -> optuna.samplers.BaseSampler:
     if isinstance(search.sampler, TPE):
         return optuna.samplers.TPESampler(seed=seed, **search.sampler.model_dump(exclude={"type"}))
-    return optuna.samplers.RandomSampler(seed=seed)
+    return optuna.samplers.RandomSampler(seed=seed)  # a grid is enqueued
 
 
 def _pruner(search: Search) -> optuna.pruners.BasePruner:
@@ -60,6 +62,11 @@ class _SearchStage:
             study_name=".".join([study_name, *cell]), direction="maximize", pruner=_pruner(search)
         )
         self._trials: dict[int, optuna.Trial] = {}
+        self._grid = (
+            shuffled(variant.space or {}, search.sampler.points, stable_seed(seed, *cell))
+            if isinstance(search.sampler, Grid)
+            else []
+        )
         start = (variant.warm_start or {}).get(cell[0])
         self.warm_start = {name: start[name] for name in self._space if name in start} if start else None
 
@@ -67,6 +74,8 @@ class _SearchStage:
         """Suggest.  The sampler is seeded afresh for each ask, so a replay need not restore its state."""
         if number == 0 and self.warm_start:
             self._optuna.enqueue_trial(self.warm_start)
+        if self._grid:
+            self._optuna.enqueue_trial(self._grid[number])
         self._optuna.sampler = _sampler(self._search, stable_seed(self._seed, *self._cell, number))
         self._trials[number] = self._optuna.ask(self._space)
         return self._trials[number].params
@@ -160,7 +169,7 @@ class Planner:
             task,
             variant_name,
             planned={
-                "search": study.search.trials if study.search and searches else 0,
+                "search": study.search_trials(variant_name),
                 "final": study.final.seeds if study.final else 0,
             },
         )

@@ -140,9 +140,8 @@ def expected_costs(study: Study, checked: Checked) -> list[CellCost]:
     finals, epochs = (study.final.seeds if study.final else 0), study.recipe.epochs
     costs = []
     for task, name in study.cells:
-        searched = study.search is not None and study.variants[name].space is not None
-        trials = study.search.trials if study.search and searched else 0
-        per_trial = expected_epochs(study) if searched else 0.0
+        trials = study.search_trials(name)
+        per_trial = expected_epochs(study) if trials else 0.0
         training = trials * per_trial + 1.25 * finals * epochs  # 1000 images in final, 800 in search
         costs.append(
             CellCost(

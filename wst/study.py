@@ -117,6 +117,16 @@ class Random(_Strict):
     type: Literal["random"] = "random"
 
 
+class Grid(_Strict):
+    """Every combination once, in an order that the study's seed shuffles.
+
+    ``points`` values are taken from a range that has no step, evenly spaced on its scale, both ends included.
+    """
+
+    type: Literal["grid"] = "grid"
+    points: int = Field(5, ge=2)
+
+
 class SuccessiveHalving(_Strict):
     """Asynchronous successive halving: at ``min_resource`` epochs, and at every ``reduction_factor`` times as
     many, only about the best 1 / ``reduction_factor`` of the trials seen there go on."""
@@ -136,9 +146,16 @@ class NoPruner(_Strict):
 class Search(_Strict):
     """Stage ``search``: trials a cell, trained on train800 and scored on val200."""
 
-    trials: PositiveInt
-    sampler: Annotated[TPE | Random, Field(discriminator="type")] = TPE()
+    trials: PositiveInt | None = None
+    """Trials a cell; may be left out with a grid, which then runs in full."""
+    sampler: Annotated[TPE | Random | Grid, Field(discriminator="type")] = TPE()
     pruner: Annotated[SuccessiveHalving | NoPruner, Field(discriminator="type")] = NoPruner()
+
+    @model_validator(mode="after")
+    def _counted(self) -> Search:
+        if self.trials is None and not isinstance(self.sampler, Grid):
+            raise ValueError("expected a number of trials (only a grid has one of its own); found none")
+        return self
 
     def rungs(self, epochs: int) -> list[int]:
         """Epochs before the last at which the pruner decides."""
@@ -320,6 +337,19 @@ class Study(_Strict):
     def cells(self) -> list[tuple[str, str]]:
         """(task, variant) pairs, in the order in which tables show them."""
         return [(task, variant) for task in self.tasks for variant in self.variants]
+
+    def search_trials(self, variant: str) -> int:
+        """Trials of the search of each of a variant's cells; 0 where nothing is searched."""
+        space = self.variants[variant].space
+        if self.search is None or space is None:
+            return 0
+        if not isinstance(self.search.sampler, Grid):
+            assert self.search.trials is not None
+            return self.search.trials
+        from wst.grid import combinations
+
+        size = len(combinations(space, self.search.sampler.points))
+        return min(self.search.trials or size, size)
 
     def report_epochs(self) -> list[int]:
         """Epochs (1-based) at which a running trial reports: rungs, every few epochs, and the last."""
