@@ -12,7 +12,8 @@ import pyarrow.compute as pc
 
 from analysis.load import dataset, load
 from analysis.tables import Cell, Column, Table
-from wst.study import NoPruner, Study
+from wst.search import NoPruner
+from wst.study import Study
 
 MOST_FAILURES = 200
 """Failed trials listed one by one; of more, the first of these."""
@@ -80,8 +81,12 @@ def _asked(study: Study) -> list[tuple[str, str]]:
     if study.search:
         pruner = study.search.pruner
         words = "no pruning" if isinstance(pruner, NoPruner) else f"pruner {pruner.type}"
-        search = f"{study.search.trials} trials a cell, sampler {study.search.sampler.type}, {words}"
+        trials = "all combinations" if study.search.trials is None else f"{study.search.trials} trials"
+        search = f"{trials} a cell, sampler {study.search.sampler.type}, {words}"
         facts.append(("search (train800, scored on val200)", search))
+    if study.confirm:
+        confirm = f"the best {study.confirm.top} of each cell, {study.confirm.seeds} seeds each"
+        facts.append(("confirm (train800, scored on val200)", confirm))
     if study.final:
         facts.append(("final (train800val200, scored once on test)", f"{study.final.seeds} seeds a cell"))
     return facts

@@ -15,8 +15,9 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 
 from analysis.tables import Cell, Column, Table
 from wst.errors import InputError
-from wst.planner import distribution
-from wst.study import Distribution, Study
+from wst.optuna_search import distribution
+from wst.space import Distribution
+from wst.study import Study
 
 Method = Literal["ped-anova", "fanova"]
 MOST_TRIALS = 2_000

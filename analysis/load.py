@@ -13,7 +13,7 @@ import pyarrow.dataset as ds
 from wst.data.tasks import Suite
 from wst.data.tasks import suite as suite_named
 from wst.errors import InputError
-from wst.ledger import fragments, resolved_study, whole_files
+from wst.ledger import again_if_moved, fragments, resolved_study, whole_files
 from wst.study import Study
 
 
@@ -35,8 +35,8 @@ def load(
             are not read.
 
     Raises:
-        InputError: a folder is no study's, two folders hold studies of the same name, a ledger is of a newer
-            schema, or a file in it is not whole.
+        InputError: a folder is no study's, two folders hold studies of the same name, a ledger is of a
+            newer schema, or a file in it is not whole.
     """
     names = studies_of(folders)
     frames = [_read(folder, table, columns, where) for folder in folders]
@@ -52,11 +52,14 @@ def load(
 def _read(
     folder: Path, table: str, columns: Sequence[str] | None, where: pc.Expression | None
 ) -> pd.DataFrame:
-    found = dataset(folder, table)
-    present = None if columns is None else [name for name in columns if name in found.schema.names]
-    with whole_files(folder, table):
-        frame: pd.DataFrame = found.to_table(columns=present, filter=where).to_pandas()
-    return frame
+    def read() -> pd.DataFrame:
+        found = dataset(folder, table)
+        present = None if columns is None else [name for name in columns if name in found.schema.names]
+        with whole_files(folder, table):
+            frame: pd.DataFrame = found.to_table(columns=present, filter=where).to_pandas()
+        return frame
+
+    return again_if_moved(read)
 
 
 def batches(
@@ -65,10 +68,17 @@ def batches(
     """The same rows as :func:`load` reads, a batch at a time, for tables larger than memory.
 
     Raises:
-        InputError: as :func:`load`.
+        InputError: as :func:`load`, or the ledger was compacted between two batches.
     """
-    with whole_files(folder, table):
-        yield from dataset(folder, table).to_batches(columns=list(columns), filter=where)
+    found = again_if_moved(lambda: dataset(folder, table))
+    try:
+        with whole_files(folder, table):
+            yield from found.to_batches(columns=list(columns), filter=where)
+    except FileNotFoundError:
+        raise InputError(
+            f"{folder}: expected the ledger's files to stay in place while they are read; found that they "
+            "were compacted meanwhile (read again)"
+        ) from None
 
 
 def dataset(folder: Path, table: str) -> ds.Dataset:

@@ -24,10 +24,10 @@ from ray.tune.search import ConcurrencyLimiter
 from ray.tune.search.optuna import OptunaSearch
 
 from wst import engine
-from wst.driver import Environment
+from wst.driver import Driver, Environment
 from wst.ledger import Ledger
 from wst.planner import Planner
-from wst.records import Epoch, Outcome
+from wst.records import Epoch, Outcome, Report
 from wst.study import Study
 
 SLOTS = 2
@@ -37,7 +37,7 @@ class TrivialJob(tune.Trainable):  # type: ignore[misc]
     """Reports a curve that needs no computing."""
 
     def setup(self, config: dict[str, Any]) -> None:
-        self._spec, self._reports = config["spec"], sorted(config["report_epochs"])
+        (self._spec,), self._reports = config["specs"], sorted(config["report_epochs"])
         self._lr, self._done = float(self._spec.intent.hyperparameters["lr"]), 0
 
     def reset_config(self, config: dict[str, Any]) -> bool:
@@ -50,7 +50,8 @@ class TrivialJob(tune.Trainable):  # type: ignore[misc]
         value = 1 - abs(self._lr - 0.5) - 1 / (epoch + 10)
         last = self._done == len(self._reports)
         outcome = Outcome("completed" if last else "pruned")
-        return {"epochs": (Epoch(epoch, self._lr, 1.0, 1.0, value, 0.0),), "outcome": outcome, "done": last}
+        epochs = (Epoch(epoch, self._lr, 1.0, 1.0, value, 0.0),)
+        return {"reports": (Report(self._spec.intent.trial_id, epochs, outcome, last),), "done": last}
 
 
 class PlainJob(tune.Trainable):  # type: ignore[misc]
@@ -106,11 +107,11 @@ def ours(trials: int, reports: int) -> float:
             environment = Environment(Path(folder), {"digits": "0"})
 
             def changed() -> None:
-                ended = len(planner.cells["digits", "linear"].ended)
+                ended = planner.cells["digits", "linear"].count("search")
                 if ended > len(ends):
                     ends.append(time.perf_counter())
 
-            engine.run(study, planner, ledger, environment, changed, job=TrivialJob)
+            engine.run(Driver(study, planner, ledger, environment, changed), job=TrivialJob)
     return per_trial_ms(ends)
 
 

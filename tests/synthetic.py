@@ -22,7 +22,11 @@ def curve(intent: Intent, epochs: int) -> list[Epoch]:
 
 
 def run_one(planner: Planner, intent: Intent) -> Outcome:
-    """Train one synthetic trial with the planner's pruner, and tell its outcome."""
+    """Train one synthetic trial with the planner's pruner, unless it need not run, and tell its outcome."""
+    settled = planner.settled(intent)
+    if settled is not None:
+        planner.finish(intent.trial_id, settled)
+        return settled
     told: list[Epoch] = []
     state = "completed"
     for epoch in curve(intent, planner.study.recipe.epochs):
@@ -31,7 +35,14 @@ def run_one(planner: Planner, intent: Intent) -> Outcome:
             state = "pruned"
             break
     test = (0.8, 797) if intent.stage == "final" else (None, None)
-    outcome = Outcome(state, epochs=tuple(told), test_top1=test[0], test_images=test[1])  # type: ignore[arg-type]
+    outcome = Outcome(
+        state,  # type: ignore[arg-type]
+        epochs=tuple(told),
+        test_top1=test[0],
+        test_images=test[1],
+        trainable_parameters=100 * int(intent.hyperparameters.get("r", 0)),
+        train_seconds=float(len(told)),
+    )
     planner.tell(intent.trial_id, outcome)
     return outcome
 

@@ -29,7 +29,7 @@ def kept(mini_root: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pat
     settings = {"lr": 5e-3, "drop_path": 0.1, "scale": 1.0, "r": 2}
     intent = Intent("digits.wst-r2.final.0000", "digits", "wst-r2", "final", 0, 0, 1, settings)
     spec = trial_spec(small_study(), intent, root=mini_root, data_hash="d" * 64, adapter_path=path)
-    trial = Trial(replace(spec, recipe=Recipe(epochs=3, warmup_epochs=1)))
+    trial = Trial(replace(spec, recipe=Recipe(epochs=2, warmup_epochs=1)))
     list(trial.epochs())
     test = trial.test()
     trial.save_adapter(test)

@@ -167,7 +167,7 @@ def test_status_counts_trials_and_test_reads(wst, tmp_path: Path) -> None:  # ty
 @pytest.mark.slow
 def test_train_then_run_its_row_again_then_predict(wst, tmp_path: Path, mini_root: Path) -> None:  # type: ignore[no-untyped-def]
     out = tmp_path / "t"
-    words = ["train", "--task", "digits", "--set", "lr=5e-3", "--epochs", 3, "--final", "--save", "--json"]
+    words = ["train", "--task", "digits", "--set", "lr=5e-3", "--epochs", 2, "--final", "--save", "--json"]
     first = json.loads(wst(*words, "--out", out).out)
     assert first["state"] == "completed" and first["test_top1"] > 0.7
     assert json.loads(wst(*words, "--out", out).out) == first  # it is there already

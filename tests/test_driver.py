@@ -1,74 +1,234 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from tests.conftest import small_study
+import pytest
+
+from tests.conftest import LR, small_study
 from tests.synthetic import curve
 from wst.driver import Driver, Environment
+from wst.faults import DISK_FULL
 from wst.ledger import Ledger, history
 from wst.planner import Planner
-from wst.records import Outcome
+from wst.records import EndedTrial, Epoch, Intent, Outcome, Report
+from wst.study import Study
+from wst.trackers import Tracker, Trackers
 
 CODE = {"version": "0", "commit": None, "libraries": "{}"}
 
 
-def _driver(folder: Path, ledger: Ledger) -> Driver:
+def _driver(ledger: Ledger, slots: int = 1, trackers: Trackers | None = None) -> Driver:
     study = ledger.study
-    planner = Planner(study, *history(folder))
-    return Driver(study, planner, ledger, Environment(folder, {"digits": "d"}), lambda: None)
+    planner = Planner(study, *history(ledger.folder))
+    driver = Driver(study, planner, ledger, Environment(ledger.folder, {"digits": "d"}), trackers=trackers)
+    driver.slots = slots
+    return driver
 
 
-def test_intent_is_durable_before_its_job_starts(tmp_path: Path) -> None:
-    with Ledger(tmp_path / "s", small_study(), CODE) as ledger:
-        driver = _driver(tmp_path / "s", ledger)
-        spec = driver.next_job("job")
-        assert spec is not None
-        intents, ended = history(tmp_path / "s")
-        assert [i.trial_id for i in intents] == [spec.intent.trial_id] and not ended
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    with Ledger(tmp_path / "s", _study(), CODE) as opened:
+        yield opened
 
 
-def test_no_more_jobs_than_slots(tmp_path: Path) -> None:
-    with Ledger(tmp_path / "s", small_study(), CODE) as ledger:
-        driver = _driver(tmp_path / "s", ledger)
-        driver.slots = 2
-        assert driver.next_job("a") and driver.next_job("b")
-        assert driver.next_job("c") is None
+def _study(**changes: Any) -> Study:
+    variants = {"linear": {"method": "linear", "space": {"lr": LR}}}
+    return small_study(**{"variants": variants, "search": {"trials": 12}, "final": None, **changes})
 
 
-def test_epochs_sent_again_by_a_continued_trial_are_dropped(tmp_path: Path) -> None:
-    study = small_study(search={"trials": 1}, final=None)
+def _only(driver: Driver, job: str = "job") -> Intent:
+    specs = driver.next_job(job)
+    assert specs is not None and len(specs) == 1
+    return specs[0].intent
+
+
+def _ended(intent: Intent, outcome: Outcome, epochs: list[Epoch] | None = None) -> list[Report]:
+    return [Report(intent.trial_id, tuple(epochs or ()), outcome, ended=True)]
+
+
+def _going_on(intent: Intent, epochs: list[Epoch]) -> list[Report]:
+    return [Report(intent.trial_id, tuple(epochs), Outcome("pruned"), ended=False)]
+
+
+def _rows(ledger: Ledger) -> list[EndedTrial]:
+    return history(ledger.folder)[1]
+
+
+def test_intent_is_durable_before_its_job_starts(ledger: Ledger) -> None:
+    intent = _only(_driver(ledger))
+    intents, ended = history(ledger.folder)
+    assert [i.trial_id for i in intents] == [intent.trial_id] and not ended
+
+
+def test_no_more_jobs_than_slots(ledger: Ledger) -> None:
+    driver = _driver(ledger, slots=2)
+    assert driver.next_job("a") and driver.next_job("b")
+    assert driver.next_job("c") is None
+
+
+def test_epochs_sent_again_by_a_continued_trial_are_dropped(ledger: Ledger) -> None:
+    driver = _driver(ledger)
+    intent = _only(driver)
+    epochs = curve(intent, 4)
+    driver.take("job", _going_on(intent, epochs[:2]))
+    driver.lost("job", "killed")
+    driver.take("job", _going_on(intent, epochs[:3]))  # the checkpoint knew one epoch more than the driver
+    driver.close("job", _ended(intent, Outcome("completed"), epochs[3:]))
+    outcome = _rows(ledger)[0].outcome
+    assert (outcome.epochs, outcome.attempts, outcome.data_hash) == (tuple(epochs), 2, "d")
+
+
+def test_job_given_up_keeps_the_curve_and_the_reason(ledger: Ledger) -> None:
+    driver = _driver(ledger)
+    intent = _only(driver)
+    driver.take("job", _going_on(intent, curve(intent, 4)[:1]))
+    driver.lost("job", "actor died: the node was lost")
+    driver.give_up("job")
+    outcome = _rows(ledger)[0].outcome
+    assert (outcome.state, outcome.error_type, len(outcome.epochs)) == ("failed", "WorkerLostError", 1)
+    assert "the node was lost" in (outcome.error_text or "")
+
+
+def test_worker_that_rays_memory_monitor_ends_counts_as_out_of_memory(ledger: Ledger) -> None:
+    driver = _driver(ledger)
+    _only(driver)
+    driver.lost(
+        "job", "ray.exceptions.OutOfMemoryError: Task was killed due to the node running low on memory"
+    )
+    driver.give_up("job")
+    assert _rows(ledger)[0].outcome.error_type == "OutOfMemoryError"
+
+
+def test_trial_out_of_memory_starts_again_within_its_budget_and_the_row_says_how_often(
+    ledger: Ledger,
+) -> None:
+    driver = _driver(ledger)
+    memory = Outcome("failed", error_type="OutOfMemoryError", error_text="CUDA out of memory")
+    first = _only(driver, "a")
+    driver.close("a", _ended(first, memory, curve(first, 4)[:2]))
+    assert not _rows(ledger)
+    assert _only(driver, "b") == first
+    driver.close("b", _ended(first, Outcome("completed"), curve(first, 4)))
+    assert _rows(ledger)[0].outcome.attempts == 2
+    assert [e.epoch for e in _rows(ledger)[0].outcome.epochs] == [1, 2, 3, 4]
+
+    second = _only(driver, "c")
+    for job in ("c", "d", "e"):
+        if job != "c":
+            assert _only(driver, job) == second
+        driver.close(job, _ended(second, memory))
+    outcome = _rows(ledger)[1].outcome
+    assert (outcome.state, outcome.error_type, outcome.attempts) == ("failed", "OutOfMemoryError", 3)
+    assert _only(driver, "f") not in (first, second)
+
+
+def test_study_whose_trials_fail_alike_stops_and_says_why(ledger: Ledger) -> None:
+    driver = _driver(ledger)
+    for number in range(8):
+        assert driver.fatal is None
+        intent = _only(driver, str(number))
+        error = Outcome("failed", error_type="ValueError", error_text=f"Traceback\nValueError: no {number}")
+        driver.close(str(number), _ended(intent, error))
+    assert driver.fatal == "8 of the last 8 trials failed with ValueError: ValueError: no 7"
+    assert driver.next_job("next") is None and driver.finished
+    assert len(_rows(ledger)) == 8
+
+
+def test_different_failures_among_successes_stop_nothing(ledger: Ledger) -> None:
+    driver = _driver(ledger)
+    for number in range(12):
+        intent = _only(driver, str(number))
+        error = Outcome("failed", error_type=f"Error{number % 3}")
+        driver.close(
+            str(number), _ended(intent, error if number % 4 else Outcome("completed"), curve(intent, 4))
+        )
+    assert driver.fatal is None and driver.planner.done
+
+
+def test_full_disk_under_the_ledger_stops_the_study_and_leaves_the_ledger_whole(ledger: Ledger) -> None:
+    driver = _driver(ledger, slots=2)
+    first, second = _only(driver, "a"), _only(driver, "b")
+    driver.close("a", _ended(first, Outcome("completed"), curve(first, 4)))
+    # A device without room: the kernel answers each write with ENOSPC.
+    (ledger.folder / "ledger" / ".partial" / f"epochs-{second.trial_id}.parquet").symlink_to("/dev/full")
+    driver.close("b", _ended(second, Outcome("completed"), curve(second, 4)))
+    assert driver.fatal is not None and "No space left on device" in driver.fatal
+    assert driver.next_job("c") is None and driver.finished
+    intents, ended = history(ledger.folder)
+    assert [t.intent.trial_id for t in ended] == [first.trial_id]
+    assert Planner(ledger.study, intents, ended).ask() == intents[1]
+
+
+def test_full_disk_of_a_worker_stops_the_study_and_the_trial_is_not_lost(ledger: Ledger) -> None:
+    driver = _driver(ledger)
+    intent = _only(driver)
+    text = "Traceback\nOSError: [Errno 28] No space left on device: 'x.pt'"
+    driver.close("job", _ended(intent, Outcome("failed", error_type=DISK_FULL, error_text=text)))
+    assert driver.fatal is not None and "x.pt" in driver.fatal
+    assert not _rows(ledger)
+
+
+def test_seeds_of_a_final_share_a_job_on_request(tmp_path: Path) -> None:
+    variants = {"linear": {"method": "linear", "fixed": {"lr": 0.1}}}
+    study = _study(variants=variants, search=None, final={"seeds": 3, "seeds_per_job": 2})
     with Ledger(tmp_path / "s", study, CODE) as ledger:
-        driver = _driver(tmp_path / "s", ledger)
-        spec = driver.next_job("job")
-        assert spec is not None
-        epochs = curve(spec.intent, 4)
-        driver.report("job", epochs[:2])
-        driver.lost("job", "killed")
-        driver.report("job", epochs[:3])  # the checkpoint knew one epoch more than the driver
-        driver.end("job", epochs[3:], Outcome("completed"))
-        outcome = history(tmp_path / "s")[1][0].outcome
-        assert (outcome.epochs, outcome.attempts, outcome.data_hash) == (tuple(epochs), 2, "d")
+        driver = _driver(ledger)
+        specs = driver.next_job("a")
+        assert specs is not None and [s.intent.seed for s in specs] == [1, 2]
+        first, second = (spec.intent for spec in specs)
+        driver.take("a", _ended(first, Outcome("failed", error_type="ValueError")))
+        both = _ended(first, Outcome("failed", error_type="ValueError"))  # comes again with the job's end
+        driver.close("a", [*both, *_ended(second, Outcome("completed", test_top1=0.5), curve(second, 4))])
+        assert [t.outcome.state for t in _rows(ledger)] == ["failed", "completed"]
+        last = driver.next_job("b")
+        assert last is not None and [s.intent.seed for s in last] == [3]
 
 
-def test_job_given_up_keeps_the_curve_and_the_reason(tmp_path: Path) -> None:
-    with Ledger(tmp_path / "s", small_study(), CODE) as ledger:
-        driver = _driver(tmp_path / "s", ledger)
-        spec = driver.next_job("job")
-        assert spec is not None
-        driver.report("job", curve(spec.intent, 4)[:1])
-        driver.lost("job", "actor died: out of memory")
-        driver.give_up("job")
-        outcome = history(tmp_path / "s")[1][0].outcome
-        assert (outcome.state, outcome.error_type, len(outcome.epochs)) == ("failed", "WorkerLost", 1)
-        assert "out of memory" in (outcome.error_text or "")
+def test_settings_that_come_again_get_a_row_and_no_job(tmp_path: Path) -> None:
+    space = {"lr": {"type": "categorical", "choices": [0.1, 0.01]}}
+    study = _study(variants={"linear": {"method": "linear", "space": space}}, search={"trials": 4})
+    with Ledger(tmp_path / "s", study, CODE) as ledger:
+        driver = _driver(ledger)
+        for job in ("a", "b"):
+            intent = _only(driver, job)
+            driver.close(job, _ended(intent, Outcome("completed", train_seconds=1.0), curve(intent, 4)))
+        assert driver.next_job("c") is None and driver.finished
+        rows = _rows(ledger)
+        assert [(t.outcome.attempts, t.outcome.train_seconds) for t in rows] == [(1, 1.0)] * 2 + [
+            (0, 0.0)
+        ] * 2
+        again = Planner(study, *history(ledger.folder))
+        assert again.done
+
+
+def test_trackers_hear_of_each_epoch_once(ledger: Ledger) -> None:
+    heard: list[tuple[str, object]] = []
+
+    class Listener(Tracker):
+        def start(self, intent: Intent) -> None:
+            heard.append(("start", intent.number))
+
+        def epochs(self, intent: Intent, epochs: Any) -> None:
+            heard.extend(("epoch", epoch.epoch) for epoch in epochs)
+
+        def end(self, intent: Intent, outcome: Outcome) -> None:
+            heard.append(("end", outcome.state))
+
+    driver = _driver(ledger, trackers=Trackers([Listener()]))
+    intent = _only(driver)
+    driver.take("job", _going_on(intent, curve(intent, 4)[:2]))
+    driver.close("job", _ended(intent, Outcome("completed"), curve(intent, 4)))
+    assert heard == [("start", 0), *(("epoch", e) for e in (1, 2, 3, 4)), ("end", "completed")]
 
 
 def test_adapters_are_kept_for_finals_on_request(tmp_path: Path) -> None:
     variants = {"linear": {"method": "linear", "fixed": {"lr": 0.1}}}
     for keep in (False, True):
-        study = small_study(
+        study = _study(
             name=f"s{keep}", variants=variants, search=None, final={"seeds": 1, "save_adapters": keep}
         )
         with Ledger(tmp_path / str(keep), study, CODE) as ledger:
-            spec = _driver(tmp_path / str(keep), ledger).next_job("job")
-            assert spec is not None and (spec.adapter_path is not None) == keep
+            specs = _driver(ledger).next_job("job")
+            assert specs is not None and (specs[0].adapter_path is not None) == keep

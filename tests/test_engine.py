@@ -17,10 +17,11 @@ from ray import tune
 from tests.conftest import small_study
 from tests.synthetic import curve, run_all
 from wst import engine
-from wst.driver import Environment
+from wst.driver import Driver, Environment
+from wst.errors import InputError
 from wst.ledger import Ledger, history
 from wst.planner import Planner
-from wst.records import EndedTrial, Epoch, Outcome, failed
+from wst.records import EndedTrial, Epoch, Outcome, Report, failed
 from wst.study import Study
 
 CODE = {"version": "0", "commit": None, "libraries": "{}"}
@@ -32,7 +33,7 @@ class SyntheticJob(tune.Trainable):  # type: ignore[misc]
     wait_s = 0.0
 
     def setup(self, config: dict[str, Any]) -> None:
-        self._spec, self._reports = config["spec"], config["report_epochs"]
+        (self._spec,), self._reports = config["specs"], config["report_epochs"]
         self._left = curve(self._spec.intent, self._spec.recipe.epochs)
 
     def reset_config(self, config: dict[str, Any]) -> bool:
@@ -48,7 +49,10 @@ class SyntheticJob(tune.Trainable):  # type: ignore[misc]
                 break
         test = (0.8, 797) if self._spec.intent.stage == "final" and not self._left else (None, None)
         outcome = Outcome("pruned" if self._left else "completed", test_top1=test[0], test_images=test[1])
-        return {"epochs": tuple(new), "outcome": outcome, "done": not self._left}
+        return self._result(tuple(new), outcome, not self._left)
+
+    def _result(self, epochs: tuple[Epoch, ...], outcome: Outcome, done: bool) -> dict[str, Any]:
+        return {"reports": (Report(self._spec.intent.trial_id, epochs, outcome, done),), "done": done}
 
 
 class SlowJob(SyntheticJob):
@@ -61,7 +65,7 @@ class FailingJob(SyntheticJob):
     def step(self) -> dict[str, Any]:
         if self._spec.intent.number % 2:
             error = ValueError(f"planted in {self._spec.intent.trial_id}")
-            return {"epochs": (), "outcome": failed(error), "done": True}
+            return self._result((), failed(error), True)
         return super().step()
 
 
@@ -71,7 +75,7 @@ class DyingJob(SyntheticJob):
     def step(self) -> dict[str, Any]:
         result = super().step()
         number, mark = self._spec.intent.number, Path(self._spec.root) / "died"
-        if number > 0 and result["epochs"][-1].epoch > 1 and (number == 2 or not mark.exists()):
+        if number > 0 and result["reports"][0].epochs[-1].epoch > 1 and (number == 2 or not mark.exists()):
             mark.touch()
             os.kill(os.getpid(), signal.SIGKILL)
         return result
@@ -86,7 +90,7 @@ def _run(
     with Ledger(folder, study, CODE) as ledger:
         planner = Planner(study, *history(folder))
         environment = Environment(folder.parent, dict.fromkeys(study.tasks, "d"))
-        engine.run(study, planner, ledger, environment, on_change, job=job)
+        engine.run(Driver(study, planner, ledger, environment, on_change), job=job)
         assert planner.done
     return history(folder)[1]
 
@@ -121,7 +125,7 @@ def _listening() -> set[str]:
 
 @pytest.mark.slow
 def test_failures_are_rows_the_study_goes_on_and_ray_listens_on_loopback_only(tmp_path: Path) -> None:
-    study = small_study(resources={"slots": 2}, final=None)
+    study = small_study(resources={"slots": 2}, final=None, faults={"stop_when_alike": 0})
     addresses: set[str] = set()
     ended = _run(tmp_path / "s", study, FailingJob, on_change=lambda: addresses.update(_listening()))
     assert addresses and addresses <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
@@ -147,7 +151,7 @@ def test_lost_worker_is_replaced_and_given_up_in_the_end(tmp_path: Path) -> None
     assert ends == [
         ("completed", 1, None),
         ("completed", 2, None),
-        ("failed", engine.LOST_WORKER_RETRIES + 1, "WorkerLost"),
+        ("failed", study.faults.retries + 1, "WorkerLostError"),
         ("completed", 1, None),
     ]
     for trial in ended:  # no epoch twice, though a new worker sends them again
@@ -180,5 +184,5 @@ def test_sigterm_stops_within_seconds_and_leaves_a_whole_ledger(tmp_path: Path) 
 @pytest.mark.slow
 def test_machine_without_room_for_a_trial_is_said(tmp_path: Path) -> None:
     study = small_study(resources={"gpus_per_trial": 64})
-    with pytest.raises(RuntimeError, match="expected room for 1 CPUs and 64 GPUs; found"):
+    with pytest.raises(InputError, match="expected room for 1 CPUs and 64 GPUs; found"):
         _run(tmp_path / "s", study)

@@ -11,10 +11,11 @@ from safetensors.torch import load_file
 from wst.errors import InputError
 from wst.finetune import from_options, recorded, released_settings, run_single, single
 from wst.ledger import history
+from wst.records import Outcome
 
 pytestmark = pytest.mark.slow  # trains
 
-RECIPE = {"epochs": 3, "warmup_epochs": 1}
+RECIPE = {"epochs": 2, "warmup_epochs": 1}
 SETTINGS = {"lr": 5e-3, "scale": 1.0, "r": 2, "drop_path": 0.1}
 
 
@@ -39,17 +40,24 @@ class Interrupting(Console):
             raise KeyboardInterrupt
 
 
-def test_interrupted_fine_tune_ends_with_the_same_weights(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Outcome]:
+    """The folder and the outcome of a fine-tune that nothing disturbed."""
+    folder = tmp_path_factory.mktemp("finetune") / "whole"
+    return folder, run_single(*_single(), folder, None, Console(quiet=True))
+
+
+def test_interrupted_fine_tune_ends_with_the_same_weights(
+    whole: tuple[Path, Outcome], tmp_path: Path
+) -> None:
     study, intent = _single()
-    quiet = Console(quiet=True)
-    whole = run_single(study, intent, tmp_path / "whole", None, quiet)
     with pytest.raises(KeyboardInterrupt):
         run_single(study, intent, tmp_path / "cut", None, Interrupting())
     assert not history(tmp_path / "cut")[1]
-    cut = run_single(study, intent, tmp_path / "cut", None, quiet)
-    assert (cut.test_top1, cut.state) == (whole.test_top1, "completed")
+    cut = run_single(study, intent, tmp_path / "cut", None, Console(quiet=True))
+    assert (cut.test_top1, cut.state) == (whole[1].test_top1, "completed")
     name = f"adapters/{intent.trial_id}.safetensors"
-    ours, theirs = load_file(tmp_path / "cut" / name), load_file(tmp_path / "whole" / name)
+    ours, theirs = load_file(tmp_path / "cut" / name), load_file(whole[0] / name)
     assert ours.keys() == theirs.keys()
     assert all(torch.equal(ours[key], theirs[key]) for key in ours)
 
@@ -70,17 +78,9 @@ def test_diverged_fine_tune_is_a_failed_row(tmp_path: Path) -> None:
     assert again.error_text and "training loss is nan" in again.error_text and again.data_hash
 
 
-def test_row_that_is_not_there_is_named(tmp_path: Path) -> None:
-    study, intent = _single()
-    run_single(
-        study.model_copy(update={"recipe": study.recipe.model_copy(update={"epochs": 2})}),
-        intent,
-        tmp_path / "s",
-        None,
-        Console(quiet=True),
-    )
+def test_row_that_is_not_there_is_named(whole: tuple[Path, Outcome]) -> None:
     with pytest.raises(InputError, match=r"found no .digits\.lora\.final\.0000."):
-        recorded(tmp_path / "s", "digits.lora.final.0000")
+        recorded(whole[0], "digits.lora.final.0000")
 
 
 def test_released_settings_are_the_authors() -> None:

@@ -21,7 +21,8 @@ from wst.backbones import micro_vit
 from wst.data.splits import data_root, open_split
 from wst.data.tasks import MINI, Task
 from wst.records import Intent, Stage, trial_spec
-from wst.study import Hyperparameters, Recipe, Study
+from wst.space import Hyperparameters
+from wst.study import Recipe, Study
 from wst.trial import Trial
 
 RECIPE = Recipe(epochs=10, warmup_epochs=1)

@@ -51,10 +51,23 @@ def tune(
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key.")
     ] = None,
     address: Annotated[str | None, typer.Option(help="Address of a running Ray cluster.")] = None,
+    stop_after: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME", help="Stop after this time, such as 3h; exit status 75 if trials are left."
+        ),
+    ] = None,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Run the trials again that failed before.")
+    ] = False,
+    track: Annotated[
+        list[str] | None,
+        typer.Option(help="Also tell this tracker, such as tensorboard; may be given again."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Start a study, or go on with the one in the output folder."""
-    from wst import session
+    from wst.durations import parse_duration
     from wst.study_files import load_study
 
     loaded = load_study(study, overrides=set_ or (), tasks=task or ())
@@ -62,33 +75,36 @@ def tune(
     if dry_run:
         _print_costs(loaded, root, as_json)
         return
-    _run(session.run_study, loaded, folder, root, address)
+    try:
+        limit = parse_duration(stop_after) if stop_after is not None else None
+    except ValueError as error:
+        raise InputError(f"--stop-after: {error}") from None
+    _run(
+        loaded, folder, root, address=address, stop_after=limit, retry_failed=retry_failed, track=track or ()
+    )
     console.print(f"ledger: {folder / 'ledger'}", highlight=False, soft_wrap=True)
     if loaded.final:
         show_leaderboard([folder], as_json, console)
 
 
 def _print_costs(study: Any, root: str | None, as_json: bool) -> None:
-    from wst import session
+    from wst.costs import expected_costs
     from wst.progress import duration
+    from wst.session import check
 
-    costs = session.expected_costs(study, session.check(study, root))
+    costs = expected_costs(study, check(study, root))
     if as_json:
         _print_json([vars(cost) for cost in costs])
         return
-    table = Table(
-        "task",
-        "variant",
-        "trainable",
-        "search",
-        "epochs",
-        "final",
-        "epochs",
-        "slot time",
-        box=box.SIMPLE_HEAD,
-    )
+    stages = [
+        stage for stage in ("search", "confirm", "final") if any(getattr(c, f"{stage}_trials") for c in costs)
+    ]
+    columns = [name for stage in stages for name in (stage, "epochs")]
+    table = Table("task", "variant", "trainable", *columns, "slot time", box=box.SIMPLE_HEAD)
     for cost in costs:
-        numbers = (cost.search_trials, round(cost.search_epochs), cost.final_trials, cost.final_epochs)
+        numbers = [
+            round(getattr(cost, f"{stage}_{what}")) for stage in stages for what in ("trials", "epochs")
+        ]
         table.add_row(
             cost.task, cost.variant, f"{cost.trainable:,}", *map(str, numbers), duration(cost.seconds)
         )
@@ -97,12 +113,29 @@ def _print_costs(study: Any, root: str | None, as_json: bool) -> None:
     console.print(f"{total} on one slot like this machine's (timed here now; pruning as expected).")
 
 
-def _run(run: Any, study: Any, folder: Path, root: str | None, address: str | None) -> None:
+def _run(study: Any, folder: Path, root: str | None = None, **options: Any) -> None:
+    from wst import session
+    from wst.faults import StudyStoppedError
+
     try:
-        run(study, folder, root, address, console)
-    except KeyboardInterrupt:
+        planner = session.run_study(study, folder, root, console=console, **options)
+    except KeyboardInterrupt as interruption:
+        if (
+            type(interruption).__name__ == "OutOfTime"
+        ):  # its module loads Ray, which has not run before a check
+            print(f"Stopped, as asked; the same command goes on with {folder}.", file=sys.stderr)
+            raise typer.Exit(75) from None
         print(f"Stopped. The ledger is whole; the same command goes on with {folder}.", file=sys.stderr)
         raise typer.Exit(130) from None
+    except StudyStoppedError as error:
+        print(f"wst: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"The ledger is whole; the same command goes on with {folder}.", file=sys.stderr)
+        raise typer.Exit(1) from None
+    failures = sum(cell.count(stage, "failed") for cell in planner.cells.values() for stage in cell.ended)
+    if failures:
+        print(
+            f"{failures} trials failed: see error_text in the ledger, or try --retry-failed.", file=sys.stderr
+        )
 
 
 @app.command()
@@ -110,10 +143,9 @@ def demo(
     out: Annotated[Path, typer.Option(help="Output folder.")] = Path("runs/demo"),
 ) -> None:
     """Tune WST and linear probing on the embedded default, and show what came out."""
-    from wst import session
     from wst.study_files import load_study
 
-    _run(session.run_study, load_study("demo"), out, None, None)
+    _run(load_study("demo"), out)
     show_leaderboard([out], False, console)
     pictures = [out / f"pareto{ending}" for ending in (".png", ".svg", ".html")]
     for picture in pictures:
@@ -262,35 +294,37 @@ def predict(
 def status(folder: Folder, as_json: Json = False) -> None:
     """Show how far a study is: trials by cell, stage and state, the best so far, what is left."""
     from wst.ledger import history, resolved_study
-    from wst.planner import Planner
+    from wst.planner import STAGES, Planner
 
-    study = resolved_study(folder)
-    planner = Planner(study, *history(folder))
-    rows = []
+    planner = Planner(resolved_study(folder), *history(folder))
+    rows: list[dict[str, Any]] = []
     for cell in planner.cells.values():
-        best = cell.best()
+        best = planner.best(cell)
+        reads = [t.intent.trial_id for t in cell.ended["final"] if t.outcome.test_images is not None]
+        stages = {
+            s: f"{cell.count(s)}/{planner.planned(cell, s)}" for s in STAGES if planner.planned(cell, s)
+        }
         rows.append(
             {
                 "task": cell.task,
                 "variant": cell.variant,
-                "search": f"{cell.count('search')}/{cell.planned['search']}",
-                "final": f"{cell.count('final')}/{cell.planned['final']}",
-                **{
-                    state: sum(cell.count(stage, state) for stage in ("search", "final"))
-                    for state in ("pruned", "failed")
-                },
+                **{stage: stages.get(stage, "-") for stage in STAGES},
+                **{state: sum(cell.count(s, state) for s in STAGES) for state in ("pruned", "failed")},
                 "begun": sum((i.task, i.variant) == (cell.task, cell.variant) for i in planner.interrupted),
                 "left": planner.remaining(cell),
-                "test reads": sum(t.outcome.test_images is not None for t in cell.ended),
-                "val200": best.outcome.epochs[-1].val_top1 if best else None,
-                "best settings": best.intent.hyperparameters if best else None,
+                "test reads": len(reads),
+                "test read by": reads,
+                "val200": best.val_top1 if best else None,
+                "best settings": best.trial.intent.hyperparameters if best else None,
             }
         )
     if as_json:
         _print_json(rows)
         return
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    shown = [name for name in rows[0] if name not in ("begun", "best settings")]  # these are in --json
+    hidden = {"begun", "best settings", "test read by"}  # these are in --json
+    hidden |= {stage for stage in STAGES if all(row[stage] == "-" for row in rows)}
+    shown = [name for name in rows[0] if name not in hidden]
     for name in shown:
         table.add_column(name, justify="left" if name in ("task", "variant") else "right", no_wrap=True)
     for row in rows:
@@ -304,6 +338,37 @@ def _status_text(value: object) -> str:
     if isinstance(value, float):
         return f"{100 * value:.1f}"
     return str(value)
+
+
+@app.command()
+def best(
+    folder: Folder,
+    out: Annotated[Path | None, typer.Option("-o", "--output", help="Write a study file.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Show the settings that each cell's search has chosen, or write them as a study without a search."""
+    from wst.chosen import chosen_settings, study_without_search
+
+    rows, study = chosen_settings(folder), None
+    if out is not None:
+        study = study_without_search(folder)
+        out.write_text(study)
+    if as_json:
+        _print_json(rows)
+    elif out is not None:
+        console.print(f"study: {out} (wst tune {out})", highlight=False, soft_wrap=True)
+    else:
+        table = Table("task", "variant", "val200", "settings", "from", box=box.SIMPLE_HEAD)
+        for row in rows:
+            settings = ", ".join(f"{name} {value}" for name, value in row["settings"].items())
+            table.add_row(
+                row["task"],
+                row["variant"],
+                _status_text(row["val_top1"]),
+                settings,
+                row["trial_id"] or "fixed",
+            )
+        console.print(table)
 
 
 @app.command("ls")

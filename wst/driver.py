@@ -1,20 +1,26 @@
 """The driver's side of a study: it alone talks to the planner and writes the ledger.
 
-Whatever places the jobs calls ``next_job``, ``report`` and ``end``, and ``lost`` or ``give_up`` when a worker
+Whatever places the jobs calls ``next_job``, ``take`` and ``close``, and ``lost`` or ``give_up`` when a worker
 dies.  Nothing here knows Ray.
 """
 
 from __future__ import annotations
 
+from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from wst.faults import DISK_FULL, OUT_OF_MEMORY, WORKER_LOST
 from wst.ledger import Ledger
 from wst.planner import Planner
-from wst.records import Epoch, Intent, Outcome, TrialSpec, trial_spec
+from wst.records import Epoch, Intent, Outcome, Report, TrialSpec, trial_spec
 from wst.study import Study
+from wst.trackers import Trackers
+
+_WINDOW = 10
+"""Trials of which too many may not fail alike."""
 
 
 @dataclass(frozen=True)
@@ -24,17 +30,21 @@ class Environment:
     Attributes:
         root: folder that holds the suite's folder.
         data_hashes: hash of each task's data.
+        checkpoint_hash: identity of the backbone's weights.
         address: a running Ray cluster; None starts Ray on this machine, on loopback.
+        stop_after: seconds after which the study stops, to be gone on with later.
     """
 
     root: Path
     data_hashes: Mapping[str, str]
+    checkpoint_hash: str | None = None
     address: str | None = None
+    stop_after: float | None = None
 
 
 @dataclass
 class _Running:
-    """A job in progress, as the driver knows it."""
+    """A trial in progress, as the driver knows it."""
 
     intent: Intent
     curve: list[Epoch] = field(default_factory=list)
@@ -52,6 +62,7 @@ class Driver:
         ledger: open for writing.
         environment: the study's data and machines.
         on_change: called after every start and end of a trial.
+        trackers: told of every trial and epoch.
     """
 
     def __init__(
@@ -60,69 +71,180 @@ class Driver:
         planner: Planner,
         ledger: Ledger,
         environment: Environment,
-        on_change: Callable[[], None],
+        on_change: Callable[[], None] = lambda: None,
+        trackers: Trackers | None = None,
     ):
         self.study, self.planner, self.ledger, self.environment = study, planner, ledger, environment
         self.slots = 1
+        self.fatal: str | None = None
+        """Why the study has to stop now; the ledger is whole."""
         self._on_change = on_change
+        self._trackers = trackers or Trackers([])
         self._durable = {i.trial_id for i in planner.interrupted}
-        self._jobs: dict[str, _Running] = {}
+        self._jobs: dict[str, dict[str, _Running]] = {}
+        self._again: dict[str, _Running] = {}
+        """Trials that ran out of memory and start again."""
+        self._ends: deque[str | None] = deque(maxlen=_WINDOW)
+        """Why the last trials failed; None for one that did not."""
         self._checkpoints = ledger.folder / "checkpoints"
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing: Ray pickles its searcher for a restore that we never ask for."""
         return {}
 
-    def next_job(self, job_id: str) -> TrialSpec | None:
-        """What a new job is to run; None when all slots are taken or a running trial must end first."""
-        if len(self._jobs) >= self.slots:
-            return None
-        intent = self.planner.ask()
-        if intent is None:
-            return None
-        if intent.trial_id not in self._durable:
-            self.ledger.add_intent(intent)
-        self._jobs[job_id] = _Running(intent)
-        self._on_change()
-        return self._spec(intent)
+    @property
+    def finished(self) -> bool:
+        """True when no further job will come."""
+        return self.fatal is not None or self.planner.done
 
-    def report(self, job_id: str, epochs: Sequence[Epoch]) -> bool:
-        """Pass on the epochs that the planner has not had; True when the trial should stop."""
-        running = self._jobs[job_id]
+    def next_job(self, job_id: str) -> list[TrialSpec] | None:
+        """The trials that a new job is to run, one after another: one, or several seeds of a final.
+
+        None when all slots are taken, a running trial must end first, or the study is finished.
+        """
+        while self.fatal is None and len(self._jobs) < self.slots:
+            intent = self.planner.ask()
+            if intent is None:
+                return None
+            intents = [intent, *self._company(intent)]
+            for one in intents:
+                if one.trial_id not in self._durable:
+                    self._write(self.ledger.add_intent, one)
+            outcome = self.planner.settled(intent)
+            if self.fatal is not None:
+                return None
+            if outcome is None:
+                return self._start(job_id, intents)
+            self._write(self.ledger.add_trial, intent, outcome)
+            self.planner.finish(intent.trial_id, outcome)
+            self._on_change()
+        return None
+
+    def _company(self, intent: Intent) -> list[Intent]:
+        """Further seeds that share a final trial's job."""
+        if intent.stage != "final" or self.study.final is None:
+            return []
+        found: list[Intent] = []
+        while len(found) + 1 < self.study.final.seeds_per_job:
+            another = self.planner.ask_alike(intent)
+            if another is None:
+                break
+            found.append(another)
+        return found
+
+    def _start(self, job_id: str, intents: Sequence[Intent]) -> list[TrialSpec]:
+        self._jobs[job_id] = job = {}
+        for intent in intents:
+            again = intent.trial_id in self._again
+            job[intent.trial_id] = self._again.pop(intent.trial_id) if again else _Running(intent)
+            self._trackers.start(intent)
+        self._on_change()
+        return [self._spec(intent) for intent in intents]
+
+    def take(self, job_id: str, reports: Sequence[Report]) -> bool:
+        """Take a job's reports, any of which may come twice; True when the job should stop."""
+        stop = False
+        for report in reports:
+            running = self._jobs[job_id].get(report.trial_id)
+            if running is None:  # it has ended before
+                continue
+            self._record(running, report.epochs)
+            if report.ended:
+                self._end(job_id, running, report.outcome)
+            stop = stop or running.stopped
+        return stop
+
+    def close(self, job_id: str, reports: Sequence[Report]) -> None:
+        """A job has ended, of itself or stopped: so have its trials."""
+        self.take(job_id, reports)
+        for report in reports:
+            running = self._jobs[job_id].get(report.trial_id)
+            if running is not None:
+                self._end(job_id, running, report.outcome)
+        del self._jobs[job_id]
+
+    def lost(self, job_id: str, error: str) -> None:
+        """A worker died; Ray starts the job again, or gives it up."""
+        for running in self._jobs[job_id].values():
+            running.attempts += 1
+            running.error = error
+
+    def give_up(self, job_id: str) -> None:
+        """A job's workers died too often: its trials have failed."""
+        for running in list(self._jobs[job_id].values()):
+            running.attempts = max(1, running.attempts - 1)
+            text = running.error or "the worker died"
+            # Ray's memory monitor ends the worker that takes most when the host runs out.
+            kind = "OutOfMemoryError" if "OutOfMemory" in text else WORKER_LOST
+            self._finish(job_id, running, Outcome("failed", error_type=kind, error_text=text))
+        del self._jobs[job_id]
+
+    def _record(self, running: _Running, epochs: Sequence[Epoch]) -> None:
+        """Pass on the epochs that the planner has not had."""
+        new = []
         for epoch in epochs:
             if epoch.epoch > len(running.curve) and not running.stopped:
                 running.curve.append(epoch)
+                new.append(epoch)
                 running.stopped = self.planner.report(running.intent.trial_id, epoch)
-        return running.stopped
+        if new:
+            self._trackers.epochs(running.intent, new)
 
-    def end(self, job_id: str, epochs: Sequence[Epoch], outcome: Outcome) -> None:
-        """End a trial: tell the planner, write the ledger, drop the trial's checkpoint."""
-        stopped = self.report(job_id, epochs)
-        running = self._jobs.pop(job_id)
+    def _end(self, job_id: str, running: _Running, outcome: Outcome) -> None:
+        """End a trial, unless it ran out of memory and may start again."""
+        trial_id = running.intent.trial_id
+        if self.fatal is not None:  # nothing is written any more; who ends now goes on with the study
+            return
+        if outcome.error_type == DISK_FULL:
+            text = (outcome.error_text or "").strip().splitlines()[-1]
+            self.fatal = f"{self.ledger.folder}: expected room on the worker's disk; found {text}"
+        elif outcome.error_type in OUT_OF_MEMORY and running.attempts <= self.study.faults.retries:
+            running.attempts += 1
+            self._again[trial_id] = running
+            self.planner.requeue(trial_id)
+            self._durable.add(trial_id)
+            del self._jobs[job_id][trial_id]
+        else:
+            self._finish(job_id, running, outcome)
+
+    def _finish(self, job_id: str, running: _Running, outcome: Outcome) -> None:
+        """Write a trial's row, tell the planner, drop the trial's checkpoint."""
         intent = running.intent
         outcome = replace(
             outcome,
-            state="pruned" if stopped and outcome.state == "completed" else outcome.state,
+            state="pruned" if running.stopped and outcome.state == "completed" else outcome.state,
             epochs=tuple(running.curve),
             data_hash=self.environment.data_hashes[intent.task],  # also where the trial never began
             attempts=running.attempts,
         )
-        self.ledger.add_trial(intent, outcome)
+        if not self._write(self.ledger.add_trial, intent, outcome):
+            return
         self.planner.tell(intent.trial_id, outcome)
+        del self._jobs[job_id][intent.trial_id]
         self._checkpoint_path(intent).unlink(missing_ok=True)
+        self._trackers.end(intent, outcome)
+        self._notice(outcome)
         self._on_change()
 
-    def lost(self, job_id: str, error: str) -> None:
-        """A worker died; Ray starts the job again, or gives it up."""
-        self._jobs[job_id].attempts += 1
-        self._jobs[job_id].error = error
+    def _write(self, write: Callable[..., None], *what: object) -> bool:
+        """Write to the ledger.  An error ends the study rather than the trial in hand: Ray would take an
+        exception from here for a failure of the job."""
+        try:
+            write(*what)
+        except OSError as error:
+            found = error.strerror or error
+            self.fatal = f"{self.ledger.folder}: expected to write to the ledger; found {found}"
+            return False
+        return True
 
-    def give_up(self, job_id: str) -> None:
-        """A job's workers died too often: the trial has failed."""
-        running = self._jobs[job_id]
-        running.attempts = max(1, running.attempts - 1)
-        text = running.error or "the worker died"
-        self.end(job_id, (), Outcome("failed", error_type="WorkerLost", error_text=text))
+    def _notice(self, outcome: Outcome) -> None:
+        """Stop a study most of whose trials fail for the same reason."""
+        self._ends.append(outcome.error_type if outcome.state == "failed" else None)
+        most = self.study.faults.stop_when_alike
+        reason, count = next(iter(Counter(filter(None, self._ends)).most_common(1)), (None, 0))
+        if reason is not None and most and count >= most:
+            last = (outcome.error_text or "").strip().splitlines() or [reason]
+            self.fatal = f"{count} of the last {len(self._ends)} trials failed with {reason}: {last[-1]}"
 
     def _checkpoint_path(self, intent: Intent) -> Path:
         return (self._checkpoints / f"{intent.trial_id}.pt").absolute()

@@ -7,12 +7,15 @@ none of Ray's state is kept, since the ledger holds everything (``Tuner.restore`
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import shutil
 import signal
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -33,71 +36,124 @@ from ray import tune
 from ray._private import ray_constants
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from wst.driver import Driver, Environment
-from wst.ledger import Ledger
-from wst.planner import Planner
-from wst.records import Epoch, State, TrialSpec, failed
+from wst.errors import InputError
+from wst.faults import StudyStoppedError, time_limit
+from wst.records import Epoch, Report, State, TrialSpec, failed
 from wst.study import Study
-
-LOST_WORKER_RETRIES = 2
 
 
 class StudyInterrupted(KeyboardInterrupt):
-    """The user asked to stop, by Ctrl-C or SIGTERM.
+    """The user asked to stop, by Ctrl-C, SIGTERM or a limit on time.
 
     No ``Exception``: Ray would wait for its workers to end their epochs before it passed one on.
     """
 
 
-class TrialJob(tune.Trainable):  # type: ignore[misc]
-    """Runs one trial up to its next report at a time; the actor goes on to the next trial afterwards.
+class OutOfTime(StudyInterrupted):
+    """The time that the user gave is over."""
 
-    What a trial raises comes back as its outcome: an exception here would cost a fresh actor.
+
+class TrialJob(tune.Trainable):  # type: ignore[misc]
+    """Runs its trials one after another, up to the next report at a time; afterwards the actor takes others.
+
+    What a trial raises comes back as its outcome: an exception here would cost a fresh actor.  Several trials
+    are the seeds of a final, whose test split is read once for all of them when the last has been trained.
     """
 
     def setup(self, config: dict[str, Any]) -> None:
-        """Take a trial; it is built in the first step, where its errors are caught."""
-        self._spec: TrialSpec = config["spec"]
+        """Take trials; each is built in a step, where its errors are caught."""
+        self._left: deque[TrialSpec] = deque(config["specs"])
         self._report_epochs: frozenset[int] = config["report_epochs"]
         self._trial: Any = None
         self._epochs: Iterator[Epoch] = iter(())
+        self._trained: list[tuple[Any, tuple[Epoch, ...]]] = []
+        """Trials of a final that wait to be scored, with the epochs not yet reported."""
 
     def reset_config(self, config: dict[str, Any]) -> bool:
-        """Take the next trial."""
+        """Take the next trials."""
         self.setup(config)
         return True
 
     def step(self) -> dict[str, Any]:
-        """Train to the next report: the epochs since the last one, the outcome if the trial ended here."""
+        """Train to the next report, or, when all trials have been trained, score them."""
+        spec = self._left[0] if self._left else self._trained[0][0].spec
         try:
-            return self._step()
+            taken = self._trial.seconds if self._trial is not None else 0.0
+            left = spec.time_limit - taken if spec.time_limit is not None else None
+            with time_limit(left, spec.time_limit):
+                reports = self._train(spec) if self._left else self._score()
         except Exception as error:
-            return {"epochs": (), "outcome": failed(error), "done": True}
+            reports = self._failed(spec, error)
+        return {"reports": tuple(reports), "done": not self._left and not self._trained}
 
-    def _step(self) -> dict[str, Any]:
+    def _train(self, spec: TrialSpec) -> list[Report]:
         if self._trial is None:
             from wst.trial import Trial
 
-            self._trial = Trial(self._spec)
+            self._trial = Trial(spec)
             self._epochs = self._trial.epochs()
             if self._trial.curve:  # continued: report what came before without training
-                return self._report(self._trial.curve, "pruned", done=False)
+                return [self._report(self._trial, self._trial.curve, "pruned")]
         new: list[Epoch] = []
         for epoch in self._epochs:
             new.append(epoch)
-            if epoch.epoch in self._report_epochs and epoch.epoch < self._spec.recipe.epochs:
-                return self._report(new, "pruned", done=False)
-        test = self._trial.test() if self._spec.intent.stage == "final" else None
-        self._trial.save_adapter(test)
-        return self._report(new, "completed", done=True, test=test)
+            if epoch.epoch in self._report_epochs and epoch.epoch < spec.recipe.epochs:
+                return [self._report(self._trial, new, "pruned")]
+        trial, self._trial = self._trial, None
+        self._left.popleft()
+        if spec.intent.stage != "final":
+            return [self._report(trial, new, "completed", ended=True)]
+        self._trained.append((trial, tuple(new)))
+        return [] if self._left else self._score()
+
+    def _score(self) -> list[Report]:
+        from wst.trial import test_together
+
+        scores = test_together([trial for trial, _ in self._trained])
+        reports = []
+        for (trial, new), test in zip(self._trained, scores, strict=True):
+            trial.save_adapter(test)
+            reports.append(self._report(trial, new, "completed", ended=True, test=test))
+        self._trained = []
+        return reports
+
+    def _failed(self, spec: TrialSpec, error: Exception) -> list[Report]:
+        """The trial in training has failed, or all those that were to be scored."""
+        if self._left:
+            self._left.popleft()
+            specs = [spec]
+        else:
+            specs = [trial.spec for trial, _ in self._trained]
+            self._trained = []
+        outcome = failed(error)
+        # The exception's frames hold the model, and with it the memory that a next trial needs.
+        self._trial, error.__traceback__ = None, None
+        self._epochs = iter(())
+        _free_memory()
+        return [Report(spec.intent.trial_id, (), outcome, ended=True) for spec in specs]
 
     def _report(
-        self, epochs: Sequence[Epoch], state: State, done: bool, test: tuple[float, int] | None = None
-    ) -> dict[str, Any]:
+        self,
+        trial: Any,
+        epochs: Sequence[Epoch],
+        state: State,
+        ended: bool = False,
+        test: tuple[float, int] | None = None,
+    ) -> Report:
         # The driver has the earlier epochs: sending the whole curve each time would grow quadratically.
-        outcome = replace(self._trial.outcome(state, test), epochs=())
-        return {"epochs": tuple(epochs), "outcome": outcome, "done": done}
+        outcome = replace(trial.outcome(state, test), epochs=())
+        return Report(trial.spec.intent.trial_id, tuple(epochs), outcome, ended)
+
+
+def _free_memory() -> None:
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 class _Searcher(Searcher):  # type: ignore[misc]
@@ -109,10 +165,10 @@ class _Searcher(Searcher):  # type: ignore[misc]
         self._report_epochs = frozenset(driver.study.report_epochs())
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        spec = self._driver.next_job(trial_id)
-        if spec is None:
-            return Searcher.FINISHED if self._driver.planner.done else None
-        return {"spec": spec, "report_epochs": self._report_epochs}
+        specs = self._driver.next_job(trial_id)
+        if specs is None:
+            return Searcher.FINISHED if self._driver.finished else None
+        return {"specs": specs, "report_epochs": self._report_epochs}
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
@@ -120,7 +176,7 @@ class _Searcher(Searcher):  # type: ignore[misc]
         if error or not result:
             self._driver.give_up(trial_id)
         else:
-            self._driver.end(trial_id, result["epochs"], result["outcome"])
+            self._driver.close(trial_id, result["reports"])
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing to keep: the ledger has it."""
@@ -140,7 +196,7 @@ class _Scheduler(FIFOScheduler):  # type: ignore[misc]
         self._driver = driver
 
     def on_trial_result(self, controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        stop = self._driver.report(trial.trial_id, result["epochs"])
+        stop = self._driver.take(trial.trial_id, result["reports"])
         decision: str = TrialScheduler.STOP if stop else TrialScheduler.CONTINUE
         return decision
 
@@ -149,14 +205,22 @@ class _Scheduler(FIFOScheduler):  # type: ignore[misc]
 
 
 class _Interruption(tune.Stopper):  # type: ignore[misc]
-    """Turns Ctrl-C and SIGTERM into :class:`StudyInterrupted` between two events of Tune's loop.
+    """Ends Tune's loop between two of its events, which ask here: after Ctrl-C or SIGTERM, when time is over,
+    and when the driver can't go on.
 
     A handler that raises would do so inside Ray's compiled code, which answers with ``SystemError``; so the
-    handler leaves a mark, and Tune, which asks its stopper after every event, finds it.
+    handler leaves a mark.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, driver: Driver) -> None:
+        self._driver = driver
         self._signal: signal.Signals | None = None
+        limit = driver.environment.stop_after
+        self._deadline = time.monotonic() + limit if limit is not None else float("inf")
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing, as with the driver."""
+        return {}
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         return False
@@ -164,6 +228,10 @@ class _Interruption(tune.Stopper):  # type: ignore[misc]
     def stop_all(self) -> bool:
         if self._signal is not None:
             raise StudyInterrupted(self._signal.name)
+        if self._driver.fatal is not None:
+            raise StudyStoppedError(self._driver.fatal)
+        if time.monotonic() > self._deadline:
+            raise OutOfTime()
         return False
 
     @contextmanager
@@ -224,44 +292,37 @@ def _ray(study: Study, address: str | None) -> Iterator[int]:
         ray.shutdown()
 
 
-def run(
-    study: Study,
-    planner: Planner,
-    ledger: Ledger,
-    environment: Environment,
-    on_change: Callable[[], None] = lambda: None,
-    job: type[tune.Trainable] = TrialJob,
-) -> None:
+def run(driver: Driver, job: type[tune.Trainable] = TrialJob) -> None:
     """Run a study to its end.
 
     Args:
-        study: what was asked for.
-        planner: standing where the ledger stands.
-        ledger: open for writing.
-        environment: data and machines.
-        on_change: called after every start and end of a trial.
-        job: what runs a trial; benchmarks put a trivial one here.
+        driver: of a planner that stands where the ledger stands.
+        job: what runs trials; benchmarks put a trivial one here.
 
     Raises:
-        StudyInterrupted: after Ctrl-C or SIGTERM; the ledger is whole and the study can go on.
-        RuntimeError: the machines cannot hold a single trial.
+        StudyInterrupted: after Ctrl-C or SIGTERM, or, as ``OutOfTime``, when the environment's time is over;
+            the ledger is whole and the study can go on.
+        StudyStoppedError: the study cannot go on: a full disk, or most trials failing alike.
+        InputError: the machines cannot hold a single trial, or a node lacks data or weights.
     """
-    if planner.done:
+    if driver.planner.done:
         return
-    driver = Driver(study, planner, ledger, environment, on_change)
-    interruption = _Interruption()
+    interruption = _Interruption(driver)
     scratch = Path(tempfile.mkdtemp(prefix="wst-ray-"))
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # failures are rows of the ledger
+    study = driver.study
     need = study.resources
     try:
         # Ray takes SIGTERM for itself when it starts, so we listen from then on.
-        with _ray(study, environment.address) as slots, interruption.listening():
+        with _ray(study, driver.environment.address) as slots, interruption.listening():
             if slots < 1:
                 have = ray.cluster_resources()
-                raise RuntimeError(
+                raise InputError(
                     f"resources: expected room for {need.cpus_per_trial} CPUs and {need.gpus_per_trial:g} "
                     f"GPUs; found {have.get('CPU', 0):g} and {have.get('GPU', 0):g}"
                 )
+            if driver.environment.address is not None:
+                _check_nodes(study, driver.environment)
             driver.slots = slots
             tune.Tuner(
                 tune.with_resources(job, {"cpu": need.cpus_per_trial, "gpu": need.gpus_per_trial}),
@@ -277,12 +338,37 @@ def run(
                     name="study",
                     storage_path=str(scratch),
                     checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),  # we keep our own
-                    failure_config=tune.FailureConfig(max_failures=LOST_WORKER_RETRIES),
+                    failure_config=tune.FailureConfig(max_failures=study.faults.retries),
                     stop=interruption,
                     verbose=0,
                 ),
             ).fit()
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    if not planner.done:
-        raise RuntimeError("Ray Tune ended before the study did; the same command goes on with it")
+    if driver.fatal is not None:
+        raise StudyStoppedError(driver.fatal)
+    if not driver.planner.done:
+        raise StudyStoppedError("Ray Tune ended before the study did; the same command goes on with it")
+
+
+def _check_nodes(study: Study, environment: Environment) -> None:
+    """Look on every node for the data and weights that this machine has.
+
+    Raises:
+        InputError: naming the node, and what it lacks.
+    """
+    from wst.presence import difference
+
+    @ray.remote(num_cpus=0)  # type: ignore[untyped-decorator]
+    def look() -> str | None:
+        return difference(study, environment)
+
+    nodes = {node["NodeID"]: node["NodeManagerHostname"] for node in ray.nodes() if node["Alive"]}
+    found = {
+        node: look.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)).remote()
+        for node in nodes
+    }
+    for node, answer in found.items():
+        problem = ray.get(answer)
+        if problem is not None:
+            raise InputError(f"node {nodes[node]} ({node[:8]}): {problem}")

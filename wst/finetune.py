@@ -16,7 +16,8 @@ from wst.ledger import Ledger, history, resolved_study
 from wst.records import Intent, Outcome, Stage, failed, trial_spec
 from wst.resources import find_yaml
 from wst.session import check
-from wst.study import Hyperparameters, Study
+from wst.space import Hyperparameters
+from wst.study import Study
 from wst.study_files import absolute_suite, first_error
 from wst.trial import Trial
 from wst.yaml_files import read_yaml

@@ -1,9 +1,13 @@
 """The ledger: a study's Parquet tables, the only truth about it.
 
-``DIR/ledger/trials``, ``DIR/ledger/epochs`` and ``DIR/ledger/intents`` are folders of Parquet fragments, one
-a trial and named after it, all with the study's full typed schema, so that ``pandas.read_parquet``, DuckDB
-and Polars read each folder as one table.  A fragment is written aside, flushed and renamed into place.  A
-trial's epochs come first and its row last: the row is the commit, and writing again after a crash replaces.
+``DIR/ledger/trials``, ``DIR/ledger/epochs`` and ``DIR/ledger/intents`` are folders of Parquet files, all
+with the study's full typed schema, so that ``pandas.read_parquet``, DuckDB and Polars read each folder as
+one table.  A trial's fragments, named after it, are written aside, flushed and renamed into place.  Its
+epochs come first and its row last: the row is the commit, and writing again after a crash replaces.
+
+Many fragments are slow to read, so on opening and on closing they become one file a table, in a new
+generation of the ledger (:mod:`wst.ledger_generations`); so does everything when a study grows by a
+hyperparameter, and when trials are discarded to be run again.
 
 Who opens a ledger for writing holds its lock, which the operating system frees when the process ends,
 however it ends.
@@ -14,112 +18,61 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from pydantic import ValidationError
 
 from wst.data.tasks import suite as suite_named
 from wst.errors import InputError
-from wst.records import EndedTrial, Epoch, Intent, Outcome
+from wst.extension import check_extension
+from wst.ledger_generations import settle, written
+from wst.ledger_read import (
+    again_if_moved,
+    check_unchanged,
+    fragments,
+    history,
+    ordered_tables,
+    read_files,
+    read_table,
+    resolved_study,
+    whole_files,
+)
+from wst.ledger_schema import (
+    EPOCHS_SCHEMA,
+    INTENTS_SCHEMA,
+    SCHEMA_VERSION,
+    TABLES,
+    table_schemas,
+    trials_schema,
+)
+from wst.records import Intent, Outcome
 from wst.study import Study
-from wst.study_files import first_error
-from wst.yaml_files import read_yaml
 
-SCHEMA_VERSION = 1
-_TIME = pa.timestamp("us", tz="UTC")
-
-_WHO = [
-    ("study", pa.string(), "name of the study"),
-    ("trial_id", pa.string(), "<task>.<variant>.<stage>.<number>"),
+__all__ = [
+    "EPOCHS_SCHEMA",
+    "INTENTS_SCHEMA",
+    "SCHEMA_VERSION",
+    "TABLES",
+    "Ledger",
+    "again_if_moved",
+    "check_unchanged",
+    "fragments",
+    "history",
+    "read_table",
+    "resolved_study",
+    "trials_schema",
+    "whole_files",
 ]
-_CELL = [
-    ("task", pa.string(), "task"),
-    ("variant", pa.string(), "variant of a method, as the study file names it"),
-    ("stage", pa.string(), "search (train800 -> val200) or final (train800val200 -> test)"),
-    ("number", pa.int32(), "number of the trial in its cell and stage, from 0"),
-]
-_ASK = [
-    ("ask_order", pa.int32(), "place among all asks of the study, from 0"),
-    ("seed", pa.int64(), "seed of initialisation, shuffling and stochastic depth"),
-    ("parent", pa.string(), "trial whose settings this one uses"),
-    ("reason", pa.string(), "why these settings"),
-]
-_TRIAL = [
-    ("suite", pa.string(), "suite of tasks"),
-    ("group", pa.string(), "natural, specialized or structured"),
-    ("attempts", pa.int32(), "launches until this outcome, 1 without a fault"),
-    ("method", pa.string(), "file in wst/methods"),
-    ("backbone", pa.string(), "timm model name, or micro"),
-    ("checkpoint_hash", pa.string(), "SHA-256 of the backbone's weights file, or timm:<model>.<tag>"),
-    ("normalisation", pa.string(), "mean/std that images are normalised with"),
-    ("recipe_hash", pa.string(), "equal for equal recipes"),
-    ("configuration", pa.string(), "everything that defines the trial, as JSON"),
-    ("state", pa.string(), "completed, pruned or failed"),
-    ("error_type", pa.string(), "class of the exception of a failed trial"),
-    ("error_text", pa.string(), "message and traceback of a failed trial"),
-    ("epochs", pa.int32(), "epochs trained"),
-    ("val_top1_last", pa.float64(), "val200 accuracy after the last epoch: the result of a search trial"),
-    ("val_top1_best", pa.float64(), "highest val200 accuracy of any epoch: a diagnostic, never a result"),
-    ("val_loss", pa.float64(), "val200 cross-entropy after the last epoch"),
-    ("train_loss", pa.float64(), "mean training loss of the last epoch"),
-    ("test_top1", pa.float64(), "test accuracy; stage final only"),
-    ("test_images", pa.int32(), "test images scored, each once; null where the test split stayed closed"),
-    ("trainable_parameters", pa.int64(), "trainable parameters without the head"),
-    ("head_parameters", pa.int64(), "parameters of the head"),
-    ("total_parameters", pa.int64(), "all parameters, frozen ones and the head included"),
-    ("train_seconds", pa.float64(), "wall seconds in training"),
-    ("eval_seconds", pa.float64(), "wall seconds in scoring"),
-    ("wall_seconds", pa.float64(), "wall seconds of the trial, set-up included"),
-    ("images_per_second", pa.float64(), "training images a second"),
-    ("peak_memory", pa.int64(), "bytes: on the accelerator where there is one, else of the process"),
-    ("device", pa.string(), "device that trained"),
-    ("node", pa.string(), "host name"),
-    ("slot", pa.string(), "process that trained, <host>:<pid>"),
-    ("pass_id", pa.string(), "shared pass over the backbone; null for a trial alone"),
-    ("pass_size", pa.int32(), "trials in that pass"),
-    ("data_hash", pa.string(), "hash over the task's images and labels, all splits"),
-    ("preprocessing", pa.string(), "what was done to each image"),
-    ("code_version", pa.string(), "version of wst"),
-    ("code_commit", pa.string(), "git commit, with + when the tree had changes; null outside a clone"),
-    ("library_versions", pa.string(), "versions of Python and the libraries, as JSON"),
-    ("started", _TIME, "start of the last attempt"),
-    ("ended", _TIME, "end"),
-    ("schema_version", pa.int32(), "version of this schema"),
-]
-_EPOCH = [
-    ("epoch", pa.int32(), "epoch, from 1"),
-    ("lr", pa.float64(), "learning rate of the epoch's last step"),
-    ("train_loss", pa.float64(), "mean training loss"),
-    ("val_loss", pa.float64(), "val200 cross-entropy"),
-    ("val_top1", pa.float64(), "val200 accuracy in [0, 1]"),
-    ("seconds", pa.float64(), "wall seconds, scoring included"),
-]
-_INTENT = [
-    ("configuration", pa.string(), "hyperparameters as JSON"),
-    ("time", _TIME, "when it was decided on"),
-]
-_HP_TYPES = {bool: pa.bool_(), int: pa.int64(), float: pa.float64(), str: pa.string()}
 
-
-def _schema(columns: Iterable[tuple[str, pa.DataType, str]]) -> pa.Schema:
-    fields = [pa.field(name, kind, metadata={"description": text}) for name, kind, text in columns]
-    return pa.schema(fields, metadata={"wst_schema_version": str(SCHEMA_VERSION)})
-
-
-def trials_schema(hyperparameters: Mapping[str, type]) -> pa.Schema:
-    """Schema of ``trials``, with one typed ``hp_*`` column a hyperparameter of the study."""
-    typed = [(f"hp_{n}", _HP_TYPES[t], f"hyperparameter {n}") for n, t in sorted(hyperparameters.items())]
-    return _schema([*_WHO, *_CELL, *_ASK, *typed, *_TRIAL])
-
-
-EPOCHS_SCHEMA = _schema([*_WHO, *_EPOCH])
-INTENTS_SCHEMA = _schema([*_WHO, *_CELL, *_ASK, *_INTENT])
+COMPACT_ABOVE = 500
+"""Files of the three tables together that are left as they are."""
 
 
 class Ledger:
@@ -127,7 +80,8 @@ class Ledger:
 
     Args:
         folder: the study's output folder.
-        study: the resolved study; its hyperparameters give the ``hp_*`` columns.
+        study: the resolved study; its hyperparameters give the ``hp_*`` columns.  It may ask for more than
+            the study in the folder, as :func:`wst.extension.check_extension` says.
         code: code version, commit and library versions, as :func:`wst.provenance.code` gives them.
 
     Raises:
@@ -137,31 +91,56 @@ class Ledger:
     def __init__(self, folder: Path, study: Study, code: Mapping[str, str | None]):
         self.folder, self.study, self._code = folder, study, code
         self._suite = suite_named(study.suite)
-        self._trials_schema = trials_schema(study.hyperparameter_types())
+        self._types = study.hyperparameter_types()
+        self._schemas = table_schemas(self._types)
         self._partial = folder / "ledger" / ".partial"
-        existing = folder / "study.yaml"
-        if folder.exists() and not existing.exists() and any(folder.iterdir()):
-            raise InputError(f"{folder}: expected an empty or new folder, or a study's; found other files")
+        self._shared: set[str] = set()
+        """Trials whose row or epochs lie in a file with those of others."""
+        self._shared_intents: set[str] = set()
+        if folder.exists() and not (folder / "study.yaml").exists():
+            # A process killed while it began a study has left no more than these.
+            others = {path.name for path in folder.iterdir()} - {".lock", ".study.yaml"}
+            if others:
+                raise InputError(
+                    f"{folder}: expected an empty or new folder, or a study's; found other files"
+                )
         folder.mkdir(parents=True, exist_ok=True)
         self._lock = _lock(folder)
         try:
-            if existing.exists():
-                _same_study(existing, study)
-            for table in ("trials", "epochs", "intents"):
-                (folder / "ledger" / table).mkdir(parents=True, exist_ok=True)
-            self._partial.mkdir(exist_ok=True)
-            for left_over in self._partial.iterdir():
-                left_over.unlink()
-            _write_aside(
-                self._partial / "study.yaml", existing, lambda path: path.write_text(study.to_yaml())
-            )
+            self._open()
         except BaseException:
-            self.close()
+            os.close(self._lock)
             raise
 
+    def _open(self) -> None:
+        if not (self.folder / "study.yaml").exists():
+            self._write_study()
+        settle(self.folder)
+        listed = {table: fragments(self.folder, table) for table in TABLES}
+        begun = bool(listed["intents"][0])
+        check_extension(self.folder, resolved_study(self.folder), self.study, begun=begun)
+        self._partial.mkdir(exist_ok=True)
+        for left_over in self._partial.iterdir():
+            left_over.unlink()
+        outdated = any(files and not found.equals(self._schemas[t]) for t, (files, found) in listed.items())
+        if outdated or sum(len(files) for files, _ in listed.values()) > COMPACT_ABOVE:
+            self._rewrite()
+        else:
+            for table, (files, _) in listed.items():
+                several = [path for path in files if "." not in path.stem]  # a trial's id has dots
+                if several:
+                    ids = set(read_files(several, ["trial_id"])["trial_id"].to_pylist())
+                    self._note_shared(table, ids)
+        self._write_study()
+
     def close(self) -> None:
-        """Release the lock."""
-        os.close(self._lock)
+        """Make one file a table out of many fragments, and release the lock."""
+        try:
+            with suppress(OSError, InputError, pa.ArrowException):  # the ledger is whole as it is
+                if sum(len(fragments(self.folder, table)[0]) for table in TABLES) > COMPACT_ABOVE:
+                    self._rewrite()
+        finally:
+            os.close(self._lock)
 
     def __enter__(self) -> Ledger:
         return self
@@ -170,20 +149,40 @@ class Ledger:
         self.close()
 
     def add_intent(self, intent: Intent) -> None:
-        """Make an intent durable."""
+        """Make an intent durable; one in a file with others is so already."""
+        if intent.trial_id in self._shared_intents:
+            return
         row = {
             **self._who(intent),
             "configuration": json.dumps(intent.hyperparameters),
             "time": intent.time or datetime.now(UTC),
         }
-        self._write("intents", intent.trial_id, [row], INTENTS_SCHEMA)
+        self._write("intents", intent.trial_id, [row])
 
     def add_trial(self, intent: Intent, outcome: Outcome) -> None:
-        """Append an ended trial: its epochs, then its row."""
+        """Append an ended trial: its epochs, then its row.  One that is there is replaced."""
+        if intent.trial_id in self._shared:
+            self._rewrite({intent.trial_id})
         who = {"study": self.study.name, "trial_id": intent.trial_id}
         epochs = [{**who, **vars(epoch)} for epoch in outcome.epochs]
-        self._write("epochs", intent.trial_id, epochs, EPOCHS_SCHEMA)
-        self._write("trials", intent.trial_id, [self._row(intent, outcome)], self._trials_schema)
+        self._write("epochs", intent.trial_id, epochs)
+        self._write("trials", intent.trial_id, [self._row(intent, outcome)])
+
+    def discard(self, trial_ids: Iterable[str]) -> None:
+        """Take ended trials out of ``trials`` and ``epochs``, so that they can be run again.
+
+        Their intents stay.  All of them go in one step.
+
+        Raises:
+            InputError: one has not ended.
+        """
+        unwanted = set(trial_ids)
+        ended = set(read_table(self.folder, "trials", ["trial_id"])["trial_id"].to_pylist())
+        unknown = sorted(unwanted - ended)
+        if unknown:
+            raise InputError(f"{self.folder}: expected an ended trial; found none named {unknown[0]!r}")
+        if unwanted:
+            self._rewrite(unwanted)
 
     def _who(self, intent: Intent) -> dict[str, Any]:
         return {
@@ -202,7 +201,6 @@ class Ledger:
     def _row(self, intent: Intent, outcome: Outcome) -> dict[str, Any]:
         study, last = self.study, outcome.epochs[-1] if outcome.epochs else None
         values = [epoch.val_top1 for epoch in outcome.epochs if epoch.val_top1 is not None]
-        types = study.hyperparameter_types()
         configuration = {
             "backbone": study.backbone,
             "checkpoint": study.checkpoint,
@@ -211,13 +209,12 @@ class Ledger:
             "recipe": study.recipe.model_dump(mode="json"),
             "seed": intent.seed,
         }
-        same_name = {
-            name: value for name, value in vars(outcome).items() if name in self._trials_schema.names
-        }
+        columns = self._schemas["trials"].names
+        same_name = {name: value for name, value in vars(outcome).items() if name in columns}
         return {
             **same_name,
             **self._who(intent),
-            **{f"hp_{name}": types[name](value) for name, value in intent.hyperparameters.items()},
+            **{f"hp_{name}": self._types[name](value) for name, value in intent.hyperparameters.items()},
             "suite": study.suite,
             "group": self._suite.task(intent.task).group,
             "method": study.variants[intent.variant].method,
@@ -235,8 +232,8 @@ class Ledger:
             "schema_version": SCHEMA_VERSION,
         }
 
-    def _write(self, table: str, name: str, rows: list[dict[str, Any]], schema: pa.Schema) -> None:
-        content = pa.Table.from_pylist(rows, schema=schema)
+    def _write(self, table: str, name: str, rows: list[dict[str, Any]]) -> None:
+        content = pa.Table.from_pylist(rows, schema=self._schemas[table])
         _write_aside(
             self._partial / f"{table}-{name}.parquet",
             self.folder / "ledger" / table / f"{name}.parquet",
@@ -244,13 +241,69 @@ class Ledger:
             lambda path: pq.write_table(content, path, use_dictionary=False, write_statistics=False),
         )
 
+    def _write_study(self) -> None:
+        """Keep the resolved study beside its results."""
+        path, text = self.folder / "study.yaml", self.study.to_yaml()
+        if not path.exists() or path.read_text() != text:
+            _write_aside(self.folder / ".study.yaml", path, lambda aside: aside.write_text(text))
+
+    def _rewrite(self, without: Collection[str] = ()) -> None:
+        """Put the ledger into a new generation, of one file a table, in the study's schema.
+
+        Args:
+            without: ended trials to leave out.
+        """
+        tables = ordered_tables(self.folder)
+        for table in ("trials", "epochs"):
+            left_out = pc.is_in(tables[table]["trial_id"], value_set=pa.array(list(without), pa.string()))
+            tables[table] = tables[table].filter(pc.invert(left_out))
+        # Named so that no two generations have a file of several rows in common.
+        name = f"compacted-{uuid4().hex[:12]}.parquet"
+        with written(self.folder) as new:
+            (new / ".partial").mkdir()
+            for table, rows in tables.items():
+                if rows.num_rows:
+                    path, content = new / table / name, self._in_schema(table, rows)
+                    pq.write_table(content, path, compression="zstd", row_group_size=2**16)
+                    _flush(path)
+        self._shared, self._shared_intents = set(), set()
+        for table in TABLES:
+            self._note_shared(table, set(tables[table]["trial_id"].to_pylist()))
+
+    def _note_shared(self, table: str, trial_ids: set[str]) -> None:
+        if table == "intents":
+            self._shared_intents |= trial_ids
+        else:
+            self._shared |= trial_ids
+
+    def _in_schema(self, table: str, rows: pa.Table) -> pa.Table:
+        """The rows with the columns of the study's schema: a new one is null, one of another type is filled
+        from the configurations."""
+        columns = []
+        for field in self._schemas[table]:
+            if field.name not in rows.schema.names:
+                column = pa.nulls(rows.num_rows, field.type)
+            elif rows.schema.field(field.name).type == field.type:
+                column = rows[field.name]
+            else:
+                name = field.name.removeprefix("hp_")
+                settings = (json.loads(c)["hyperparameters"] for c in rows["configuration"].to_pylist())
+                values = [self._types[name](s[name]) if name in s else None for s in settings]
+                column = pa.array(values, field.type)
+            columns.append(column)
+        return pa.Table.from_arrays(columns, schema=self._schemas[table])
+
 
 def _write_aside(partial: Path, final: Path, write: Callable[[Path], object]) -> None:
     """Write ``partial``, flush it to the disk, and rename it to ``final`` in one step."""
     write(partial)
-    with partial.open("rb+") as file:
-        os.fsync(file.fileno())
+    _flush(partial)
     partial.replace(final)
+
+
+def _flush(path: Path) -> None:
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
 
 
 def _lock(folder: Path) -> int:
@@ -263,128 +316,3 @@ def _lock(folder: Path) -> int:
             f"{folder}: expected no other process on this study; found one that writes to it"
         ) from None
     return descriptor
-
-
-def _same_study(existing: Path, study: Study) -> None:
-    found, wanted = resolved_study(existing.parent).identity(), study.identity()
-    for key in wanted:
-        if found[key] != wanted[key]:
-            raise InputError(
-                f"{existing.parent}: holds a study whose {key!r} differs: expected {wanted[key]!r}; "
-                f"found {found[key]!r}; choose another --out"
-            )
-
-
-def resolved_study(folder: Path) -> Study:
-    """The study that a folder holds.
-
-    Raises:
-        InputError: the folder holds none, or its study file is not valid.
-    """
-    path = folder / "study.yaml"
-    if not path.is_file():
-        raise InputError(f"{folder}: expected a study's output folder; found no study.yaml in it")
-    try:
-        return Study.model_validate(read_yaml(path.read_text(), str(path)))
-    except ValidationError as error:
-        raise first_error(error, str(path)) from None
-
-
-def fragments(folder: Path, table: str) -> tuple[list[Path], pa.Schema]:
-    """The files of ``trials``, ``epochs`` or ``intents`` as they are now, by name, and the table's schema.
-
-    Raises:
-        InputError: the folder holds no ledger, one of a newer schema than this version reads, or a damaged
-            file.
-    """
-    where = folder / "ledger" / table
-    if not where.is_dir():
-        raise InputError(f"{folder}: expected a study's output folder; found no ledger in it")
-    files = sorted(path for path in where.iterdir() if path.suffix == ".parquet")
-    if not files:
-        return [], {"trials": trials_schema({}), "epochs": EPOCHS_SCHEMA, "intents": INTENTS_SCHEMA}[table]
-    # A newer version of wst that went on with the study wrote the newest file.
-    newest = max(files, key=lambda path: path.stat().st_mtime_ns)
-    with whole_files(folder, table):
-        schema = pq.read_schema(newest)
-    version = int((schema.metadata or {}).get(b"wst_schema_version", b"0"))
-    if version > SCHEMA_VERSION:
-        raise InputError(f"{where}: expected schema version {SCHEMA_VERSION} or older; found {version}")
-    return files, schema
-
-
-@contextmanager
-def whole_files(folder: Path, table: str) -> Iterator[None]:
-    """Turn pyarrow's complaint about a damaged file into a line that names the file."""
-    try:
-        yield
-    except (pa.ArrowInvalid, OSError):
-        for path in sorted((folder / "ledger" / table).glob("*.parquet")):
-            try:
-                pq.read_metadata(path)
-            except (pa.ArrowInvalid, OSError):
-                raise InputError(
-                    f"{path}: expected a whole Parquet file; found a damaged one of {path.stat().st_size} "
-                    "bytes (remove it, and wst tune runs its trial again)"
-                ) from None
-        raise
-
-
-def read_table(folder: Path, table: str) -> pa.Table:
-    """One of the tables ``trials``, ``epochs`` or ``intents`` as it is now, rows in the order of their names.
-
-    Raises:
-        InputError: as :func:`fragments`.
-    """
-    files, schema = fragments(folder, table)
-    with whole_files(folder, table):
-        tables = [pq.ParquetFile(path).read() for path in files]
-    return pa.concat_tables(tables) if tables else schema.empty_table()
-
-
-def _fields(row: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
-    return {name: row[name] for name in names if name in row}
-
-
-def _intents(rows: Iterable[dict[str, Any]]) -> Iterator[Intent]:
-    for row in rows:
-        known = _fields(row, Intent.__dataclass_fields__)
-        yield Intent(**known, hyperparameters=json.loads(row["configuration"]))
-
-
-def history(folder: Path) -> tuple[list[Intent], list[EndedTrial]]:
-    """All intents in the order of their asks, and the ended trials among them, in the same order."""
-    intents = sorted(_intents(read_table(folder, "intents").to_pylist()), key=lambda intent: intent.ask_order)
-    curves: dict[str, list[Epoch]] = {}
-    for row in read_table(folder, "epochs").to_pylist():
-        epoch = Epoch(**_fields(row, Epoch.__dataclass_fields__))
-        curves.setdefault(row["trial_id"], []).append(epoch)
-    rows = {row["trial_id"]: row for row in read_table(folder, "trials").to_pylist()}
-    ended = []
-    for intent in intents:
-        row = rows.get(intent.trial_id)
-        if row is not None:
-            known = _fields(row, set(Outcome.__dataclass_fields__) - {"epochs"})
-            outcome = Outcome(**known, epochs=tuple(curves.get(intent.trial_id, ())))
-            ended.append(EndedTrial(intent, outcome))
-    return intents, ended
-
-
-def check_unchanged(
-    ended: Iterable[EndedTrial], data_hashes: Mapping[str, str], checkpoint_hash: str
-) -> None:
-    """Refuse to go on with a study whose images or backbone weights have changed since it began.
-
-    Raises:
-        InputError: naming what changed, with both hashes.
-    """
-    for trial in ended:
-        outcome, task = trial.outcome, trial.intent.task
-        for what, found, recorded in (
-            (f"data of task {task!r}", data_hashes[task], outcome.data_hash),
-            ("backbone weights", checkpoint_hash, outcome.checkpoint_hash),
-        ):
-            if recorded is not None and recorded != found:
-                raise InputError(
-                    f"{what}: expected hash {recorded[:12]} as in the ledger; found {found[:12]}"
-                )

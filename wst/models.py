@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Mapping
+
+import torch
 from torch import nn
 
 from wst import backbones, methods
@@ -53,6 +57,27 @@ def create_model(
     adapted = methods.adapter(method)(frozen, **hyperparameters)
     assert isinstance(adapted, nn.Module)
     return adapted
+
+
+def count_without_weights(
+    backbone: str, method: str, image_size: int | None, hyperparameters: Mapping[str, object]
+) -> dict[str, int]:
+    """:func:`parameter_counts` for one class, from a model that takes no memory.
+
+    Args:
+        backbone: ``micro`` or a timm model name.
+        method: one of :func:`wst.methods.names`.
+        image_size: side of the input in pixels; the backbone's own when None.
+        hyperparameters: the method's, and those of the trial, which shape nothing.
+
+    Raises:
+        InputError: as :func:`create_model`.
+    """
+    settings = {k: v for k, v in hyperparameters.items() if k not in methods.NOT_FOR_METHODS}
+    with torch.device("meta"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # weights that are copied nowhere
+        model = create_model(backbone, method=method, num_classes=1, image_size=image_size, **settings)  # type: ignore[arg-type]
+    return parameter_counts(model)
 
 
 def parameter_counts(model: nn.Module) -> dict[str, int]:

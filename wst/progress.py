@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
-from rich.console import Console, Group
+from rich.console import Console, ConsoleOptions, RenderResult
 from rich.live import Live
 from rich.progress_bar import ProgressBar
-from rich.table import Table
 from rich.text import Text
 
 from wst.planner import Cell, Planner
@@ -25,100 +26,231 @@ def duration(seconds: float) -> str:
 
 
 @dataclass(frozen=True)
-class _Snapshot:
+class TaskRow:
+    """One task: its trials by state, over all variants and stages.
+
+    Attributes:
+        left: trials that have not begun.
+        best: variants with their best accuracy on val200 in per cent, the best first.
+    """
+
+    task: str
+    completed: int = 0
+    running: int = 0
+    pruned: int = 0
+    failed: int = 0
+    left: int = 0
+    best: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Snapshot:
     """What the display shows, taken between two changes: the display has a thread of its own."""
 
-    ended: int
-    left: int
-    running: int
-    pruned: int
-    failed: int
-    rows: tuple[tuple[str, ...], ...]
+    rows: tuple[TaskRow, ...]
+
+    @property
+    def ended(self) -> int:
+        """Trials that have ended, in whatever way."""
+        return sum(row.completed + row.pruned + row.failed for row in self.rows)
+
+    @property
+    def running(self) -> int:
+        """Trials that are running."""
+        return sum(row.running for row in self.rows)
+
+    @property
+    def left(self) -> int:
+        """Trials that have not begun."""
+        return sum(row.left for row in self.rows)
 
 
-def _snapshot(planner: Planner) -> _Snapshot:
-    """Totals, and for every task: completed, running, pruned, failed, left, best so far."""
-    rows = []
-    for task in planner.study.tasks:
-        cells = [cell for cell in planner.cells.values() if cell.task == task]
-        states = [t.outcome.state for cell in cells for t in cell.ended]
-        running = sum(intent.task == task for intent in planner.running.values())
-        left = sum(map(planner.remaining, cells)) - running
-        counts = (states.count("completed"), running, states.count("pruned"), states.count("failed"), left)
-        best = ", ".join(filter(None, map(_best, cells)))
-        rows.append((task, *(str(count or "-") for count in counts), best))
-    ended = [t.outcome.state for cell in planner.cells.values() for t in cell.ended]
-    return _Snapshot(
-        ended=len(ended),
-        left=sum(map(planner.remaining, planner.cells.values())),
-        running=len(planner.running),
-        pruned=ended.count("pruned"),
-        failed=ended.count("failed"),
-        rows=tuple(rows),
-    )
+class _Counts:
+    """Takes snapshots; each looks at what has changed since the last one, not at every trial again."""
+
+    def __init__(self, planner: Planner):
+        self._planner = planner
+        self._ended = dict.fromkeys(planner.cells, -1)
+        self._searched = dict.fromkeys(planner.cells, 0)
+        self._best: dict[str, dict[str, float]] = {task: {} for task in planner.study.tasks}
+        self._rows: dict[str, TaskRow] = {}
+
+    def snapshot(self) -> Snapshot:
+        """Where the study stands."""
+        planner, changed = self._planner, []
+        for pair, cell in planner.cells.items():
+            ended = cell.counts.total()
+            if ended != self._ended[pair]:
+                self._ended[pair] = ended
+                self._compare(cell)
+                changed.append(cell.task)
+        for task in dict.fromkeys(changed):  # one variant may wait for another of the same task
+            self._rows[task] = self._row(task)
+        running = Counter(intent.task for intent in planner.running.values())
+        return Snapshot(
+            tuple(
+                replace(row, running=running[task], left=max(0, row.left - running[task]))
+                for task, row in self._rows.items()
+            )
+        )
+
+    def _compare(self, cell: Cell) -> None:
+        """Take the search trials that ended since into the best of their cell."""
+        trials, best = cell.ended["search"], self._best[cell.task]
+        for trial in trials[self._searched[cell.task, cell.variant] :]:
+            if trial.outcome.state == "completed":
+                value = trial.outcome.epochs[-1].val_top1 or 0.0
+                best[cell.variant] = max(value, best.get(cell.variant, 0.0))
+        self._searched[cell.task, cell.variant] = len(trials)
+
+    def _row(self, task: str) -> TaskRow:
+        cells = [self._planner.cells[task, variant] for variant in self._planner.study.variants]
+        states: Counter[str] = Counter()
+        for cell in cells:
+            for (_, state), number in cell.counts.items():
+                states[state] += number
+        best = sorted(self._best[task].items(), key=lambda item: -item[1])
+        return TaskRow(
+            task,
+            completed=states["completed"],
+            pruned=states["pruned"],
+            failed=states["failed"],
+            left=sum(map(self._planner.remaining, cells)),
+            best=tuple(f"{variant} {100 * value:.1f}" for variant, value in best),
+        )
+
+
+def fold(rows: Sequence[TaskRow], room: int) -> tuple[list[TaskRow], list[str]]:
+    """What of a table fits into ``room`` lines: the rows to show, and the lines that stand for the others.
+
+    All rows where there is room.  Else those of tasks that run or have failed, running ones first where even
+    these are too many; tasks that are done and tasks that wait become one line each.
+    """
+    if len(rows) <= room:
+        return list(rows), []
+    active = [row for row in rows if row.running or row.failed]
+    quiet = [row for row in rows if not (row.running or row.failed)]
+    done, waiting = [row for row in quiet if not row.left], [row for row in quiet if row.left]
+    lines = [_summary(named, what) for named, what in ((done, "done"), (waiting, "waiting")) if named]
+    if len(active) > room - len(lines):
+        by_urgency = sorted(active, key=lambda row: not row.running)
+        shown = by_urgency[: max(0, room - len(lines) - 1)]
+        lines.insert(0, _summary([row for row in active if row not in shown], "running or failed", "more "))
+        active = [row for row in active if row in shown]
+    return active, lines[: max(0, room)]
+
+
+def _summary(rows: Sequence[TaskRow], what: str, more: str = "") -> str:
+    names = ", ".join(row.task for row in rows)
+    return f"{len(rows)} {more}{'task' if len(rows) == 1 else 'tasks'} {what}: {names}"
+
+
+_COLUMNS = {"done": "completed", "running": "running", "pruned": "pruned", "failed": "failed", "left": "left"}
+
+
+def lines(now: Snapshot, status: Sequence[str], width: int, height: int) -> list[Text]:
+    """The display as at most ``height`` lines of at most ``width`` columns.
+
+    Args:
+        now: where the study stands.
+        status: the parts of the line on the whole study; they break between parts.
+        width: columns of the terminal, as it is now.
+        height: lines that may be used.
+    """
+    bottom = _wrapped(status, width)
+    shown, summaries = fold(now.rows, height - len(bottom) - 1)
+    label = max([len(row.task) for row in now.rows] + [4])
+    widths = [max(len(name), 5) for name in _COLUMNS]
+
+    def row_text(task: str, cells: Sequence[str], best: str) -> str:
+        numbers = "  ".join(f"{cell:>{w}}" for cell, w in zip(cells, widths, strict=True))
+        return f"{task:<{label}}  {numbers}  {best}"
+
+    found = []
+    if shown:
+        found.append(Text(row_text("task", list(_COLUMNS), "best on val200"), "bold"))
+    for row in shown:
+        counts = [str(getattr(row, name) or "-") for name in _COLUMNS.values()]
+        found.append(Text(row_text(row.task, counts, ", ".join(row.best)), "red" if row.failed else ""))
+    found += [Text(line, "dim") for line in summaries]
+    found += [Text(line) for line in bottom]
+    for line in found:
+        line.truncate(width, overflow="ellipsis")
+        line.no_wrap = True
+    return found[-height:]
+
+
+def _wrapped(parts: Sequence[str], width: int) -> list[str]:
+    found = [parts[0]]
+    for part in parts[1:]:
+        if len(found[-1]) + 2 + len(part) > width - 1:
+            found[-1] += ","
+            found.append(part)
+        else:
+            found[-1] += f", {part}"
+    return found
 
 
 class Progress:
     """Shows how far a study is; use as a context manager and call :meth:`update` after every change.
 
-    On a terminal a table by task is redrawn in place.  Elsewhere one line is printed every 15 seconds and at
-    the end, which is what a log file wants.
+    On a terminal a table by task is redrawn in place, folded where the terminal is lower than the table.
+    Elsewhere, also on a terminal that cannot move its cursor (``TERM=dumb``), one line is printed every
+    15 seconds and at the end, which is what a log file wants.
     """
 
     def __init__(self, planner: Planner, console: Console):
-        self._planner, self._console = planner, console
+        self._console = console
         self._start = time.monotonic()
-        self._now = _snapshot(planner)
+        self._counts = _Counts(planner)
+        self._now = self._counts.snapshot()
         self._before = self._now.ended
         self._last_line = 0.0
-        self._live = Live(console=console, get_renderable=self._table, refresh_per_second=2, transient=True)
+        self._in_place = console.is_terminal and not console.is_dumb_terminal
+        self._live = Live(self, console=console, refresh_per_second=2, transient=True)
 
     def __enter__(self) -> Progress:
-        if self._console.is_terminal:
+        if self._in_place:
             self._live.__enter__()
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._now = _snapshot(self._planner)
-        if self._console.is_terminal:
+        self._now = self._counts.snapshot()
+        if self._in_place:
             self._live.__exit__(None, None, None)
-        self._console.print(self._line(), highlight=False)
+        self._print_line()
 
     def update(self) -> None:
         """A trial started or ended."""
-        self._now = _snapshot(self._planner)
+        self._now = self._counts.snapshot()
         now = time.monotonic()
-        if not self._console.is_terminal and now - self._last_line >= _PLAIN_EVERY_S:
+        if not self._in_place and now - self._last_line >= _PLAIN_EVERY_S:
             self._last_line = now
-            self._console.print(self._line(), highlight=False)
+            self._print_line()
 
-    def _line(self) -> str:
+    def _print_line(self) -> None:
+        self._console.print(", ".join(self._status()), highlight=False, soft_wrap=True)
+
+    def _status(self) -> list[str]:
         now, elapsed = self._now, time.monotonic() - self._start
+        left = now.running + now.left
         parts = [
-            f"{now.ended}/{now.ended + now.left} trials",
+            f"{now.ended}/{now.ended + left} trials",
             f"{now.running} running",
-            f"{now.pruned} pruned",
-            f"{now.failed} failed",
+            f"{sum(row.pruned for row in now.rows)} pruned",
+            f"{sum(row.failed for row in now.rows)} failed",
             f"{duration(elapsed)} so far",
         ]
         here = now.ended - self._before
-        if now.left and here:
-            parts.append(f"about {duration(elapsed / here * now.left)} left")
-        return ", ".join(parts)
+        if left and here:
+            parts.append(f"about {duration(elapsed / here * left)} left")
+        return parts
 
-    def _table(self) -> Group:
-        now = self._now
-        table = Table(box=None, pad_edge=False, header_style="bold")
-        table.add_column("task", no_wrap=True)
-        for name in ("done", "running", "pruned", "failed", "left"):
-            table.add_column(name, justify="right")
-        table.add_column("best on val200 so far", no_wrap=True)
-        for row in now.rows:
-            table.add_row(*row, style="red" if row[4] != "-" else "")
-        bar = ProgressBar(total=now.ended + now.left, completed=now.ended, width=60)
-        return Group(table, Text(self._line()), bar)
-
-
-def _best(cell: Cell) -> str:
-    best = cell.best()
-    return f"{cell.variant} {100 * (best.outcome.epochs[-1].val_top1 or 0):.1f}" if best else ""
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Draw for the terminal as it is now: over ssh its size may change without a word."""
+        now, (width, height) = self._now, options.size
+        bar = 1 if height > 3 else 0
+        yield from lines(now, self._status(), width, max(1, height - 1 - bar))
+        if bar:
+            total = now.ended + now.running + now.left
+            yield ProgressBar(total=total, completed=now.ended, width=min(60, width))

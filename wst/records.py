@@ -9,9 +9,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
-from wst.study import Hyperparameters, Normalisation, Recipe, Study
+from wst.faults import error_type
+from wst.space import Hyperparameters
+from wst.study import Normalisation, Recipe, Study
 
-Stage = Literal["search", "final"]
+Stage = Literal["search", "confirm", "final"]
 State = Literal["completed", "pruned", "failed"]
 
 
@@ -28,7 +30,8 @@ class Intent:
         trial_id: ``<task>.<variant>.<stage>.<number>``.
         ask_order: place among all asks of the study, from 0; the order in which a study is replayed.
         seed: seeds initialisation, shuffling and stochastic depth.
-        parent: trial whose settings this one uses, in the stages after the search.
+        parent: trial whose settings this one uses: in the stages after the search, and where a search comes
+            upon settings again.
         reason: why these settings, in words.
     """
 
@@ -97,7 +100,24 @@ class Outcome:
 def failed(error: BaseException) -> Outcome:
     """The outcome of a trial that raised: its class, and its message with the traceback."""
     text = "".join(traceback.format_exception(error))
-    return Outcome("failed", error_type=type(error).__name__, error_text=text)
+    return Outcome("failed", error_type=error_type(error), error_text=text)
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a job says of one of its trials.
+
+    Attributes:
+        trial_id: the trial.
+        epochs: those since its last report.
+        outcome: how it ended, or would if it were stopped here; without epochs.
+        ended: whether it has ended.
+    """
+
+    trial_id: str
+    epochs: tuple[Epoch, ...]
+    outcome: Outcome
+    ended: bool
 
 
 @dataclass(frozen=True)
@@ -119,6 +139,8 @@ class TrialSpec:
         threads: CPU threads that the trial may use.
         data_hash: hash of the task's data, for the ledger.
         adapter_path: where a final trial keeps its trainable tensors; None keeps none.
+        gpu_share: share of a GPU's memory that the trial may take.
+        time_limit: longest that it may train, in seconds.
     """
 
     intent: Intent
@@ -137,6 +159,8 @@ class TrialSpec:
     threads: int = 1
     data_hash: str | None = None
     adapter_path: str | None = None
+    gpu_share: float = 1.0
+    time_limit: float | None = None
 
 
 def trial_spec(
@@ -166,4 +190,6 @@ def trial_spec(
         threads=study.resources.cpus_per_trial,
         data_hash=data_hash,
         adapter_path=str(adapter_path.absolute()) if adapter_path else None,
+        gpu_share=min(1.0, study.resources.gpus_per_trial or 1.0),
+        time_limit=study.faults.time_limit,
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,15 +12,15 @@ from rich.console import Console
 from wst import backbones, methods, provenance
 from wst.data.splits import data_hash, data_root, open_split
 from wst.data.tasks import suite as suite_named
-from wst.driver import Environment
+from wst.driver import Driver, Environment
 from wst.errors import InputError
 from wst.ledger import Ledger, check_unchanged, history
-from wst.models import create_model, parameter_counts
-from wst.planner import Planner
+from wst.models import count_without_weights, create_model, parameter_counts
+from wst.planner import CountParameters, Planner
 from wst.progress import Progress
-from wst.records import Intent, Stage, trial_spec
-from wst.study import Categorical, Hyperparameters, Study, Variant
-from wst.trial import Trial
+from wst.space import Hyperparameters
+from wst.study import Study, Variant
+from wst.trackers import Trackers, open_tracker
 
 
 @dataclass(frozen=True)
@@ -38,17 +40,40 @@ class Checked:
     parameters: dict[tuple[str, str], dict[str, int]]
 
 
-def _example(study: Study, variant: Variant) -> Hyperparameters:
+def example(study: Study, variant: Variant) -> Hyperparameters:
     """One configuration that a variant may run with."""
     if variant.settings_from is not None:
         source = study.variants[variant.settings_from]
-        inherited = {k: v for k, v in _example(study, source).items() if k not in source.fixed}
+        inherited = {k: v for k, v in example(study, source).items() if k not in source.fixed}
         return {**inherited, **variant.fixed}
     if variant.space is None:
         return {"drop_path": 0.0, **variant.settings(study.tasks[0])}
-    space = variant.space
-    first = {k: d.choices[0] if isinstance(d, Categorical) else d.low for k, d in space.items()}
-    return {"drop_path": 0.0, **first, **variant.fixed}
+    return {"drop_path": 0.0, **variant.any_settings()}
+
+
+def _check_ceiling(study: Study, name: str, trainable: int) -> None:
+    most = study.search.max_trainable_parameters if study.search else None
+    if most is not None and study.variants[name].space is None and trainable > most:
+        raise InputError(
+            f"variants.{name}: expected at most {most} trainable parameters; found {trainable} with its "
+            "fixed settings"
+        )
+
+
+def parameter_counter(study: Study) -> CountParameters:
+    """Counts trainable parameters without building weights, each configuration of a method once."""
+    known: dict[str, int] = {}
+
+    def count(variant: str, settings: Hyperparameters) -> int:
+        method = study.variants[variant].method
+        shaping = {k: v for k, v in settings.items() if k not in methods.NOT_FOR_METHODS}
+        key = repr((method, sorted(shaping.items())))
+        if key not in known:
+            counts = count_without_weights(study.backbone, method, study.image_size, shaping)
+            known[key] = counts["trainable"]
+        return known[key]
+
+    return count
 
 
 def check(study: Study, root: str | None) -> Checked:
@@ -69,10 +94,10 @@ def check(study: Study, root: str | None) -> Checked:
     tasks = [suite.task(name) for name in study.tasks]
     parameters, size = {}, 0
     for name, variant in study.variants.items():
-        settings = _example(study, variant)
+        settings = example(study, variant)
         for key in methods.NOT_FOR_METHODS:
             settings.pop(key, None)
-        methods.check_hyperparameters(variant.method, set(settings))
+        methods.check_hyperparameters(variant.method, {*settings, *(variant.space or {})})
         model = create_model(
             study.backbone,
             method=variant.method,
@@ -84,6 +109,7 @@ def check(study: Study, root: str | None) -> Checked:
         )
         counts = parameter_counts(model)
         size = backbones.input_spec(study.backbone, backbones.timm_model(model), study.normalisation).size
+        _check_ceiling(study, name, counts["trainable"])
         for task in tasks:
             head = counts["head"] * task.classes
             total = counts["total"] - counts["head"] + head
@@ -100,80 +126,48 @@ def check(study: Study, root: str | None) -> Checked:
     return Checked(where, hashes, weights, parameters)
 
 
-def run_study(study: Study, out: Path, root: str | None, address: str | None, console: Console) -> Planner:
+def run_study(
+    study: Study,
+    out: Path,
+    root: str | None = None,
+    *,
+    console: Console,
+    address: str | None = None,
+    stop_after: float | None = None,
+    retry_failed: bool = False,
+    track: Sequence[str] = (),
+) -> Planner:
     """Run a study, or go on with the one in ``out``; returns the planner as it stands at the end.
+
+    Args:
+        study: what is asked for.
+        out: the study's output folder.
+        root: folder that holds the suite's folder.
+        console: where progress is shown.
+        address: a running Ray cluster.
+        stop_after: seconds after which to stop, with the study to be gone on with later.
+        retry_failed: run the trials again that failed before.
+        track: names of trackers, see :mod:`wst.trackers`.
 
     Raises:
         InputError: bad input; nothing was overwritten.
-        wst.engine.StudyInterrupted: the user stopped it; the same call goes on.
+        wst.engine.StudyInterrupted: the user stopped it, or time is over; the same call goes on.
+        wst.faults.StudyStoppedError: it cannot go on; the ledger is whole.
     """
     checked = check(study, root)
-    with Ledger(out, study, provenance.code()) as ledger:
+    with Ledger(out, study, provenance.code()) as ledger, ExitStack() as stack:
+        if retry_failed:
+            ledger.discard([t.intent.trial_id for t in history(out)[1] if t.outcome.state == "failed"])
         intents, ended = history(out)
         check_unchanged(ended, checked.data_hashes, checked.checkpoint_hash)
-        planner = Planner(study, intents, ended)
+        planner = Planner(study, intents, ended, parameter_counter(study))
         from wst import engine  # Ray takes seconds to import; checks come first
 
-        environment = Environment(checked.root, checked.data_hashes, address)
-        with Progress(planner, console) as progress:
-            engine.run(study, planner, ledger, environment, progress.update)
-    return planner
-
-
-@dataclass(frozen=True)
-class CellCost:
-    """What one cell is expected to cost; seconds are measured on this machine, on one slot."""
-
-    task: str
-    variant: str
-    trainable: int
-    search_trials: int
-    search_epochs: float
-    final_trials: int
-    final_epochs: int
-    seconds: float
-
-
-def expected_costs(study: Study, checked: Checked) -> list[CellCost]:
-    """Trials, epochs and slot-seconds of every cell, from a few timed steps of each variant."""
-    seconds = {name: _seconds_per_epoch(study, name, checked.root) for name in study.variants}
-    finals, epochs = (study.final.seeds if study.final else 0), study.recipe.epochs
-    costs = []
-    for task, name in study.cells:
-        trials = study.search_trials(name)
-        per_trial = expected_epochs(study) if trials else 0.0
-        training = trials * per_trial + 1.25 * finals * epochs  # 1000 images in final, 800 in search
-        costs.append(
-            CellCost(
-                task,
-                name,
-                checked.parameters[task, name]["trainable"],
-                trials,
-                trials * per_trial,
-                finals,
-                finals * epochs,
-                training * seconds[name],
-            )
+        environment = Environment(
+            checked.root.absolute(), checked.data_hashes, checked.checkpoint_hash, address, stop_after
         )
-    return costs
-
-
-def expected_epochs(study: Study) -> float:
-    """Epochs of a search trial on average, when every rung lets one in ``reduction_factor`` pass."""
-    epochs = study.recipe.epochs
-    rungs = study.search.rungs(epochs) if study.search else []
-    if not rungs or study.search is None:
-        return float(epochs)
-    factor: int = study.search.pruner.reduction_factor  # type: ignore[union-attr]
-    total, share, done = 0.0, 1.0, 0
-    for rung in [*rungs, epochs]:
-        total += share * (rung - done)
-        share, done = share / factor, rung
-    return total
-
-
-def _seconds_per_epoch(study: Study, variant: str, root: Path) -> float:
-    settings = _example(study, study.variants[variant])
-    stage: Stage = "search" if study.search else "final"
-    intent = Intent("timing", study.tasks[0], variant, stage, 0, 0, 0, settings)
-    return Trial(trial_spec(study, intent, root=root)).seconds_per_epoch()
+        trackers = Trackers([open_tracker(name, out) for name in track])
+        stack.callback(trackers.close)
+        progress = stack.enter_context(Progress(planner, console))
+        engine.run(Driver(study, planner, ledger, environment, progress.update, trackers))
+    return planner

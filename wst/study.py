@@ -7,16 +7,13 @@ results says everything that was asked for.
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, Literal, TypeVar
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     NonNegativeFloat,
     PositiveFloat,
@@ -26,160 +23,56 @@ from pydantic import (
 )
 
 from wst.data.tasks import suite as suite_named
+from wst.durations import parse_duration
+from wst.search import Grid, Search, Ties
+from wst.space import Distribution, Hyperparameters, Scalar, applies, grid
+from wst.strict import Strict
 
-Scalar = bool | int | float | str
-Hyperparameters = dict[str, Scalar]
 Normalisation = Literal["checkpoint", "half", "imagenet"]
-_Range = TypeVar("_Range", "Float", "Int")
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
+_MOST_SEEDS = 1000
 
 
-class _Strict(BaseModel):
-    """A model that refuses unknown keys in words a user can act on."""
+class Confirm(Strict):
+    """Stage ``confirm``: the best settings of the search over several seeds, on val200 still.
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _known_keys(cls, data: Any) -> Any:
-        if isinstance(data, Mapping):
-            for key in data:
-                if key not in cls.model_fields:
-                    near = difflib.get_close_matches(str(key), cls.model_fields, n=1)
-                    hint = f" (did you mean {near[0]!r}?)" if near else ""
-                    raise ValueError(
-                        f"expected only the keys {', '.join(cls.model_fields)}; found {str(key)!r}{hint}"
-                    )
-        return data
-
-
-class Float(_Strict):
-    """A real hyperparameter in [low, high]; on a log scale, or in steps from low."""
-
-    type: Literal["float"] = "float"
-    low: float
-    high: float
-    log: bool = False
-    step: PositiveFloat | None = None
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Float:
-        return _check_range(self)
-
-
-class Int(_Strict):
-    """A whole-number hyperparameter in [low, high]."""
-
-    type: Literal["int"] = "int"
-    low: int
-    high: int
-    log: bool = False
-    step: PositiveInt = 1
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Int:
-        return _check_range(self)
-
-
-class Categorical(_Strict):
-    """A hyperparameter that takes one of a few values."""
-
-    type: Literal["categorical"] = "categorical"
-    choices: tuple[Scalar, ...] = Field(min_length=1)
-
-
-def _check_range(space: _Range) -> _Range:
-    if space.low > space.high:
-        raise ValueError(f"expected low <= high; found low {space.low} and high {space.high}")
-    if space.log and space.low <= 0:
-        raise ValueError(f"expected low > 0 on a log scale; found low {space.low}")
-    if space.log and space.step not in (None, 1):
-        raise ValueError(f"expected either log or step; found log with step {space.step}")
-    return space
-
-
-Distribution = Annotated[Float | Int | Categorical, Field(discriminator="type")]
-
-
-class TPE(_Strict):
-    """Tree-structured Parzen estimator; every option that Optuna changes between versions is set by name."""
-
-    type: Literal["tpe"] = "tpe"
-    n_startup_trials: int = Field(10, ge=0)
-    multivariate: bool = True
-    group: bool = False
-    constant_liar: bool = True
-
-
-class Random(_Strict):
-    """Independent uniform samples."""
-
-    type: Literal["random"] = "random"
-
-
-class Grid(_Strict):
-    """Every combination once, in an order that the study's seed shuffles.
-
-    ``points`` values are taken from a range that has no step, evenly spaced on its scale, both ends included.
+    val200 is coarse and the search's winner is lucky in part; so the mean over fresh seeds chooses.  Settings
+    of which a seed fails are out.
     """
 
-    type: Literal["grid"] = "grid"
-    points: int = Field(5, ge=2)
+    top: PositiveInt = 5
+    """How many settings; with several objectives at most so many members of the search's front."""
+    seeds: int = Field(3, ge=1, le=_MOST_SEEDS)
 
 
-class SuccessiveHalving(_Strict):
-    """Asynchronous successive halving: at ``min_resource`` epochs, and at every ``reduction_factor`` times as
-    many, only about the best 1 / ``reduction_factor`` of the trials seen there go on."""
-
-    type: Literal["successive_halving"] = "successive_halving"
-    min_resource: PositiveInt
-    reduction_factor: int = Field(3, ge=2)
-    min_early_stopping_rate: int = Field(0, ge=0)
-
-
-class NoPruner(_Strict):
-    """Every trial runs all its epochs."""
-
-    type: Literal["none"] = "none"
-
-
-class Search(_Strict):
-    """Stage ``search``: trials a cell, trained on train800 and scored on val200."""
-
-    trials: PositiveInt | None = None
-    """Trials a cell; may be left out with a grid, which then runs in full."""
-    sampler: Annotated[TPE | Random | Grid, Field(discriminator="type")] = TPE()
-    pruner: Annotated[SuccessiveHalving | NoPruner, Field(discriminator="type")] = NoPruner()
-
-    @model_validator(mode="after")
-    def _counted(self) -> Search:
-        if self.trials is None and not isinstance(self.sampler, Grid):
-            raise ValueError("expected a number of trials (only a grid has one of its own); found none")
-        return self
-
-    def rungs(self, epochs: int) -> list[int]:
-        """Epochs before the last at which the pruner decides."""
-        if isinstance(self.pruner, NoPruner):
-            return []
-        rungs, rung = (
-            [],
-            self.pruner.min_resource * (self.pruner.reduction_factor**self.pruner.min_early_stopping_rate),
-        )
-        while rung < epochs:
-            rungs.append(rung)
-            rung *= self.pruner.reduction_factor
-        return rungs
-
-
-class Final(_Strict):
+class Final(Strict):
     """Stage ``final``: the chosen settings retrained on train800val200; the test split read once a seed."""
 
-    seeds: PositiveInt = 3
+    seeds: int = Field(3, ge=1, le=_MOST_SEEDS)
+    seeds_per_job: PositiveInt = 1
+    """Seeds trained one after another on one slot and scored in one pass over the test split.  More than one
+    spares reading a large test split again, and gives up running the seeds side by side."""
     save_adapters: bool = False
     """Keep each final trial's trainable tensors, with a card, in ``adapters/`` of the output folder."""
 
 
-class Resources(_Strict):
+class Faults(Strict):
+    """What happens when trials go wrong."""
+
+    retries: int = Field(2, ge=0)
+    """How often a trial starts again that ran out of memory or whose worker died."""
+    time_limit: PositiveFloat | None = None
+    """Longest that a trial may train, in seconds or as ``2h``; it has failed then."""
+    stop_when_alike: int = Field(8, ge=0, le=10)
+    """The study stops when so many of the last 10 trials failed for the same reason; 0 never stops it."""
+
+    @field_validator("time_limit", mode="before")
+    @classmethod
+    def _in_seconds(cls, value: Any) -> Any:
+        return parse_duration(value) if isinstance(value, str) else value
+
+
+class Resources(Strict):
     """What one slot holds.  Every job of a study asks for the same, so that none starves."""
 
     cpus_per_trial: PositiveInt = 1
@@ -188,7 +81,7 @@ class Resources(_Strict):
     """Jobs at a time; as many as the machines hold when left out."""
 
 
-class Recipe(_Strict):
+class Recipe(Strict):
     """How a trial trains: the same for every trial of a study.
 
     AdamW; weight decay spares biases and norms (``no_decay: vectors``) or biases alone (``biases``).
@@ -227,7 +120,7 @@ class Recipe(_Strict):
         return _digest(self.model_dump(mode="json"))
 
 
-class Variant(_Strict):
+class Variant(Strict):
     """A method with the hyperparameters that are searched, taken over, or fixed.
 
     One of four: ``space`` (searched), ``settings_from`` (the settings found for another variant),
@@ -236,13 +129,21 @@ class Variant(_Strict):
     """
 
     method: str = Field(pattern=NAME)
-    fixed: Hyperparameters = {}
+    fixed: Hyperparameters = Field(default_factory=dict)
     space: dict[str, Distribution] | None = None
     settings_from: str | None = None
     per_task: dict[str, Hyperparameters] | None = None
     """Settings by task; in a study file also the name of a shipped table, such as ``released/vit_base``."""
-    warm_start: dict[str, Hyperparameters] | None = None
-    """Where a task's search begins, by task; in a study file also the name of a shipped table."""
+    warm_start: tuple[Hyperparameters, ...] | dict[str, tuple[Hyperparameters, ...]] | None = None
+    """Settings that a search tries first: a list for every task, or one by task.  In a study file also the
+    name of a shipped table, or ``{ledger: DIR, top: 3}`` for the best settings of another study."""
+
+    @field_validator("warm_start", mode="before")
+    @classmethod
+    def _one_is_a_list(cls, value: Any) -> Any:
+        if isinstance(value, dict):
+            return {task: [points] if isinstance(points, dict) else points for task, points in value.items()}
+        return value
 
     @model_validator(mode="after")
     def _one_source(self) -> Variant:
@@ -254,6 +155,15 @@ class Variant(_Strict):
             raise ValueError("expected a space to warm-start; found none")
         if self.space is not None and not self.space:
             raise ValueError("expected at least one hyperparameter in space; found none")
+        before = set(self.fixed)
+        for name, entry in (self.space or {}).items():
+            for condition in entry.when:
+                if condition not in before:
+                    raise ValueError(
+                        f"space.{name}.when: expected hyperparameters set before it "
+                        f"({', '.join(sorted(before)) or 'none'}); found {condition!r}"
+                    )
+            before.add(name)
         both = sorted(set(self.fixed) & set(self.space or {}))
         if both:
             raise ValueError(f"expected each hyperparameter in space or in fixed; found {both[0]!r} in both")
@@ -268,8 +178,22 @@ class Variant(_Strict):
         """The settings of a variant that is neither searched nor taken over."""
         return {**(self.per_task or {}).get(task, {}), **self.fixed}
 
+    def first_points(self, task: str) -> list[Hyperparameters]:
+        """The settings with which a task's search begins, those hyperparameters that are searched alone."""
+        given = self.warm_start or ()
+        points = given.get(task, ()) if isinstance(given, dict) else given
+        return [{name: point[name] for name in self.space or {} if name in point} for point in points]
 
-class Study(_Strict):
+    def any_settings(self) -> Hyperparameters:
+        """One configuration of a searched variant: every hyperparameter at its first value."""
+        found = dict(self.fixed)
+        for name, entry in (self.space or {}).items():
+            if applies(entry, found):
+                found[name] = entry.values(2)[0]
+        return found
+
+
+class Study(Strict):
     """Everything one YAML file asks for."""
 
     name: str = Field(pattern=NAME)
@@ -290,7 +214,12 @@ class Study(_Strict):
     variants: dict[Annotated[str, Field(pattern=NAME)], Variant] = Field(min_length=1)
     recipe: Recipe = Recipe()
     search: Search | None = None
+    confirm: Confirm | None = None
     final: Final | None = None
+    ties: Ties = "val_loss"
+    """Who wins among settings of equal val200 accuracy: the lower val200 loss or the fewer trainable
+    parameters, and after that the earlier trial."""
+    faults: Faults = Faults()
     resources: Resources = Resources()
     report_every: PositiveInt = 10
     """Epochs between two reports of a running trial; the pruner's rungs are reported besides."""
@@ -314,14 +243,26 @@ class Study(_Strict):
             known.task(name)
         if self.search is None and self.final is None:
             raise ValueError("expected a stage ('search', 'final' or both); found neither")
+        if self.confirm is not None and self.search is None:
+            raise ValueError("expected 'search' before 'confirm'; found none")
         for name, variant in self.variants.items():
-            for key in ("per_task", "warm_start"):
-                table = getattr(variant, key)
-                absent = [task for task in self.tasks if table is not None and task not in table]
-                if absent:
-                    raise ValueError(
-                        f"variants.{name}.{key}: expected settings for task {absent[0]!r}; found none"
-                    )
+            absent = [t for t in self.tasks if variant.per_task is not None and t not in variant.per_task]
+            if absent:
+                raise ValueError(
+                    f"variants.{name}.per_task: expected settings for task {absent[0]!r}; found none"
+                )
+            if isinstance(variant.warm_start, dict):
+                for task in variant.warm_start:
+                    known.task(task)
+            for task in self.tasks:
+                for point in variant.first_points(task):
+                    outside = [k for k, v in point.items() if not (variant.space or {})[k].holds(v)]
+                    if outside:
+                        key = outside[0]
+                        raise ValueError(
+                            f"variants.{name}.warm_start: expected {key!r} inside its range; "
+                            f"found {point[key]!r}"
+                        )
             if variant.space is not None and self.search is None:
                 raise ValueError(f"expected 'search' since variant {name!r} has a space; found none")
             source = variant.settings_from
@@ -343,13 +284,12 @@ class Study(_Strict):
         space = self.variants[variant].space
         if self.search is None or space is None:
             return 0
-        if not isinstance(self.search.sampler, Grid):
-            assert self.search.trials is not None
-            return self.search.trials
-        from wst.grid import combinations
-
-        size = len(combinations(space, self.search.sampler.points))
-        return min(self.search.trials or size, size)
+        sampler, trials = self.search.sampler, self.search.trials
+        if isinstance(sampler, Grid):
+            size = len(grid(space, sampler.points, self.variants[variant].fixed))
+            return min(trials or size, size)
+        assert trials is not None
+        return trials
 
     def report_epochs(self) -> list[int]:
         """Epochs (1-based) at which a running trial reports: rungs, every few epochs, and the last."""
@@ -365,13 +305,14 @@ class Study(_Strict):
                 for name, value in table.items():
                     values.setdefault(name, []).append(value)
             for name, space in (variant.space or {}).items():
-                samples = space.choices if isinstance(space, Categorical) else (space.low,)
-                values.setdefault(name, []).extend(samples)
+                values.setdefault(name, []).extend(space.values(2))
         return {name: _common_type(map(type, found)) for name, found in values.items()}
 
     def identity(self) -> dict[str, Any]:
-        """What makes this study this one: everything but where and how often it reports."""
-        return self.model_dump(mode="json", exclude={"resources", "report_every", "checkpoint_every"})
+        """What makes this study this one: everything but where it runs and how often it reports."""
+        return self.model_dump(
+            mode="json", exclude={"resources", "report_every", "checkpoint_every", "faults"}
+        )
 
     def digest(self) -> str:
         """A short hash that is equal for studies of equal identity."""

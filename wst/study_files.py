@@ -12,13 +12,15 @@ from wst.data.tasks import suites
 from wst.errors import InputError
 from wst.resources import find_yaml
 from wst.study import Study, Variant
+from wst.warm_start import FromLedger, points_from_ledger
 from wst.yaml_files import read_yaml
 
 
 def first_error(error: ValidationError, source: str) -> InputError:
     """The first problem of ``source`` as one line: source, key, what was expected, what was found."""
     problem = error.errors(include_url=False)[0]
-    tags = {"float", "int", "categorical", "tpe", "random", "successive_halving", "none"}
+    spaces, samplers = {"float", "int", "categorical"}, {"tpe", "gp", "random", "grid", "nsga2"}
+    tags = spaces | samplers | {"successive_halving", "median", "none"}
     keys = [str(part) for part in problem["loc"]]
     key = ".".join(part for i, part in enumerate(keys) if not (part in tags and i == len(keys) - 1 and i > 0))
     if problem["type"] == "value_error":
@@ -68,11 +70,13 @@ def _resolve_spaces(data: dict[str, Any], source: Path) -> None:
     if not isinstance(variants, dict):
         return
     for name, variant in variants.items():
+        if not isinstance(variant, dict):
+            continue
         for key in ("per_task", "warm_start"):
-            if isinstance(variant, dict) and isinstance(variant.get(key), str):
+            if isinstance(variant.get(key), str):
                 where = find_yaml("search_spaces", variant[key], beside=source.parent)
                 variant[key] = read_yaml(where.read_text(), str(where))
-        if isinstance(variant, dict) and isinstance(variant.get("space"), str):
+        if isinstance(variant.get("space"), str):
             where = find_yaml("search_spaces", variant["space"], beside=source.parent)
             space = read_yaml(where.read_text(), str(where))
             if not isinstance(space, dict):
@@ -86,6 +90,27 @@ def _resolve_spaces(data: dict[str, Any], source: Path) -> None:
                 )
             except ValidationError as error:
                 raise first_error(error, f"{where} (space of variant {name!r})") from None
+
+
+def _take_out_ledgers(data: dict[str, Any]) -> dict[str, FromLedger]:
+    """Remove from a study's variants, and return, the warm starts that point to another study's ledger."""
+    starts = {}
+    variants = data.get("variants")
+    for name, variant in variants.items() if isinstance(variants, dict) else ():
+        start = variant.get("warm_start") if isinstance(variant, dict) else None
+        if isinstance(start, dict) and isinstance(start.get("ledger"), str):
+            starts[name] = FromLedger.model_validate(start)
+            del variant["warm_start"]
+    return starts
+
+
+def _with_points(study: Study, starts: dict[str, FromLedger]) -> dict[str, Any]:
+    """The study with the settings that its warm starts find, so that it depends on no other folder."""
+    data = study.model_dump(mode="json")
+    for name, start in starts.items():
+        space = study.variants[name].space or {}
+        data["variants"][name]["warm_start"] = points_from_ledger(start, study.tasks, space)
+    return data
 
 
 def load_study(name: str, *, overrides: Sequence[str] = (), tasks: Sequence[str] = ()) -> Study:
@@ -113,6 +138,8 @@ def load_study(name: str, *, overrides: Sequence[str] = (), tasks: Sequence[str]
         data["suite"] = absolute_suite(data["suite"], path.parent)
     _resolve_spaces(data, path)
     try:
-        return Study.model_validate(data)
+        starts = _take_out_ledgers(data)
+        study = Study.model_validate(data)
+        return Study.model_validate(_with_points(study, starts)) if starts else study
     except ValidationError as error:
         raise first_error(error, str(path)) from None

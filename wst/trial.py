@@ -6,7 +6,7 @@ import os
 import resource
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -59,6 +59,8 @@ class Trial:
         torch.set_num_threads(spec.threads)
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self.device)
+            # Trials that share a GPU keep to their shares, so that none takes another one's memory.
+            torch.cuda.set_per_process_memory_fraction(spec.gpu_share, self.device)
         torch.manual_seed(spec.intent.seed)
         self._shuffle = torch.Generator().manual_seed(spec.intent.seed)
 
@@ -91,6 +93,7 @@ class Trial:
         self._images, self._labels = self._on_device(TRAINING_SPLIT[spec.intent.stage])
         self.curve: list[Epoch] = []
         self._train_seconds = self._eval_seconds = self._earlier_seconds = 0.0
+        self._seconds: float | None = None
         if spec.checkpoint_path and Path(spec.checkpoint_path).is_file():
             self._restore(Path(spec.checkpoint_path))
 
@@ -102,6 +105,15 @@ class Trial:
         """
         while len(self.curve) < self.spec.recipe.epochs:
             yield self._epoch()
+        self._seconds = self.seconds
+
+    @property
+    def seconds(self) -> float:
+        """Wall-clock seconds that the trial has taken: with its set-up and what it took before it was
+        interrupted, without waiting for others."""
+        if self._seconds is not None:
+            return self._seconds
+        return self._earlier_seconds + time.perf_counter() - self._start
 
     def test(self) -> tuple[float, int]:
         """Score the test split: (top-1 accuracy, number of images).
@@ -109,15 +121,7 @@ class Trial:
         Raises:
             TestSplitClosedError: in any stage but ``final``.
         """
-        begin = time.perf_counter()
-        spec = self.spec
-        suite = suite_named(spec.suite)
-        task = suite.task(spec.intent.task)
-        split = open_split(Path(spec.root), suite, task, "test", self._input.size, spec.intent.stage)
-        batches = split.batches(_SCORING_BATCH)  # streamed: a test split may be larger than the memory
-        correct = sum(self._score(images, labels)[0] for images, labels in batches)
-        self._eval_seconds += time.perf_counter() - begin
-        return correct / len(split.labels), len(split.labels)
+        return test_together([self])[0]
 
     def seconds_per_epoch(self) -> float:
         """Training seconds of one epoch, estimated from a few steps.  The trial is spoilt afterwards."""
@@ -171,7 +175,7 @@ class Trial:
             total_parameters=counts["total"],
             train_seconds=self._train_seconds,
             eval_seconds=self._eval_seconds,
-            wall_seconds=self._earlier_seconds + time.perf_counter() - self._start,
+            wall_seconds=self.seconds,
             images_per_second=seen / self._train_seconds if self._train_seconds else None,
             peak_memory=_peak_memory(self.device),
             checkpoint_hash=self._weights_id(),
@@ -198,7 +202,7 @@ class Trial:
             "curve": [asdict(epoch) for epoch in self.curve],
             "train_seconds": self._train_seconds,
             "eval_seconds": self._eval_seconds,
-            "wall_seconds": self._earlier_seconds + time.perf_counter() - self._start,
+            "wall_seconds": self.seconds,
         }
         path.parent.mkdir(parents=True, exist_ok=True)
         aside = path.with_suffix(".partial")
@@ -267,7 +271,9 @@ class Trial:
         self._eval_seconds += now - trained
         epoch = Epoch(done + 1, lr, train_loss, val_loss, val_top1, now - begin)
         self.curve.append(epoch)
-        if epoch.epoch % self.spec.checkpoint_every == 0 and epoch.epoch < recipe.epochs:
+        last = epoch.epoch == recipe.epochs
+        # The last epoch of a final trial is kept too: scoring a large test split may be interrupted.
+        if self.spec.intent.stage == "final" if last else epoch.epoch % self.spec.checkpoint_every == 0:
             self.save()
         return epoch
 
@@ -289,22 +295,54 @@ class Trial:
         if self.spec.intent.stage == "final":
             return None, None  # final trains on val200
         images, labels = self._on_device("val200")
-        correct, loss = self._score(images, labels)
-        return loss, correct / len(labels)
+        starts = range(0, len(labels), _SCORING_BATCH)
+        batches = ((images[i : i + _SCORING_BATCH], labels[i : i + _SCORING_BATCH]) for i in starts)
+        ((correct, loss),) = _score([self], batches)
+        return loss / len(labels), correct / len(labels)
 
-    @torch.inference_mode()
-    def _score(self, images: Tensor | np.ndarray, labels: Tensor | np.ndarray) -> tuple[int, float]:
-        """(number of images classified correctly, mean cross-entropy)."""
-        self.model.eval()
-        correct, loss = 0, 0.0
-        for start in range(0, len(labels), _SCORING_BATCH):
-            batch = _tensor(images[start : start + _SCORING_BATCH]).to(self.device)
-            target = _tensor(labels[start : start + _SCORING_BATCH]).to(self.device)
-            with autocast(self.spec.recipe, self.device):
-                logits = self.model(self._normalised(batch))
-            correct += int((logits.argmax(1) == target).sum())
-            loss += F.cross_entropy(logits.float(), target, reduction="sum").item()
-        return correct, loss / len(labels)
+
+def test_together(trials: Sequence[Trial]) -> list[tuple[float, int]]:
+    """Score the test split with trained trials of one cell in one pass: each image is read once.
+
+    Returns:
+        (top-1 accuracy, number of images) of each trial.
+
+    Raises:
+        TestSplitClosedError: in any stage but ``final``.
+    """
+    begin, spec = time.perf_counter(), trials[0].spec
+    suite = suite_named(spec.suite)
+    task = suite.task(spec.intent.task)
+    for trial in trials:
+        split = open_split(
+            Path(spec.root), suite, task, "test", trials[0]._input.size, trial.spec.intent.stage
+        )
+    # Streamed: a test split may be larger than the memory.
+    scores = _score(trials, split.batches(_SCORING_BATCH))
+    share = (time.perf_counter() - begin) / len(trials)
+    for trial in trials:
+        trial._eval_seconds += share
+        trial._seconds = trial.seconds + share
+    return [(correct / len(split.labels), len(split.labels)) for correct, _ in scores]
+
+
+@torch.inference_mode()
+def _score(
+    trials: Sequence[Trial], batches: Iterable[tuple[Tensor | np.ndarray, Tensor | np.ndarray]]
+) -> list[tuple[int, float]]:
+    """For each trial's model: (number of images classified correctly, sum of the cross-entropies)."""
+    first, correct, loss = trials[0], [0] * len(trials), [0.0] * len(trials)
+    for trial in trials:
+        trial.model.eval()
+    for images, labels in batches:
+        inputs = first._normalised(_tensor(images).to(first.device))
+        target = _tensor(labels).to(first.device)
+        for i, trial in enumerate(trials):
+            with autocast(trial.spec.recipe, trial.device):
+                logits = trial.model(inputs)
+            correct[i] += int((logits.argmax(1) == target).sum())
+            loss[i] += F.cross_entropy(logits.float(), target, reduction="sum").item()
+    return list(zip(correct, loss, strict=True))
 
 
 def _tensor(values: Tensor | np.ndarray) -> Tensor:

@@ -111,15 +111,3 @@ def test_suites_do_not_mix(tmp_path: Path, alpha: Path) -> None:
         pass
     with pytest.raises(InputError, match=r"expected one suite.*found mini, vtab1k"):
         common_suite(studies_of([alpha, tmp_path / "vtab"]))
-
-
-def test_analysis_needs_neither_torch_nor_ray() -> None:
-    import subprocess
-    import sys
-
-    code = (
-        "import sys, analysis.report_sections, analysis.published, wst.cli_analysis;"
-        "print([m for m in ('torch', 'ray') if m in sys.modules])"
-    )
-    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert out.strip() == "[]"

@@ -99,12 +99,16 @@ def _requests(browser: Any) -> list[str]:
 
 
 @pytest.mark.slow
-def test_no_console_error_and_no_request_but_the_page(browser: Any, either_page: Path) -> None:
-    _open(browser, either_page)
+@pytest.mark.parametrize("width", [390, 768, 1280])
+def test_no_error_no_request_but_the_page_and_no_horizontal_scrolling(
+    browser: Any, either_page: Path, width: int
+) -> None:
+    _open(browser, either_page, width)
     _draw_everything(browser)
     assert [entry["message"] for entry in browser.get_log("browser")] == []
     assert _requests(browser) == [either_page.as_uri()]
     assert browser.execute_script("return document.querySelectorAll('.plot').length") >= 6
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= width
 
 
 @pytest.mark.slow
@@ -166,20 +170,12 @@ def test_points_of_the_front_show_their_configuration(browser: Any, page: Path) 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("width", [390, 768, 1280])
-def test_no_horizontal_scrolling(browser: Any, either_page: Path, width: int) -> None:
-    _open(browser, either_page, width)
-    _draw_everything(browser)
-    assert browser.execute_script("return document.documentElement.scrollWidth") <= width
-
-
-@pytest.mark.slow
 def test_dark_and_light(browser: Any, either_page: Path) -> None:
+    _open(browser, either_page)
     colours = {}
     for scheme in ("dark", "light"):
         feature = {"name": "prefers-color-scheme", "value": scheme}
         browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
-        _open(browser, either_page)
         colours[scheme] = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
     assert colours["dark"] != colours["light"] == "rgb(255, 255, 255)"
 

@@ -1,15 +1,12 @@
 import hashlib
 import json
-import os
+import multiprocessing
 import signal
-import subprocess
-import sys
 import threading
 import time
 from dataclasses import replace
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -114,25 +111,28 @@ def test_original_bytes(mock, tmp_path):
         assert all(b.record["encoding"] in ("JPEG", "mixed") for b in original)
 
 
-KILLED = """
-import sys, time
-from pathlib import Path
-from tests.data import mock_archives, test_builder
-from wst.data.build import builder
-import pickle
-mock = mock_archives.make(sys.argv[1], Path(sys.argv[2]))
-written = 0
-replace = builder._replace
-def slow(file, content):
-    global written
-    if file.suffix == ".txt" and sys.argv[4] == "lists" or written >= 7 and sys.argv[4] == "images":
-        print("ready", flush=True)
-        time.sleep(60)
-    replace(file, content)
-    written += 1
-builder._replace = slow
-test_builder.build(mock, Path(sys.argv[3]))
-"""
+def build_until_killed(name, archives, root, when, ready):
+    """Build in a process of its own; say so and wait when the images, or the lists, are being written."""
+    written, replace = 0, builder._replace
+
+    def waiting(file, content):
+        nonlocal written
+        if (when == "lists" and file.suffix == ".txt") or (when == "images" and written >= 7):
+            ready.send("ready")
+            time.sleep(60)
+        replace(file, content)
+        written += 1
+
+    builder._replace = waiting
+    build(mock_archives.make(name, archives), root)
+
+
+@pytest.fixture(scope="module")
+def processes():
+    """New processes that need not import everything anew: a server that has done so once forks them."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    return context
 
 
 @pytest.mark.slow
@@ -140,21 +140,19 @@ test_builder.build(mock, Path(sys.argv[3]))
     ("name", "when"),
     [*((name, "images") for name in mock_archives.MAKERS), ("clevr", "lists"), ("dtd", "lists")],
 )
-def test_killed_and_resumed(name, when, tmp_path):
+def test_killed_and_resumed(processes, name, when, tmp_path):
     """SIGKILL while images, or after all images, are written; the next build goes on and ends the same."""
     mock = mock_archives.make(name, tmp_path / "archives")
     undisturbed = build(mock, tmp_path / "whole")
-    arguments = [name, tmp_path / "archives2", tmp_path / "killed", when]
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-    process = subprocess.Popen(
-        [sys.executable, "-c", KILLED, *map(str, arguments)],
-        stdout=subprocess.PIPE,
-        text=True,
-        env=environment,
-    )
-    assert process.stdout.readline().startswith("ready")
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    ready, far_end = processes.Pipe(duplex=False)
+    arguments = (name, tmp_path / "archives2", tmp_path / "killed", when, far_end)
+    process = processes.Process(target=build_until_killed, args=arguments, daemon=True)
+    process.start()
+    far_end.close()  # so that a process that dies too early is noticed
+    assert ready.recv() == "ready"
+    process.kill()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
     folder = tmp_path / "killed" / mock.suite.folder / mock.suite.tasks[0].folder
     assert not list(folder.glob("*800*.txt")) and not (folder / builder.RECORD).exists()
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("[0-9]*.*")}

@@ -168,9 +168,10 @@ def test_an_unreadable_image_is_named_and_nothing_stays(listed):
 PROCESS = """
 import os, sys, time
 from pathlib import Path
-from tests.data.test_cache import SUITE, TASK
+from tests.data.trees import small_vtab
 from wst.data import cache
 from wst.data.vtab import read_list
+suite = small_vtab(["svhn", "clevr_count"])
 root, log, wait = Path(sys.argv[1]), sys.argv[2], sys.argv[3] == "wait"
 original = cache.decode
 def decode(content, size, path):
@@ -182,7 +183,7 @@ def decode(content, size, path):
     time.sleep(0.005)
     return original(content, size, path)
 cache.decode = decode
-print(cache.load(read_list(root, SUITE, TASK, "train800"), 16).images.sum())
+print(cache.load(read_list(root, suite, suite.task("svhn"), "train800"), 16).images.sum())
 """
 
 

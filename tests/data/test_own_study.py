@@ -1,14 +1,12 @@
 """The documented way from a folder of pictures to an adapter, run as it stands in the docs."""
 
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from tests.data.trees import class_folders
+from wst import cli
 
 ROOT = Path(__file__).parents[2]
 
@@ -21,26 +19,21 @@ def block(name: str) -> str:
 
 
 @pytest.mark.slow
-def test_three_commands(tmp_path):
+def test_three_commands(tmp_path, monkeypatch, capsys):
     class_folders(tmp_path / "pets", {"cat": 30, "dog": 30}, size=24)
     (tmp_path / "pets.yaml").write_text(block("pets.yaml"))
     commands = block("commands").splitlines()
     assert len(commands) == 3
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200"}
+    monkeypatch.chdir(tmp_path)
     outputs = []
     for command in commands:
-        program, *arguments = command.split()
-        assert program == "wst"
-        done = subprocess.run(
-            [sys.executable, "-m", "wst", *arguments],
-            cwd=tmp_path,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=200,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        outputs.append(done.stdout)
+        monkeypatch.setattr("sys.argv", command.split())
+        assert command.startswith("wst ")
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        printed = capsys.readouterr()
+        assert end.value.code == 0, printed.err
+        outputs.append(printed.out)
     check, tune, predict = outputs
     assert "yes" in check
     assert "pets" in tune and (tmp_path / "runs/pets/ledger").is_dir()

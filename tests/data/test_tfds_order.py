@@ -2,6 +2,7 @@
 
 import hashlib
 from fractions import Fraction
+from functools import cache
 
 import numpy as np
 import pytest
@@ -149,6 +150,7 @@ GOLDEN = {
 }
 
 
+@cache
 def _chosen(name):
     keys = _keys(name)
     parts = cut(CUTS[name], keys, 800, 200, TEST_SIZES[name])

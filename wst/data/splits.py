@@ -13,7 +13,11 @@ from wst.data.vtab import SPLITS, Split, read_list
 from wst.errors import InputError
 from wst.records import Stage
 
-TRAINING_SPLIT: dict[Stage, Split] = {"search": "train800", "final": "train800val200"}
+TRAINING_SPLIT: dict[Stage, Split] = {
+    "search": "train800",
+    "confirm": "train800",
+    "final": "train800val200",
+}
 
 
 class TestSplitClosedError(RuntimeError):

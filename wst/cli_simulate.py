@@ -1,0 +1,98 @@
+"""The verb that replays recorded learning curves: it parses, calls and prints."""
+
+from __future__ import annotations
+
+import os
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import Progress, TimeRemainingColumn
+
+from wst.cli_analysis import Style
+from wst.errors import InputError
+
+simulate_app = typer.Typer()
+console = Console()
+
+
+class Costs(StrEnum):
+    """What an epoch costs."""
+
+    epochs = "epochs"
+    seconds = "seconds"
+
+
+@simulate_app.command()
+def simulate(
+    studies: Annotated[
+        list[str], typer.Argument(metavar="STUDY...", help="Study files, or names of shipped studies.")
+    ],
+    from_: Annotated[
+        list[Path],
+        typer.Option("--from", metavar="DIR", help="Output folder with learning curves; may be repeated."),
+    ],
+    repeats: Annotated[int, typer.Option(min=2, help="Replays of each study, under as many seeds.")] = 50,
+    baseline: Annotated[
+        str | None, typer.Option(help="Study that the others are measured by; the first by default.")
+    ] = None,
+    slots: Annotated[int, typer.Option(min=1, help="Trials at a time, over all cells.")] = 1,
+    cost: Annotated[
+        Costs, typer.Option(help="Count epochs, or the seconds that were recorded.")
+    ] = Costs.epochs,
+    processes: Annotated[
+        int, typer.Option(min=1, help="Replays at a time; as many as there are processors by default.")
+    ] = os.cpu_count() or 1,
+    task: Annotated[list[str] | None, typer.Option(help="This task only; may be given again.")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key in every study.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("-o", help="PNG, SVG, PDF or HTML file.")] = None,
+    style: Annotated[Style, typer.Option("--format", help="How to print the table.")] = Style.terminal,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON; the same as --format json.")] = False,
+) -> None:
+    """Compare samplers, pruners and budgets on recorded learning curves, without training."""
+    import json
+
+    from analysis.simulation import as_plain, as_table, compare
+    from analysis.simulation_figures import check_format, draw
+    from analysis.tables import Format, show
+    from wst.recording import Recording
+    from wst.simulate import CellReplay, replay
+    from wst.study_files import load_study
+
+    if out is not None:
+        check_format(out)
+    loaded = [load_study(name, overrides=set_ or (), tasks=task or ()) for name in studies]
+    names = [study.name for study in loaded]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise InputError(f"simulate: expected studies of different names; found {twice!r} twice")
+    first = baseline or names[0]
+    recording = Recording(from_)
+    found: dict[str, list[list[CellReplay]]] = {}
+    columns = (*Progress.get_default_columns()[:3], TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        for study in loaded:
+            bar = progress.add_task(study.name, total=repeats)
+            found[study.name] = []
+            for cells in replay(
+                study,
+                recording,
+                repeats=repeats,
+                slots=slots,
+                cost=cost.value,
+                processes=min(processes, repeats),
+            ):
+                found[study.name].append(cells)
+                progress.advance(bar)
+    comparison = compare(loaded, found, first)
+    form: Format = style.value
+    if out is not None:
+        draw(comparison, out)
+    if as_json or style is Style.json:
+        print(json.dumps(as_plain(comparison), indent=1))
+    else:
+        show(as_table(comparison), form, console)

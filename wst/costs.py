@@ -1,0 +1,77 @@
+"""What a study is expected to cost, before it runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from wst.records import Intent, Stage, trial_spec
+from wst.search import SuccessiveHalving
+from wst.session import Checked, example
+from wst.study import Study
+from wst.trial import Trial
+
+_FINAL_SHARE = 1000 / 800
+"""Images of an epoch in stage final, which trains on val200 too, over those of an epoch before it."""
+
+
+@dataclass(frozen=True)
+class CellCost:
+    """What one cell is expected to cost; seconds are measured on this machine, on one slot."""
+
+    task: str
+    variant: str
+    trainable: int
+    search_trials: int
+    search_epochs: float
+    confirm_trials: int
+    confirm_epochs: int
+    final_trials: int
+    final_epochs: int
+    seconds: float
+
+
+def expected_costs(study: Study, checked: Checked) -> list[CellCost]:
+    """Trials, epochs and slot-seconds of every cell, from a few timed steps of each variant."""
+    seconds = {name: _seconds_per_epoch(study, name, checked.root) for name in study.variants}
+    epochs, costs = study.recipe.epochs, []
+    for task, name in study.cells:
+        searches = study.search_trials(name)
+        search_epochs = searches * expected_epochs(study)
+        confirms = min(study.confirm.top, searches) * study.confirm.seeds if study.confirm else 0
+        finals = study.final.seeds if study.final else 0
+        training = search_epochs + (confirms + _FINAL_SHARE * finals) * epochs
+        costs.append(
+            CellCost(
+                task,
+                name,
+                checked.parameters[task, name]["trainable"],
+                searches,
+                search_epochs,
+                confirms,
+                confirms * epochs,
+                finals,
+                finals * epochs,
+                training * seconds[name],
+            )
+        )
+    return costs
+
+
+def expected_epochs(study: Study) -> float:
+    """Epochs of a search trial on average, when every rung lets one in ``reduction_factor`` pass."""
+    epochs = study.recipe.epochs
+    if study.search is None or not isinstance(study.search.pruner, SuccessiveHalving):
+        return float(epochs)
+    total, share, done = 0.0, 1.0, 0
+    for rung in [*study.search.rungs(epochs), epochs]:
+        total += share * (rung - done)
+        share, done = share / study.search.pruner.reduction_factor, rung
+    return total
+
+
+def _seconds_per_epoch(study: Study, variant: str, root: Path) -> float:
+    settings = example(study, study.variants[variant])
+    stage: Stage = "search" if study.search else "final"
+    intent = Intent("timing", study.tasks[0], variant, stage, 0, 0, 0, settings)
+    return Trial(trial_spec(study, intent, root=root)).seconds_per_epoch()

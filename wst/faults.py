@@ -1,0 +1,60 @@
+"""What may go wrong with a trial or a study, by name."""
+
+from __future__ import annotations
+
+import errno
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+OUT_OF_MEMORY = frozenset({"OutOfMemoryError", "MemoryError"})
+"""Error types of trials that ran out of memory: Python's, PyTorch's and Ray's."""
+DISK_FULL = "DiskFullError"
+WORKER_LOST = "WorkerLostError"
+
+
+class StudyStoppedError(RuntimeError):
+    """A study that cannot or should not go on; its ledger is whole."""
+
+
+class TimeLimitError(RuntimeError):
+    """A trial took longer than the study allows."""
+
+
+def error_type(error: BaseException) -> str:
+    """The name under which an exception goes into the ledger."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return DISK_FULL
+    # Allocators of libraries report memory in words of their own.
+    if isinstance(error, RuntimeError) and "can't allocate memory" in str(error):
+        return "OutOfMemoryError"
+    return type(error).__name__
+
+
+@contextmanager
+def time_limit(seconds: float | None, limit: float | None = None) -> Iterator[None]:
+    """Raise :class:`TimeLimitError` inside the context once so many seconds have passed.
+
+    It also breaks into an epoch that never ends, which is why it is a signal; so it acts in the main thread
+    only, where Ray runs its workers, and does nothing elsewhere.
+
+    Args:
+        seconds: what is left; None for no limit.
+        limit: the whole limit, for the message.
+    """
+    if seconds is None or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def raise_error(number: int, frame: FrameType | None) -> None:
+        raise TimeLimitError(f"expected an end within {limit or seconds:g} s; found the trial still training")
+
+    before = signal.signal(signal.SIGALRM, raise_error)
+    signal.setitimer(signal.ITIMER_REAL, max(seconds, 1e-3))
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)

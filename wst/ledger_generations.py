@@ -1,0 +1,125 @@
+"""Generations of a ledger: whole copies, of which the symbolic link ``ledger`` names the one that counts.
+
+``DIR/ledger`` leads to ``DIR/ledger-<n>``.  A ledger that has to be rewritten is written whole into a
+hidden folder, flushed to the disk, named ``ledger-<n + 1>``, and put in place by renaming a new link over
+the old: one step, before which every reader finds the old files and after which every reader finds the new
+ones.  Files of several rows never have the same name in two generations, so that a reader that listed the
+old files and opens them one by one finds one of them gone rather than old and new rows together.
+
+A plain folder ``ledger``, as a copy that followed the link has it, or where a file system has no symbolic
+links, is as good; there a switch is two renames, and a reader may find no ledger in between.  Whoever opens
+the ledger for writing next puts right what a kill left behind.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from wst.errors import InputError
+from wst.ledger_schema import TABLES
+
+_GENERATION = re.compile(r"ledger-(\d+)")
+_HALF_WRITTEN = re.compile(r"\.ledger(-\d+)?")
+_NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS}
+
+
+def settle(folder: Path) -> None:
+    """Put a study's ledger in place where there is none, and remove what is left of others.
+
+    Raises:
+        InputError: the link leads nowhere, and no other generation is there.
+    """
+    current = folder / "ledger"
+    for path in folder.iterdir():
+        if _HALF_WRITTEN.fullmatch(path.name):
+            _remove(path)
+    if not current.exists():  # a new study, or one killed in the middle of a switch
+        whole = _numbers(folder)
+        if whole:
+            _point(folder, folder / f"ledger-{max(whole)}")
+        elif current.is_symlink():
+            raise InputError(
+                f"{current}: expected a link to the ledger's files; found one to {current.readlink()}, "
+                "which is not there"
+            )
+        else:
+            with written(folder):
+                pass
+    _remove_others(folder)
+
+
+@contextmanager
+def written(folder: Path) -> Iterator[Path]:
+    """A new generation: a hidden folder to write flushed files into, put in place at the end of the block.
+
+    When the block raises, the new generation is removed and the one before it stays.
+    """
+    new = folder / f".ledger-{max(_numbers(folder), default=0) + 1}"
+    try:
+        for table in TABLES:
+            (new / table).mkdir(parents=True)
+        yield new
+        for path in (*(new / table for table in TABLES), new):
+            _flush(path)
+    except BaseException:
+        shutil.rmtree(new, ignore_errors=True)
+        raise
+    named = new.with_name(new.name.removeprefix("."))
+    new.rename(named)
+    _flush(folder)
+    _point(folder, named)
+    _remove_others(folder)
+
+
+def _point(folder: Path, generation: Path) -> None:
+    """Make a generation the one that counts."""
+    current, link = folder / "ledger", folder / ".ledger"
+    plain = current.is_dir() and not current.is_symlink()
+    if plain:
+        # Not above the new one's number: after a kill between the two renames the highest comes into place.
+        current.rename(folder / "ledger-0")
+    try:
+        link.symlink_to(generation.name)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        generation.rename(current)
+    else:
+        link.replace(current)
+    _flush(folder)
+
+
+def _numbers(folder: Path) -> list[int]:
+    matches = (_GENERATION.fullmatch(path.name) for path in folder.iterdir())
+    return [int(match[1]) for match in matches if match]
+
+
+def _remove_others(folder: Path) -> None:
+    current = (folder / "ledger").resolve()
+    for number in _numbers(folder):
+        path = folder / f"ledger-{number}"
+        if path.resolve() != current:
+            _remove(path)
+
+
+def _remove(path: Path) -> None:
+    if path.is_symlink():
+        path.unlink()
+    else:
+        shutil.rmtree(path)
+
+
+def _flush(folder: Path) -> None:
+    """Make the names in a folder durable, where the file system can."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

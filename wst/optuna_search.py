@@ -1,0 +1,176 @@
+"""The search of one cell, an Optuna study in memory: suggest, report, tell, and all again in a replay."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.exceptions import ExperimentalWarning
+from optuna.study import StudyDirection
+from optuna.trial import TrialState
+
+from wst.records import Epoch, Outcome, stable_seed
+from wst.search import GP, NSGA2, TPE, Grid, Median, Objective, Search, SuccessiveHalving
+from wst.space import Distribution, Float, Hyperparameters, Int, Scalar, applies, grid
+from wst.study import Study
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+_TRIES = 20
+"""Suggestions for one trial before one that was refused is let pass."""
+
+
+def distribution(space: Distribution) -> BaseDistribution:
+    """Optuna's form of an entry of a search space."""
+    if isinstance(space, Float):
+        return FloatDistribution(space.low, space.high, log=space.log, step=space.step)
+    if isinstance(space, Int):
+        return IntDistribution(space.low, space.high, log=space.log, step=space.step)
+    return CategoricalDistribution(space.choices)
+
+
+def _suggest(trial: optuna.Trial, name: str, entry: Distribution) -> Scalar:
+    if isinstance(entry, Float):
+        return trial.suggest_float(name, entry.low, entry.high, log=entry.log, step=entry.step)
+    if isinstance(entry, Int):
+        return trial.suggest_int(name, entry.low, entry.high, log=entry.log, step=entry.step)
+    value: Scalar = trial.suggest_categorical(name, entry.choices)  # type: ignore[assignment]
+    return value
+
+
+def objective_values(objectives: tuple[Objective, ...], outcome: Outcome) -> list[float]:
+    """A completed trial's values of the objectives: accuracy upwards, the others downwards."""
+    values = {
+        "val_top1": outcome.epochs[-1].val_top1,
+        "trainable_parameters": outcome.trainable_parameters,
+        "train_seconds": outcome.train_seconds,
+    }
+    return [float(values[name] or 0.0) for name in objectives]
+
+
+def _sampler(search: Search, seed: int) -> optuna.samplers.BaseSampler:
+    options = search.sampler.model_dump(exclude={"type"})
+    if isinstance(search.sampler, TPE):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)  # about group
+            return optuna.samplers.TPESampler(seed=seed, warn_independent_sampling=False, **options)
+    if isinstance(search.sampler, GP):
+        return optuna.samplers.GPSampler(seed=seed, warn_independent_sampling=False, **options)
+    if isinstance(search.sampler, NSGA2):
+        return optuna.samplers.NSGAIISampler(seed=seed, **options)
+    return optuna.samplers.RandomSampler(seed=seed)  # also for a grid, whose points are enqueued
+
+
+def _pruner(search: Search) -> optuna.pruners.BasePruner:
+    if isinstance(search.pruner, SuccessiveHalving):
+        return optuna.pruners.SuccessiveHalvingPruner(**search.pruner.model_dump(exclude={"type"}))
+    if isinstance(search.pruner, Median):
+        return optuna.pruners.MedianPruner(
+            n_startup_trials=search.pruner.n_startup_trials,
+            n_warmup_steps=search.pruner.n_warmup_epochs,
+            n_min_trials=search.pruner.n_min_trials,
+        )
+    return optuna.pruners.NopPruner()
+
+
+class CellSearch:
+    """The search of one cell.
+
+    Args:
+        study: what was asked for; it has a search.
+        task: the cell's task.
+        variant: the cell's variant, which has a space.
+    """
+
+    def __init__(self, study: Study, task: str, variant: str):
+        assert study.search is not None
+        self._search, self._seeds = study.search, (study.seed, task, variant)
+        self._space = study.variants[variant].space or {}
+        self._fixed = study.variants[variant].fixed
+        self._decisions = frozenset(study.report_epochs())
+        sampler = study.search.sampler
+        self._points = study.variants[variant].first_points(task)
+        """Settings that are tried before any suggestion."""
+        self._grid: list[Hyperparameters] = []
+        if isinstance(sampler, Grid):
+            self._points = []
+            self._grid = grid(self._space, sampler.points, self._fixed, stable_seed(*self._seeds))
+        self._several = len(study.search.objectives) > 1
+        costs = len(study.search.objectives) - 1
+        self._optuna = optuna.create_study(
+            study_name=f"{study.name}.{task}.{variant}",
+            directions=[StudyDirection.MAXIMIZE, *[StudyDirection.MINIMIZE] * costs],
+            pruner=_pruner(study.search),
+        )
+        self._trials: dict[int, optuna.Trial] = {}
+
+    def ask(self, number: int, refused: Callable[[Hyperparameters], bool]) -> tuple[Hyperparameters, str]:
+        """Settings for a trial, and why these.
+
+        The sampler is made and seeded afresh for each ask, so that a replay need not restore its state.  A
+        suggestion that is ``refused`` is asked for again, a few times.
+        """
+        if self._grid:
+            return self._begin(number, self._grid[number]), "a point of the grid"
+        if number < len(self._points):
+            return self._begin(number, self._points[number]), "warm start from given settings"
+        for attempt in range(_TRIES):
+            settings = self._begin(number, None, attempt)
+            if not refused(settings):
+                break
+            if attempt < _TRIES - 1:
+                self.withdraw(number)
+        return settings, "suggested by the sampler"
+
+    def ask_again(self, number: int, hyperparameters: Hyperparameters) -> None:
+        """Replay an ask whose answer is known."""
+        self._begin(number, {n: v for n, v in hyperparameters.items() if n in self._space}, replay=True)
+
+    def withdraw(self, number: int) -> None:
+        """Take back an ask: its trial will not run."""
+        self._optuna.tell(self._trials.pop(number), state=TrialState.FAIL)
+
+    def _begin(
+        self, number: int, given: Hyperparameters | None, attempt: int = 0, replay: bool = False
+    ) -> Hyperparameters:
+        if given is not None:
+            self._optuna.enqueue_trial(given)
+        genetic = isinstance(self._search.sampler, NSGA2)
+        if replay and not genetic:
+            self._optuna.sampler = optuna.samplers.RandomSampler(seed=0)  # cheap: nothing is left to suggest
+        else:
+            parts = (*self._seeds, number) if attempt == 0 else (*self._seeds, number, attempt)
+            self._optuna.sampler = _sampler(self._search, stable_seed(*parts))
+        trial = self._trials[number] = self._optuna.ask()
+        if genetic and given is not None:
+            self._join_generation(trial.number)
+        settings = dict(self._fixed)
+        for name, entry in self._space.items():
+            if applies(entry, settings):
+                settings[name] = _suggest(trial, name, entry)
+        return {name: settings[name] for name in self._space if name in settings}
+
+    def _join_generation(self, number: int) -> None:
+        """Put a trial with given settings into its generation, which NSGA-II does for its suggestions only."""
+        sampler = self._optuna.sampler
+        assert isinstance(sampler, optuna.samplers.NSGAIISampler)
+        trial = self._optuna.get_trials(deepcopy=False)[number]
+        sampler.get_parent_population(self._optuna, sampler.get_trial_generation(self._optuna, trial))
+
+    def report(self, number: int, epoch: Epoch) -> bool:
+        """Record a value; True when the pruner would stop the trial here."""
+        if epoch.val_top1 is None or self._several:
+            return False
+        self._trials[number].report(epoch.val_top1, epoch.epoch)
+        return epoch.epoch in self._decisions and self._trials[number].should_prune()
+
+    def tell(self, number: int, outcome: Outcome) -> None:
+        """End a trial."""
+        trial = self._trials.pop(number)
+        if outcome.state == "completed":
+            self._optuna.tell(trial, objective_values(self._search.objectives, outcome))
+        else:
+            state = TrialState.PRUNED if outcome.state == "pruned" else TrialState.FAIL
+            self._optuna.tell(trial, state=state)

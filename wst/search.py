@@ -1,0 +1,132 @@
+"""How a search is done: samplers, pruners, objectives and limits, as a study file names them.
+
+Every option that Optuna changes between versions, or that decides about a result, is set by name.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, PositiveInt, model_validator
+
+from wst.strict import Strict
+
+Objective = Literal["val_top1", "trainable_parameters", "train_seconds"]
+Ties = Literal["val_loss", "trainable_parameters", "earlier"]
+
+
+class TPE(Strict):
+    """Tree-structured Parzen estimator (Bergstra et al., NeurIPS 2011)."""
+
+    type: Literal["tpe"] = "tpe"
+    n_startup_trials: int = Field(10, ge=0)
+    n_ei_candidates: PositiveInt = 24
+    multivariate: bool = True
+    group: bool = False
+    constant_liar: bool = True
+
+
+class GP(Strict):
+    """Bayesian optimisation with a Gaussian process; better on few trials, slower a trial."""
+
+    type: Literal["gp"] = "gp"
+    n_startup_trials: int = Field(10, ge=0)
+    deterministic_objective: bool = False
+
+
+class Random(Strict):
+    """Independent uniform samples."""
+
+    type: Literal["random"] = "random"
+
+
+class Grid(Strict):
+    """Every combination once, in an order that the study's seed shuffles.
+
+    ``points`` values are taken from a range that has no step, evenly spaced on its scale, both ends included.
+    """
+
+    type: Literal["grid"] = "grid"
+    points: int = Field(5, ge=2)
+
+
+class NSGA2(Strict):
+    """The evolutionary algorithm NSGA-II (Deb et al., 2002), for several objectives."""
+
+    type: Literal["nsga2"] = "nsga2"
+    population_size: int = Field(20, ge=2)
+    mutation_prob: float | None = Field(None, ge=0, le=1)
+    """Probability of mutating each hyperparameter; 1 / their number when left out."""
+    crossover_prob: float = Field(0.9, ge=0, le=1)
+    swapping_prob: float = Field(0.5, ge=0, le=1)
+
+
+class SuccessiveHalving(Strict):
+    """Asynchronous successive halving: at ``min_resource`` epochs, and at every ``reduction_factor`` times as
+    many, only about the best 1 / ``reduction_factor`` of the trials seen there go on."""
+
+    type: Literal["successive_halving"] = "successive_halving"
+    min_resource: PositiveInt
+    reduction_factor: int = Field(3, ge=2)
+    min_early_stopping_rate: int = Field(0, ge=0)
+
+
+class Median(Strict):
+    """Stops a trial that is below the median, at the same epoch, of the trials completed before it.
+
+    The first ``n_startup_trials`` trials and the first ``n_warmup_epochs`` of every trial are left alone; an
+    epoch decides once at least ``n_min_trials`` have reached it.  Decisions fall at the reported epochs.
+    """
+
+    type: Literal["median"] = "median"
+    n_startup_trials: int = Field(5, ge=0)
+    n_warmup_epochs: int = Field(0, ge=0)
+    n_min_trials: PositiveInt = 1
+
+
+class NoPruner(Strict):
+    """Every trial runs all its epochs."""
+
+    type: Literal["none"] = "none"
+
+
+class Search(Strict):
+    """Stage ``search``: trials a cell, trained on train800 and scored on val200."""
+
+    trials: PositiveInt | None = None
+    """Trials a cell; may be left out with a grid, which then runs in full."""
+    sampler: Annotated[TPE | GP | Random | Grid | NSGA2, Field(discriminator="type")] = TPE()
+    pruner: Annotated[SuccessiveHalving | Median | NoPruner, Field(discriminator="type")] = NoPruner()
+    objectives: tuple[Objective, ...] = ("val_top1",)
+    """What is optimised: accuracy upwards, parameters and seconds downwards.  Several end in a front, each of
+    whose members goes on to the later stages."""
+    max_trainable_parameters: PositiveInt | None = None
+    """Settings with more trainable parameters, head not counted, are not trained."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Search:
+        if self.trials is None and not isinstance(self.sampler, Grid):
+            raise ValueError("expected a number of trials (only a grid has one of its own); found none")
+        if not self.objectives or self.objectives[0] != "val_top1":
+            raise ValueError(f"expected objectives that begin with val_top1; found {list(self.objectives)}")
+        if len(set(self.objectives)) < len(self.objectives):
+            raise ValueError(f"expected each objective once; found {list(self.objectives)}")
+        if len(self.objectives) > 1 and not isinstance(self.pruner, NoPruner):
+            raise ValueError(
+                "expected pruner none with several objectives (a cost is known at the end only); "
+                f"found {self.pruner.type}"
+            )
+        if isinstance(self.sampler, TPE) and self.sampler.group and not self.sampler.multivariate:
+            raise ValueError("expected multivariate: true with group: true; found multivariate: false")
+        return self
+
+    def rungs(self, epochs: int) -> list[int]:
+        """Epochs before the last at which successive halving decides."""
+        if not isinstance(self.pruner, SuccessiveHalving):
+            return []
+        factor, rungs = self.pruner.reduction_factor, []
+        rung = self.pruner.min_resource * factor**self.pruner.min_early_stopping_rate
+        while rung < epochs:
+            rungs.append(rung)
+            rung *= factor
+        return rungs

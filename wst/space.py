@@ -1,0 +1,133 @@
+"""Search spaces: the ranges and choices of hyperparameters, and when each of them applies."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from typing import Annotated, Literal, TypeVar
+
+import numpy as np
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+
+from wst.strict import Strict
+
+Scalar = bool | int | float | str
+Hyperparameters = dict[str, Scalar]
+_Range = TypeVar("_Range", "Float", "Int")
+
+
+class _Entry(Strict):
+    """What every entry of a search space has."""
+
+    when: dict[str, Annotated[tuple[Scalar, ...], Field(min_length=1)]] = Field(default_factory=dict)
+    """Searched only where each of these hyperparameters, set before this one, has one of these values."""
+
+
+class Float(_Entry):
+    """A real hyperparameter in [low, high]; on a log scale, or in steps from low."""
+
+    type: Literal["float"] = "float"
+    low: float
+    high: float
+    log: bool = False
+    step: PositiveFloat | None = None
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Float:
+        return _check_range(self)
+
+    def values(self, points: int) -> list[Scalar]:
+        """The steps, or ``points`` values evenly spaced on the scale, both ends included."""
+        if self.step is not None:
+            count = int((self.high - self.low) / self.step + 1e-9)
+            return [round(self.low + i * self.step, 12) for i in range(count + 1)]
+        spread = np.geomspace if self.log else np.linspace
+        return [float(f"{value:.6g}") for value in spread(self.low, self.high, points)]
+
+    def holds(self, value: Scalar) -> bool:
+        """Whether the range includes a value."""
+        return isinstance(value, int | float) and self.low <= value <= self.high
+
+
+class Int(_Entry):
+    """A whole-number hyperparameter in [low, high]."""
+
+    type: Literal["int"] = "int"
+    low: int
+    high: int
+    log: bool = False
+    step: PositiveInt = 1
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Int:
+        return _check_range(self)
+
+    def values(self, points: int) -> list[Scalar]:
+        """All values in steps; on a log scale at most ``points``, evenly spaced."""
+        if self.log:
+            spread = np.rint(np.geomspace(self.low, self.high, points)).tolist()
+            return [int(value) for value in dict.fromkeys(spread)]
+        return list(range(self.low, self.high + 1, self.step))
+
+    def holds(self, value: Scalar) -> bool:
+        """Whether the range includes a value."""
+        return isinstance(value, int) and value in range(self.low, self.high + 1, self.step)
+
+
+class Categorical(_Entry):
+    """A hyperparameter that takes one of a few values."""
+
+    type: Literal["categorical"] = "categorical"
+    choices: tuple[Scalar, ...] = Field(min_length=1)
+
+    def values(self, points: int) -> list[Scalar]:
+        """The choices."""
+        return list(self.choices)
+
+    def holds(self, value: Scalar) -> bool:
+        """Whether a value is one of the choices."""
+        return value in self.choices
+
+
+def _check_range(space: _Range) -> _Range:
+    if space.low > space.high:
+        raise ValueError(f"expected low <= high; found low {space.low} and high {space.high}")
+    if space.log and space.low <= 0:
+        raise ValueError(f"expected low > 0 on a log scale; found low {space.low}")
+    if space.log and space.step not in (None, 1):
+        raise ValueError(f"expected either log or step; found log with step {space.step}")
+    return space
+
+
+Distribution = Annotated[Float | Int | Categorical, Field(discriminator="type")]
+Space = Mapping[str, Distribution]
+
+
+def applies(entry: Distribution, settings: Mapping[str, Scalar]) -> bool:
+    """Whether a hyperparameter is searched, given those that were set before it."""
+    return all(settings.get(name) in values for name, values in entry.when.items())
+
+
+def grid(space: Space, points: int, fixed: Hyperparameters, seed: int | None = None) -> list[Hyperparameters]:
+    """Every combination of a few values of each hyperparameter, each once.
+
+    Args:
+        space: the search space.
+        points: values taken from a range that has no step.
+        fixed: further settings, on which a condition may depend; not part of the combinations.
+        seed: shuffles them, so that a part of the grid covers the space too; in order when left out.
+    """
+    found: list[Hyperparameters] = [{}]
+    for name, entry in space.items():
+        found = [
+            extended
+            for settings in found
+            for extended in (
+                [{**settings, name: value} for value in entry.values(points)]
+                if applies(entry, {**fixed, **settings})
+                else [settings]
+            )
+        ]
+    if seed is not None:
+        random.Random(seed).shuffle(found)
+    return found

@@ -1,0 +1,117 @@
+"""Trackers: who else hears of a study's trials, such as TensorBoard.
+
+A tracker is one file in this folder with a function ``tracker(folder)``, found by name and imported when asked
+for.  It gets the study's output folder and returns a :class:`Tracker`.  The ledger stays the only truth: nothing
+is ever read back from a tracker, and one that fails costs a warning, not a trial.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from wst.errors import InputError
+from wst.records import Epoch, Intent, Outcome
+
+_log = logging.getLogger(__name__)
+
+
+class Tracker:
+    """Hears of every trial of a study, in the driver's process; a subclass overrides what it wants to hear.
+
+    A trial's calls come in this order: ``start`` when it is launched, ``epochs`` with the new epochs of each of its
+    reports, ``end`` once.  Between them come those of other trials.  A trial that ran out of memory may start
+    again, and goes on behind the epochs that were here.  One that goes on after the study was stopped begins
+    anew: the tracker is another then, and gets the whole curve.
+    """
+
+    def start(self, intent: Intent) -> None:
+        """A trial was launched."""
+
+    def epochs(self, intent: Intent, epochs: Sequence[Epoch]) -> None:
+        """A running trial reported epochs, none of which was here before."""
+
+    def end(self, intent: Intent, outcome: Outcome) -> None:
+        """A trial ended; the outcome has its whole curve."""
+
+    def close(self) -> None:
+        """The study has ended or was stopped; trials that are still running have no end."""
+
+
+class Trackers(Tracker):
+    """Several trackers as one that never fails: one that raises is dropped, with one line of warning."""
+
+    def __init__(self, trackers: Sequence[Tracker] = ()):
+        self._trackers = list(trackers)
+
+    def __enter__(self) -> Trackers:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def start(self, intent: Intent) -> None:
+        """Pass on that a trial was launched."""
+        self._call("start", intent)
+
+    def epochs(self, intent: Intent, epochs: Sequence[Epoch]) -> None:
+        """Pass on the new epochs of a trial, if there are any."""
+        if epochs:
+            self._call("epochs", intent, tuple(epochs))
+
+    def end(self, intent: Intent, outcome: Outcome) -> None:
+        """Pass on that a trial ended."""
+        self._call("end", intent, outcome)
+
+    def close(self) -> None:
+        """Close all; closing again does nothing."""
+        self._call("close")
+        self._trackers = []
+
+    def _call(self, method: str, *arguments: object) -> None:
+        for tracker in list(self._trackers):
+            try:
+                getattr(tracker, method)(*arguments)
+            except Exception as error:
+                self._trackers.remove(tracker)
+                if method != "close":
+                    with suppress(Exception):
+                        tracker.close()
+                _log.warning(
+                    "tracker %s: %s in %s: %s; the study goes on without it",
+                    type(tracker).__module__.removeprefix("wst.trackers."),
+                    type(error).__name__,
+                    method,
+                    " ".join(str(error).split()) or "no message",
+                )
+
+
+def names() -> list[str]:
+    """Names of all trackers, without importing any."""
+    return sorted(path.stem for path in Path(__file__).parent.glob("*.py") if path.stem != "__init__")
+
+
+def open_tracker(name: str, folder: Path) -> Tracker:
+    """Import a tracker and open it.
+
+    Args:
+        name: its name, such as ``tensorboard``.
+        folder: the study's output folder.
+
+    Raises:
+        InputError: there is no such tracker, or its library is not installed.
+    """
+    if name not in names():
+        raise InputError(f"tracker: expected one of {', '.join(names())}; found {name!r}")
+    try:
+        module = importlib.import_module(f"wst.trackers.{name}")
+    except ModuleNotFoundError as error:
+        raise InputError(
+            f"tracker {name}: expected its library (pip install 'wst[{name}]'); "
+            f"found no module named {error.name!r}"
+        ) from None
+    tracker: Tracker = module.tracker(folder)
+    return tracker
