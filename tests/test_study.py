@@ -63,6 +63,28 @@ def _changed(keys: str, value: object) -> str:
         ("recipe", {"epochs": 5, "warmup_epochs": 5}, ["warmup_epochs + cooldown_epochs < epochs"]),
         ("search.trials", "many", ["search.trials", "expected", "'many'"]),
         ("name", "../elsewhere", ["name", "../elsewhere"]),
+        ("search", {"sampler": {"type": "tpe"}}, ["search", "a number of trials"]),
+        ("search.objectives", ["train_seconds"], ["begin with val_top1"]),
+        (
+            "search",
+            {
+                "trials": 2,
+                "objectives": ["val_top1", "train_seconds"],
+                "pruner": {"type": "median"},
+            },
+            ["pruner none", "median"],
+        ),
+        ("search.sampler", {"type": "tpe", "multivariate": False, "group": True}, ["multivariate: true"]),
+        ("search.sampler", {"type": "cmaes"}, ["'cmaes'", "'nsga2'"]),
+        ("faults.time_limit", "soon", ["faults.time_limit", "duration", "'soon'"]),
+        ("final.seeds", 0, ["final.seeds", "0"]),
+        ("variants.linear.warm_start", [{"lr": 3.0}], ["warm_start", "'lr' inside its range", "3.0"]),
+        ("variants.linear.warm_start", {"digitz": {"lr": 0.1}}, ["expected one of digits", "'digitz'"]),
+        (
+            "variants.linear.space.lr.when",
+            {"optimiser": ["adam"]},
+            ["space.lr.when", "set before it (none)", "'optimiser'"],
+        ),
     ],
 )
 def test_a_mistake_gets_one_line_with_file_key_expected_and_found(
@@ -158,14 +180,26 @@ def test_hyperparameter_types_join_over_variants() -> None:
     assert types == {"lr": float, "drop_path": float, "k": float, "mix": str, "flag": bool}
 
 
-def test_settings_by_task_and_warm_starts_need_every_task(tmp_path: Path) -> None:
-    for key, rest in (
-        ("per_task", {}),
-        ("warm_start", {"space": {"lr": {"type": "float", "low": 0, "high": 1}}}),
-    ):
-        text = _changed("variants.linear", {"method": "linear", key: {"svhn": {"lr": 0.1}}, **rest})
-        with pytest.raises(InputError, match=f"variants.linear.{key}: expected settings for task 'digits'"):
-            _load(tmp_path, text)
+def test_settings_by_task_need_every_task(tmp_path: Path) -> None:
+    text = _changed("variants.linear", {"method": "linear", "per_task": {"svhn": {"lr": 0.1}}})
+    with pytest.raises(InputError, match=r"variants\.linear\.per_task: expected settings for task 'digits'"):
+        _load(tmp_path, text)
+
+
+def test_confirm_needs_a_search(tmp_path: Path) -> None:
+    data = {**GOOD, "variants": {"linear": {"method": "linear", "fixed": {"lr": 0.1}}}, "search": None}
+    with pytest.raises(InputError, match="expected 'search' before 'confirm'"):
+        _load(tmp_path, yaml.safe_dump({**data, "confirm": {}, "final": {}}))
+
+
+def test_time_limit_is_read_as_people_write_it(tmp_path: Path) -> None:
+    assert _load(tmp_path, _changed("faults", {"time_limit": "1h30m"})).faults.time_limit == 5400
+
+
+def test_grid_knows_its_size(tmp_path: Path) -> None:
+    study = _load(tmp_path, _changed("search", {"sampler": {"type": "grid", "points": 4}}))
+    assert study.search_trials("linear") == 4
+    assert _load(tmp_path, study.to_yaml()) == study
 
 
 def test_released_settings_serve_as_a_table_by_task(tmp_path: Path) -> None:

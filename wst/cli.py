@@ -115,26 +115,26 @@ def _print_costs(study: Any, root: str | None, as_json: bool) -> None:
 
 def _run(study: Any, folder: Path, root: str | None = None, **options: Any) -> None:
     from wst import session
-    from wst.faults import StudyStoppedError
+    from wst.faults import OutOfTime, StudyStoppedError
 
     try:
         planner = session.run_study(study, folder, root, console=console, **options)
-    except KeyboardInterrupt as interruption:
-        if (
-            type(interruption).__name__ == "OutOfTime"
-        ):  # its module loads Ray, which has not run before a check
-            print(f"Stopped, as asked; the same command goes on with {folder}.", file=sys.stderr)
-            raise typer.Exit(75) from None
+    except OutOfTime:
+        print(f"Stopped, as asked; the same command goes on with {folder}.", file=sys.stderr)
+        raise typer.Exit(75) from None
+    except KeyboardInterrupt:
         print(f"Stopped. The ledger is whole; the same command goes on with {folder}.", file=sys.stderr)
         raise typer.Exit(130) from None
     except StudyStoppedError as error:
         print(f"wst: {' '.join(str(error).split())}", file=sys.stderr)
         print(f"The ledger is whole; the same command goes on with {folder}.", file=sys.stderr)
         raise typer.Exit(1) from None
-    failures = sum(cell.count(stage, "failed") for cell in planner.cells.values() for stage in cell.ended)
-    if failures:
+    ended = [t.outcome for cell in planner.cells.values() for trials in cell.ended.values() for t in trials]
+    failed = sum(outcome.state == "failed" and outcome.attempts > 0 for outcome in ended)
+    if failed:
         print(
-            f"{failures} trials failed: see error_text in the ledger, or try --retry-failed.", file=sys.stderr
+            f"{failed} trials failed: see error_text in the ledger; --retry-failed runs them again.",
+            file=sys.stderr,
         )
 
 

@@ -40,20 +40,9 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from wst.driver import Driver, Environment
 from wst.errors import InputError
-from wst.faults import StudyStoppedError, time_limit
+from wst.faults import OutOfTime, StudyInterrupted, StudyStoppedError, time_limit
 from wst.records import Epoch, Report, State, TrialSpec, failed
 from wst.study import Study
-
-
-class StudyInterrupted(KeyboardInterrupt):
-    """The user asked to stop, by Ctrl-C, SIGTERM or a limit on time.
-
-    No ``Exception``: Ray would wait for its workers to end their epochs before it passed one on.
-    """
-
-
-class OutOfTime(StudyInterrupted):
-    """The time that the user gave is over."""
 
 
 class TrialJob(tune.Trainable):  # type: ignore[misc]

@@ -19,6 +19,17 @@ class StudyStoppedError(RuntimeError):
     """A study that cannot or should not go on; its ledger is whole."""
 
 
+class StudyInterrupted(KeyboardInterrupt):
+    """The user asked to stop, by Ctrl-C, SIGTERM or a limit on time.
+
+    No ``Exception``: Ray would wait for its workers to end their epochs before it passed one on.
+    """
+
+
+class OutOfTime(StudyInterrupted):
+    """The time that the user gave is over."""
+
+
 class TimeLimitError(RuntimeError):
     """A trial took longer than the study allows."""
 

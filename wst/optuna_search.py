@@ -153,7 +153,7 @@ class CellSearch:
         return {name: settings[name] for name in self._space if name in settings}
 
     def _join_generation(self, number: int) -> None:
-        """Put a trial with given settings into its generation, which NSGA-II does for its suggestions only."""
+        """Put a trial with given settings into a generation: NSGA-II does so for its own suggestions only."""
         sampler = self._optuna.sampler
         assert isinstance(sampler, optuna.samplers.NSGAIISampler)
         trial = self._optuna.get_trials(deepcopy=False)[number]

@@ -151,7 +151,7 @@ def run_study(
 
     Raises:
         InputError: bad input; nothing was overwritten.
-        wst.engine.StudyInterrupted: the user stopped it, or time is over; the same call goes on.
+        wst.faults.StudyInterrupted: the user stopped it, or time is over; the same call goes on.
         wst.faults.StudyStoppedError: it cannot go on; the ledger is whole.
     """
     checked = check(study, root)

@@ -1,0 +1,144 @@
+"""The engine's job on real trials, driven by hand: no Ray runs here."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tests.conftest import small_study
+from wst import trial as trial_module
+from wst.data import splits
+from wst.engine import TrialJob
+from wst.records import Intent, Outcome, Stage, TrialSpec, trial_spec
+from wst.study import Recipe
+
+pytestmark = pytest.mark.slow  # trains
+
+
+def _spec(root: Path, number: int, stage: Stage = "final", **changes: Any) -> TrialSpec:
+    settings = {"lr": 1e-2, "drop_path": 0.0}
+    intent = Intent(
+        f"digits.linear.{stage}.{number:04d}", "digits", "linear", stage, number, number, number + 1, settings
+    )
+    spec = trial_spec(small_study(), intent, root=root)
+    return replace(spec, recipe=Recipe(epochs=2, warmup_epochs=1), **changes)
+
+
+def _run(*specs: TrialSpec) -> dict[str, Outcome]:
+    """All steps of a job; outcomes with their curves, by trial."""
+    job = TrialJob(config={"specs": list(specs), "report_epochs": frozenset({1, 2})})
+    epochs: dict[str, list[Any]] = {spec.intent.trial_id: [] for spec in specs}
+    outcomes = {}
+    while True:
+        result = job.step()
+        for report in result["reports"]:
+            epochs[report.trial_id] += report.epochs
+            if report.ended:
+                outcomes[report.trial_id] = replace(report.outcome, epochs=tuple(epochs[report.trial_id]))
+        if result["done"]:
+            return outcomes
+
+
+def _result(outcome: Outcome) -> tuple[object, ...]:
+    curve = [(epoch.epoch, epoch.train_loss) for epoch in outcome.epochs]
+    return outcome.state, outcome.test_top1, outcome.test_images, curve
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Batches read from test splits."""
+    read: list[str] = []
+    original = trial_module.open_split
+
+    def open_split(*arguments: Any) -> Any:
+        split = original(*arguments)
+        if arguments[3] != "test":
+            return split
+
+        class Counted:
+            labels = split.labels
+
+            def batches(self, size: int) -> Any:
+                for batch in split.batches(size):
+                    read.append(arguments[3])
+                    yield batch
+
+        return Counted()
+
+    monkeypatch.setattr(trial_module, "open_split", open_split)
+    return read
+
+
+def test_seeds_in_one_job_end_as_alone_and_read_the_test_split_once(
+    mini_root: Path, opened: list[str]
+) -> None:
+    first, second = _spec(mini_root, 0), _spec(mini_root, 1)
+    alone = {**_run(first), **_run(second)}
+    batches = len(opened) // 2
+    opened.clear()
+    together = _run(first, second)
+    assert len(opened) == batches > 1
+    assert {k: _result(v) for k, v in together.items()} == {k: _result(v) for k, v in alone.items()}
+
+
+def test_killed_job_of_several_seeds_goes_on_with_what_was_trained(mini_root: Path, tmp_path: Path) -> None:
+    specs = [
+        _spec(mini_root, number, checkpoint_path=str(tmp_path / f"{number}.pt"), checkpoint_every=1)
+        for number in range(2)
+    ]
+    whole = {k: _result(v) for k, v in _run(*(_spec(mini_root, number) for number in range(2))).items()}
+    job = TrialJob(config={"specs": specs, "report_epochs": frozenset({1, 2})})
+    for _ in range(3):  # the first is trained, the second has an epoch
+        job.step()
+    del job
+    assert {k: _result(v) for k, v in _run(*specs).items()} == whole
+
+
+def test_one_seed_that_fails_leaves_the_others_alone(
+    mini_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = trial_module.Trial._step
+
+    def step(self: trial_module.Trial, *arguments: Any) -> torch.Tensor:
+        if self.spec.intent.number == 1:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
+        return original(self, *arguments)
+
+    monkeypatch.setattr(trial_module.Trial, "_step", step)
+    ends = _run(*(_spec(mini_root, number) for number in range(3)))
+    assert [(o.state, o.error_type) for _, o in sorted(ends.items())] == [
+        ("completed", None),
+        ("failed", "OutOfMemoryError"),
+        ("completed", None),
+    ]
+    assert "CUDA out of memory" in (ends["digits.linear.final.0001"].error_text or "")
+
+
+def test_epoch_that_never_ends_is_broken_into(mini_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def hang(self: trial_module.Trial, *arguments: Any) -> torch.Tensor:
+        time.sleep(60)
+        raise AssertionError
+
+    _run(_spec(mini_root, 0))  # what loads on first use does not count
+    monkeypatch.setattr(trial_module.Trial, "_step", hang)
+    (outcome,) = _run(_spec(mini_root, 0, "search", time_limit=2.0)).values()
+    assert (outcome.state, outcome.error_type) == ("failed", "TimeLimitError")
+    assert "expected an end within 2 s" in (outcome.error_text or "")
+    assert "_step" in (outcome.error_text or "")  # the traceback
+
+
+def test_confirm_trains_like_a_search_and_cannot_open_the_test_split(mini_root: Path) -> None:
+    (searched,) = _run(_spec(mini_root, 0, "search")).values()
+    (confirmed,) = _run(_spec(mini_root, 0, "confirm")).values()
+    assert [replace(e, seconds=0.0) for e in searched.epochs] == [
+        replace(e, seconds=0.0) for e in confirmed.epochs
+    ]
+    assert confirmed.test_images is None
+    trial = trial_module.Trial(_spec(mini_root, 0, "confirm"))
+    with pytest.raises(splits.TestSplitClosedError, match="opens in stage 'final' only"):
+        trial.test()
