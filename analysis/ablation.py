@@ -11,11 +11,11 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 from scipy import stats
 
-from analysis.load import common_suite, load, studies_of
+from analysis.finals import read_finals
+from analysis.load import common_suite, studies_of
 from analysis.tables import Column, Table
 from wst.errors import InputError
 from wst.study import Study
@@ -206,7 +206,8 @@ def ablation(
     """Compare every variant with the baseline.
 
     Args:
-        trials: :data:`COLUMNS` of the final trials of one or more ledgers.
+        trials: :data:`COLUMNS`, and ``place`` (:func:`analysis.finals.places`), of the final trials of one or
+            more ledgers; those of place 1 are compared.
         studies: the studies by name.
         suite: name of the suite.
         baseline: a variant (``study: variant`` where several studies have one of that name); by default the
@@ -215,7 +216,8 @@ def ablation(
     Raises:
         InputError: there is no such baseline, or nothing to compare it with.
     """
-    completed = trials[trials["state"] == "completed"].dropna(subset=["test_top1"])
+    chosen = trials[trials["place"] == 1]
+    completed = chosen[chosen["state"] == "completed"].dropna(subset=["test_top1"])
     several = completed["study"].nunique() > 1
     label = completed["variant"].astype(object)
     if several:
@@ -338,8 +340,8 @@ def read_ablation(folders: Sequence[Path], baseline: str | None = None) -> Ablat
         InputError: the folders are no studies, or there is nothing to compare.
     """
     studies = studies_of(folders)
-    finals = load(folders, columns=COLUMNS, where=pc.field("stage") == "final")
-    return ablation(finals, studies, common_suite(studies).name, baseline)
+    finals = read_finals(folders, studies, COLUMNS)
+    return ablation(finals, studies, common_suite(studies, folders).name, baseline)
 
 
 def _baseline_rank(found: Ablation) -> list[str]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -25,7 +26,8 @@ class Census:
 
     Attributes:
         facts: what was run, on what, with what, at which cost: pairs of a term and its value.
-        counts: one row a stage: trials by state, epochs, slot-hours.
+        counts: one row a stage: trials by state, epochs, slot-hours.  Trials that were not run, of settings
+            that came again or are above the ceiling on parameters, are counted apart.
     """
 
     study: str
@@ -33,7 +35,7 @@ class Census:
     counts: list[dict[str, Any]]
 
 
-_GROUPED = ("stage", "state")
+_GROUPED = ("stage", "state", "attempts")
 _DISTINCT = {
     "device": "device",
     "node": "machine",
@@ -61,9 +63,12 @@ def census(folder: Path, study: Study) -> Census:
         stage = by_stage.setdefault(
             row["stage"],
             {"stage": row["stage"], "completed": 0, "pruned": 0, "failed": 0, "epochs": 0}
-            | {"slot-hours": 0.0, "test reads": 0},
+            | {"slot-hours": 0.0, "test reads": 0, "not run": 0},
         )
-        stage[row["state"]] = row["state_count"]
+        if row["attempts"] == 0:
+            stage["not run"] += row["state_count"]
+            continue
+        stage[row["state"]] += row["state_count"]
         stage["epochs"] += row["epochs_sum"] or 0
         stage["slot-hours"] += (row["wall_seconds_sum"] or 0.0) / 3600
         stage["test reads"] += row["test_images_count"]
@@ -84,6 +89,13 @@ def _asked(study: Study) -> list[tuple[str, str]]:
         trials = "all combinations" if study.search.trials is None else f"{study.search.trials} trials"
         search = f"{trials} a cell, sampler {study.search.sampler.type}, {words}"
         facts.append(("search (train800, scored on val200)", search))
+        if len(study.search.objectives) > 1:
+            facts.append(
+                ("objectives, each cell's front of which goes on", ", ".join(study.search.objectives))
+            )
+        most = study.search.max_trainable_parameters
+        if most is not None:
+            facts.append(("ceiling", f"{most:,} trainable parameters without the head"))
     if study.confirm:
         confirm = f"the best {study.confirm.top} of each cell, {study.confirm.seeds} seeds each"
         facts.append(("confirm (train800, scored on val200)", confirm))
@@ -126,16 +138,22 @@ def _readable(column: str, value: str) -> str:
 def counts_table(found: list[Census]) -> Table:
     """Trials by study and stage."""
     columns = [Column("study"), Column("stage")]
-    columns += [Column(name, "count") for name in ("completed", "pruned", "failed", "epochs")]
+    columns += [Column(name, "count") for name in ("completed", "pruned", "failed", "not run", "epochs")]
     columns += [Column("slot-hours", "number"), Column("test reads", "count")]
     rows: list[dict[str, Cell]] = [{"study": one.study, **row} for one in found for row in one.counts]
     return Table("Trials by stage and state", columns, rows)
 
 
 def failures_table(folders: list[Path]) -> Table:
-    """Failed trials with the last line of their error; of more than :data:`MOST_FAILURES` the first."""
+    """Failed trials with the last line of their error; of more than :data:`MOST_FAILURES` the first.
+
+    Settings above the ceiling on parameters, which were not run, are counted in a line of their own.
+    """
     names = ["study", "trial_id", "stage", "attempts", "error_type", "error_text", "configuration"]
     failed = load(folders, columns=names, where=pc.field("state") == "failed")
+    not_run = failed["attempts"] == 0
+    above = int((not_run & (failed["error_type"] == "CeilingError")).sum())
+    failed = failed[~not_run]
     rows = []
     for row in failed.head(MOST_FAILURES).to_dict("records"):
         lines = str(row["error_text"] or "").strip().splitlines() or [""]
@@ -151,6 +169,10 @@ def failures_table(folders: list[Path]) -> Table:
     notes = (
         [f"{len(failed)} trials failed; the first {len(rows)} are listed."] if len(failed) > len(rows) else []
     )
+    if above:
+        notes.append(
+            f"{above} settings have more trainable parameters than the ceiling, and were not trained."
+        )
     columns = [
         Column("trial"),
         Column("study"),
@@ -162,35 +184,39 @@ def failures_table(folders: list[Path]) -> Table:
 
 
 def reads_table(folders: list[Path]) -> Table:
-    """Reads of the test split by variant; any but one read a seed in stage final is named."""
-    names = ["study", "trial_id", "task", "variant", "stage", "seed", "test_images"]
+    """Reads of the test split by variant; any but one read a seed and settings in stage final is named."""
+    names = ["study", "trial_id", "task", "variant", "stage", "parent", "seed", "test_images"]
     reads = load(folders, columns=names, where=pc.field("test_images").is_valid())
     rows: list[dict[str, Cell]] = []
     notes = []
     for (study, variant), part in reads.groupby(["study", "variant"], sort=False):
         tasks = part.groupby("task")["seed"].nunique()
+        settings = part.groupby("task")["parent"].nunique().clip(lower=1)  # fixed ones have no parent
         rows.append(
             {
                 "variant": str(variant),
                 "study": str(study),
                 "tasks": len(tasks),
                 "reads": len(part),
-                "seeds a task": f"{tasks.min()}"
-                if tasks.min() == tasks.max()
-                else f"{tasks.min()}-{tasks.max()}",
+                "seeds a task": _span(tasks),
+                "settings a task": _span(settings),
                 "test images scored": int(part["test_images"].sum()),
             }
         )
     for row in reads[reads["stage"] != "final"].to_dict("records"):
         notes.append(f"{row['trial_id']} read the test split in stage {row['stage']}: not allowed.")
-    twice = reads[reads.duplicated(["study", "task", "variant", "seed"])]
+    twice = reads[reads.duplicated(["study", "task", "variant", "parent", "seed"])]
     for row in twice.to_dict("records"):
         notes.append(f"{row['trial_id']} read the test split again for seed {row['seed']}.")
     notes.append(
-        "No read outside stage final, and one a seed."
+        "No read outside stage final, and one a seed and settings."
         if not notes
         else f"{len(notes)} reads are not as they should be."
     )
     columns = [Column("variant"), Column("study"), Column("tasks", "count"), Column("reads", "count")]
-    columns += [Column("seeds a task"), Column("test images scored", "count")]
+    columns += [Column("seeds a task"), Column("settings a task"), Column("test images scored", "count")]
     return Table("Reads of the test split", columns, rows, notes[:50])
+
+
+def _span(numbers: pd.Series[int]) -> str:
+    return "-".join(str(number) for number in dict.fromkeys((numbers.min(), numbers.max())))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,7 +34,7 @@ class CurveBand:
     quantiles: list[list[float]]
 
 
-def curve_bands(folder: Path, study: str) -> list[CurveBand]:
+def curve_bands(folder: Path, study: str, without: Collection[str] = ()) -> list[CurveBand]:
     """Quantiles of val200 accuracy by cell and epoch, over the trials of stage ``search``.
 
     Accuracies are counted in bins of 0.0005, which is exact for validation splits of up to 2,000 images
@@ -43,14 +44,17 @@ def curve_bands(folder: Path, study: str) -> list[CurveBand]:
     Args:
         folder: the study's output folder.
         study: its name.
+        without: trials to leave out.
     """
+    left_out = frozenset(without)
     counts: dict[str, np.ndarray] = {}
     columns = ["trial_id", "epoch", "val_top1"]
     for batch in batches(folder, "epochs", columns, pc.field("val_top1").is_valid()):
         if not batch.num_rows:
             continue
         encoded = batch.column("trial_id").dictionary_encode()
-        cells = np.array([_cell(trial_id) for trial_id in encoded.dictionary.to_pylist()])
+        ids = encoded.dictionary.to_pylist()
+        cells = np.array(["" if trial_id in left_out else _cell(trial_id) for trial_id in ids])
         names, cell_of_trial = np.unique(cells, return_inverse=True)
         codes = cell_of_trial[encoded.indices.to_numpy(zero_copy_only=False)]
         epochs = batch.column("epoch").to_numpy(zero_copy_only=False)

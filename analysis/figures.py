@@ -19,7 +19,7 @@ import plotly.graph_objects as go
 
 from analysis.ablation import Ablation
 from analysis.curves import CurveBand
-from analysis.search import SearchCurve
+from analysis.search import SearchCurve, run_trials
 from wst.space import Categorical, Distribution
 
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#999999", "#F0E442")
@@ -103,27 +103,32 @@ def learning_curves(bands: Sequence[CurveBand]) -> go.Figure:
     return drawn
 
 
+def _ended_well(trials: pd.DataFrame) -> pd.DataFrame:
+    """Completed trials; settings that came again count once."""
+    done = run_trials(trials)
+    return done[(done["state"] == "completed") & done["val_top1_last"].notna()]
+
+
 def _completed(trials: pd.DataFrame) -> pd.DataFrame:
-    done = trials[(trials["state"] == "completed") & trials["val_top1_last"].notna()]
+    done = _ended_well(trials)
     return done.iloc[:: max(1, -(-len(done) // MOST_POINTS))] if len(done) else done
 
 
 def slices(trials: pd.DataFrame, space: Mapping[str, Distribution]) -> Plain:
     """Validation accuracy against each hyperparameter, one panel each; completed trials of one cell."""
     done = _completed(trials)
-    accuracy = (100 * done["val_top1_last"]).tolist()
-    ids = done["trial_id"].map(html.escape).tolist()
     traces: list[Plain] = []
     axes: Plain = {}
     for i, (name, entry) in enumerate(space.items()):
         number = "" if i == 0 else str(i + 1)
-        values = done[f"hp_{name}"]
+        there = done[done[f"hp_{name}"].notna()]  # it may apply under a condition only
+        values = there[f"hp_{name}"]
         categorical = isinstance(entry, Categorical)
         traces.append(
             {
                 "x": [html.escape(str(v)) for v in values] if categorical else values.tolist(),
-                "y": accuracy,
-                "text": ids,
+                "y": (100 * there["val_top1_last"]).tolist(),
+                "text": there["trial_id"].map(html.escape).tolist(),
                 "xaxis": f"x{number}",
                 "type": "scatter",
                 "mode": "markers",
@@ -158,9 +163,10 @@ def _axis(entry: Distribution) -> dict[str, Any]:
 def parallel_coordinates(trials: pd.DataFrame, space: Mapping[str, Distribution]) -> Plain:
     """A line a completed trial through its hyperparameters to its accuracy, coloured by fifths of accuracy.
 
-    The best trials are always among the lines drawn.
+    The best trials are always among the lines drawn.  A line has a gap at a hyperparameter that does not
+    apply to its trial.
     """
-    done = trials[(trials["state"] == "completed") & trials["val_top1_last"].notna()]
+    done = _ended_well(trials)
     done = done.sort_values("val_top1_last", ascending=False)
     if len(done) > MOST_LINES:
         rest = done.iloc[MOST_LINES // 2 :]
@@ -179,10 +185,14 @@ def parallel_coordinates(trials: pd.DataFrame, space: Mapping[str, Distribution]
         ys: list[float | None] = []
         texts: list[str | None] = []
         for k in np.flatnonzero(fifths == fifth):
-            words = [html.escape(f"{n} {_text(values[k])}") for n, values in settings.items()]
+            words = [
+                html.escape(f"{n} {_text(values[k])}")
+                for n, values in settings.items()
+                if pd.notna(values[k])
+            ]
             label = "<br>".join([html.escape(ids[k]), *words, f"{accuracy[k]:.1f} %"])
             xs += [*range(len(names)), None]
-            ys += [*(float(p[k]) for p in positions), None]
+            ys += [*(None if np.isnan(p[k]) else float(p[k]) for p in positions), None]
             texts += [label] * len(names) + [None]
         if xs:
             bounds = f"{low + fifth * (high - low) / 5:.0f} to {low + (fifth + 1) * (high - low) / 5:.0f} %"
@@ -234,11 +244,12 @@ def _ends(entry: Distribution) -> tuple[Any, Any]:
 
 
 def _positions(values: pd.Series[Any], entry: Distribution) -> np.ndarray:
-    """Where values lie between the ends of their axis, in [0, 1]."""
+    """Where values lie between the ends of their axis, in [0, 1]; NaN where there is none."""
     if isinstance(entry, Categorical):
         choices = [str(choice) for choice in entry.choices]
         places = [choices.index(str(v)) if str(v) in choices else 0 for v in values]
-        return np.array(places, dtype=float) / max(1, len(choices) - 1)
+        found = np.array(places, dtype=float) / max(1, len(choices) - 1)
+        return np.where(values.isna(), np.nan, found)
     numbers, low, high = values.to_numpy(dtype=float), float(entry.low), float(entry.high)
     if entry.log:
         numbers, low, high = np.log(numbers), np.log(low), np.log(high)
@@ -252,8 +263,10 @@ def response_surface(
 
     None where the cell did not search both, or no trial completed.
     """
-    done = _completed(trials)
-    if x not in space or y not in space or done.empty:
+    if x not in space or y not in space:
+        return None
+    done = _completed(trials).dropna(subset=[f"hp_{x}", f"hp_{y}"])
+    if done.empty:
         return None
     columns, x_names = _cells(done[f"hp_{x}"], space[x], bins)
     rows, y_names = _cells(done[f"hp_{y}"], space[y], bins)
@@ -295,7 +308,7 @@ def _cells(values: pd.Series[Any], entry: Distribution, bins: int) -> tuple[np.n
 
 def val_against_test(pairs: Sequence[tuple[str, str, float, float]]) -> go.Figure:
     """Validation accuracy of the chosen settings against their test accuracy, a point a cell."""
-    drawn = _figure("val200 accuracy of the chosen trial (%)", "test accuracy of the final trials (%)")
+    drawn = _figure("val200 accuracy of the chosen settings (%)", "test accuracy of the final trials (%)")
     if pairs:
         ends = [min(min(p[2:]) for p in pairs), max(max(p[2:]) for p in pairs)]
         drawn.add_scatter(

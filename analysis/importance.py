@@ -6,17 +6,18 @@ import importlib.util
 import statistics
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import optuna
 import pandas as pd
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 
+from analysis.search import run_trials
 from analysis.tables import Cell, Column, Table
 from wst.errors import InputError
 from wst.optuna_search import distribution
-from wst.space import Distribution
+from wst.space import Distribution, Int
 from wst.study import Study
 
 Method = Literal["ped-anova", "fanova"]
@@ -33,7 +34,10 @@ class Importance:
 
     Attributes:
         trials: completed trials behind them.
-        shares: by hyperparameter; empty where the trials are too few, or all equally good.
+        shares: by hyperparameter that every trial has; empty where the trials are too few, or all equally
+            good.
+        conditional: by hyperparameter that some trials have: its share among those hyperparameters that all
+            of these have, and how many these are.  Left out where they are too few, or all equally good.
     """
 
     study: str
@@ -41,6 +45,7 @@ class Importance:
     task: str
     trials: int
     shares: dict[str, float]
+    conditional: dict[str, tuple[float, int]] = field(default_factory=dict)
 
 
 def searched(study: Study, variant: str) -> dict[str, Distribution]:
@@ -59,7 +64,11 @@ def importances(
 
     PED-ANOVA (Watanabe et al., IJCAI 2023) asks what it takes to be among the best tenth; fANOVA (Hutter et
     al., ICML 2014) explains the variance over the whole space with a random forest.  Both see completed
-    trials alone: a pruned trial has no value after the last epoch.
+    trials alone: a pruned trial has no value after the last epoch.  Settings that the search came upon again
+    count once.
+
+    A hyperparameter that only applies under a condition is judged in the trials that have it, and not in the
+    others: there is no value to compare there.
 
     Args:
         trials: the search trials, with the columns of :func:`analysis.search.search_columns`, of one or
@@ -73,26 +82,48 @@ def importances(
     """
     if method == "fanova" and importlib.util.find_spec("sklearn") is None:
         raise InputError("--method fanova: expected scikit-learn (pip install scikit-learn); found none")
-    completed = trials[(trials["state"] == "completed") & trials["val_top1_last"].notna()]
+    completed = run_trials(trials)
+    completed = completed[(completed["state"] == "completed") & completed["val_top1_last"].notna()]
     found = []
     for (study, variant, task), part in completed.groupby(["study", "variant", "task"], sort=False):
         space = searched(studies[str(study)], str(variant))
         if space:
-            shares = _shares(part, space, method, most)
-            found.append(Importance(str(study), str(variant), str(task), len(part), shares))
+            cell = str(study), str(variant), str(task)
+            found.append(Importance(*cell, len(part), *_by_condition(part, space, method, most)))
     return found
+
+
+def _by_condition(
+    part: pd.DataFrame, space: Mapping[str, Distribution], method: Method, most: int
+) -> tuple[dict[str, float], dict[str, tuple[float, int]]]:
+    """Shares of the hyperparameters that all trials have, and of the others where they have them."""
+    present = {name: part[f"hp_{name}"].notna() for name in space}
+    shares = _shares(part, {n: e for n, e in space.items() if present[n].all()}, method, most)
+    conditional = {}
+    for name in space:
+        if not present[name].all():
+            active = part[present[name]]
+            along = {n: e for n, e in space.items() if active[f"hp_{n}"].notna().all()}
+            share = _shares(active, along, method, most).get(name)
+            if share is not None:
+                conditional[name] = share, len(active)
+    return shares, conditional
 
 
 def _shares(
     part: pd.DataFrame, space: Mapping[str, Distribution], method: Method, most: int
 ) -> dict[str, float]:
-    if len(part) < _FEWEST_TRIALS or part["val_top1_last"].nunique() < 2:
+    if not space or len(part) < _FEWEST_TRIALS or part["val_top1_last"].nunique() < 2:
         return {}
     if len(part) > most:
         part = part.sort_values("number").iloc[:: -(-len(part) // most)]
     distributions = {name: distribution(entry) for name, entry in space.items()}
     study = optuna.create_study(direction="maximize")
-    columns = [part[f"hp_{name}"].tolist() for name in space]
+    # A column with nulls elsewhere has lost its type: whole numbers come as floats.
+    columns = [
+        part[f"hp_{n}"].astype(int if isinstance(entry, Int) else part[f"hp_{n}"].dtype).tolist()
+        for n, entry in space.items()
+    ]
     for values, accuracy in zip(zip(*columns, strict=True), part["val_top1_last"], strict=True):
         settings = dict(zip(space, values, strict=True))
         if all(_inside(distributions[name], value) for name, value in settings.items()):
@@ -133,10 +164,11 @@ def over_tasks(found: list[Importance]) -> dict[tuple[str, str], dict[str, float
 
 def as_table(found: list[Importance], method: Method) -> Table:
     """Shares in per cent, a row a cell, then the mean over tasks."""
-    names = list(dict.fromkeys(name for importance in found for name in importance.shares))
+    names = list(dict.fromkeys(name for i in found for name in (*i.shares, *i.conditional)))
     rows: list[dict[str, Cell]] = []
     for importance in found:
-        shares = {name: _percent(importance.shares.get(name)) for name in names}
+        own = importance.shares | {name: share for name, (share, _) in importance.conditional.items()}
+        shares = {name: _percent(own.get(name)) for name in names}
         rows.append(
             {
                 "variant": importance.variant,
@@ -155,6 +187,7 @@ def as_table(found: list[Importance], method: Method) -> Table:
         for i in found
         if not i.shares
     ]
+    notes += _conditions(found)
     if any(0 < i.trials < 50 for i in found):
         notes.append("Importances from fewer than about 50 completed trials are rough.")
     words = {"ped-anova": "PED-ANOVA, best tenth", "fanova": "fANOVA"}[method]
@@ -167,6 +200,23 @@ def as_table(found: list[Importance], method: Method) -> Table:
         rows=rows,
         notes=notes,
     )
+
+
+def _conditions(found: list[Importance]) -> list[str]:
+    """What shares of hyperparameters are about that only some trials have."""
+    trials: dict[str, list[int]] = {}
+    for importance in found:
+        for name, (_, number) in importance.conditional.items():
+            trials.setdefault(name, []).append(number)
+    return [
+        f"{name} applies to some settings only: its share is that in the {_range(numbers)} trials of a cell "
+        "that have it, beside the other hyperparameters of these; it is in no mean."
+        for name, numbers in trials.items()
+    ]
+
+
+def _range(numbers: list[int]) -> str:
+    return " to ".join(str(number) for number in dict.fromkeys((min(numbers), max(numbers))))
 
 
 def _percent(share: float | None) -> float | None:

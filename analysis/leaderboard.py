@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import pyarrow.compute as pc
 
-from analysis.load import common_suite, load, studies_of
+from analysis.finals import CELL, read_finals
+from analysis.load import common_suite, studies_of
 from analysis.tables import Estimate
 from wst.data.tasks import GROUPS, Suite
 from wst.errors import InputError
@@ -30,6 +30,7 @@ COLUMNS = (
     "method",
     "normalisation",
     "test_top1",
+    "test_images",
     "trainable_parameters",
     "head_parameters",
     "train_seconds",
@@ -52,6 +53,8 @@ class Score:
         seconds: mean wall seconds of training.
         memory: highest peak memory in bytes; None where it was not measured.
         settings: hyperparameters.
+        front: the other members of the cell's front, by falling accuracy on val200, in a study of several
+            objectives; they count in no average.
     """
 
     by_seed: dict[int, float]
@@ -63,6 +66,7 @@ class Score:
     memory: float | None = None
     data_hash: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
+    front: tuple[Score, ...] = ()
 
     @property
     def mean(self) -> float:
@@ -190,44 +194,20 @@ class Row:
 
 @dataclass(frozen=True)
 class Leaderboard:
-    """Rows, best first, and what they are on."""
+    """Rows, best first, and what they are on.
+
+    Attributes:
+        failed: final trials that failed, of those that count.
+        put_aside: final trials of settings that the search has put aside since, by row and task.
+        reads: trials that read a task's test split, by task and row, whether or not they count.
+    """
 
     suite: Suite
     tasks: tuple[str, ...]
     rows: list[Row] = field(default_factory=list)
     failed: int = 0
-
-    def caveats(self) -> list[str]:
-        """Lines to show under the table."""
-        lines = [self.suite.caveat] if self.suite.caveat else []
-        if len(self.tasks) < len(self.suite.tasks):
-            lines.append(f"{len(self.tasks)} of the suite's {len(self.suite.tasks)} tasks: not its average.")
-        lines += [
-            f"{row.variant}: {row.note}; not tuned itself."
-            for row in self.rows
-            if row.note and not row.source
-        ]
-        for row in self.rows:
-            if not row.complete and row.printed_mean is None:
-                lacking = [task for task in row.expected if task not in row.scores]
-                lines.append(
-                    f"{row.variant}: incomplete, {len(row.scores)} of {len(row.expected)} tasks "
-                    f"(no {', '.join(lacking)}): averages over them are left out."
-                )
-            short = [task for task, score in row.scores.items() if len(score.by_seed) < score.planned]
-            if short and not row.source:
-                lines.append(f"{row.variant}: {row.seeds()} seeds completed on {', '.join(short)}.")
-        lines += [
-            f"Data of {task} differ between {' and '.join(who)}: these numbers do not compare."
-            for task, who in self.different_data().items()
-        ]
-        if self.failed:
-            lines.append(f"{self.failed} final trials failed; see error_text in the ledger.")
-        if any(row.source for row in self.rows):
-            lines.append(
-                "† published: selected on test or unknown, not re-run here, never ranked against our rows."
-            )
-        return lines
+    put_aside: dict[str, dict[str, int]] = field(default_factory=dict)
+    reads: dict[str, dict[str, tuple[str, ...]]] = field(default_factory=dict)
 
     def different_data(self) -> dict[str, list[str]]:
         """Tasks whose images differ between rows, with the studies in question."""
@@ -256,8 +236,8 @@ def leaderboard(
     of them gets none.
 
     Args:
-        trials: :data:`COLUMNS`, and ``hp_*`` if they are to be shown, of the final trials of one or more
-            ledgers.
+        trials: :data:`COLUMNS`, ``place`` (:func:`analysis.finals.places`), and ``hp_*`` if they are to be
+            shown, of the final trials of one or more ledgers.
         suite: the suite that they are on.
         studies: the studies by name.
         tasks: these tasks alone.
@@ -271,12 +251,40 @@ def leaderboard(
             raise InputError(f"--task: expected one of {', '.join(sorted(asked))}; found {task!r}")
     order = tuple(task.name for task in suite.tasks if task.name in (set(tasks) or asked))
     trials = trials[trials["task"].isin(order)]
-    completed = trials[trials["state"] == "completed"]
+    counting = trials[trials["place"] > 0]
+    completed = counting[counting["state"] == "completed"]
     rows = [
         _row(str(study), str(variant), part, studies[str(study)], order)
         for (study, variant), part in completed.groupby(["study", "variant"], sort=False)
     ]
-    return Leaderboard(suite, order, ranked(rows, suite), failed=int((trials["state"] == "failed").sum()))
+    return Leaderboard(
+        suite,
+        order,
+        ranked(rows, suite),
+        failed=int((counting["state"] == "failed").sum()),
+        put_aside=_put_aside(trials[trials["place"] == 0], len(studies) > 1),
+        reads=_reads(trials[trials["test_images"].notna()], order, len(studies) > 1),
+    )
+
+
+def _put_aside(trials: pd.DataFrame, several: bool) -> dict[str, dict[str, int]]:
+    found: dict[str, dict[str, int]] = {}
+    for (study, task, variant), ids in trials.groupby(CELL, sort=False)["trial_id"]:
+        found.setdefault(_label(study, variant, several), {})[str(task)] = len(ids)
+    return found
+
+
+def _reads(
+    trials: pd.DataFrame, order: Sequence[str], several: bool
+) -> dict[str, dict[str, tuple[str, ...]]]:
+    found: dict[str, dict[str, tuple[str, ...]]] = {task: {} for task in order}
+    for (study, task, variant), ids in trials.groupby(CELL, sort=False)["trial_id"]:
+        found[str(task)][_label(study, variant, several)] = tuple(sorted(ids))
+    return {task: by_row for task, by_row in found.items() if by_row}
+
+
+def _label(study: object, variant: object, several: bool) -> str:
+    return f"{study}: {variant}" if several else str(variant)
 
 
 def ranked(rows: list[Row], suite: Suite) -> list[Row]:
@@ -291,23 +299,11 @@ def ranked(rows: list[Row], suite: Suite) -> list[Row]:
 
 def _row(name: str, variant: str, part: pd.DataFrame, study: Study, order: tuple[str, ...]) -> Row:
     scores = {}
-    for task, seeds in part.groupby("task", sort=False):
-        memory = seeds["peak_memory"].max()
-        scores[str(task)] = Score(
-            by_seed={int(s): 100 * float(v) for s, v in zip(seeds["seed"], seeds["test_top1"], strict=True)},
-            trials=tuple(seeds["trial_id"]),
-            planned=study.final.seeds if study.final else len(seeds),
-            trainable=_known(seeds["trainable_parameters"].mean()),
-            head=_known(seeds["head_parameters"].mean()),
-            seconds=_known(seeds["train_seconds"].mean()),
-            memory=_known(memory),
-            settings={
-                str(name).removeprefix("hp_"): value
-                for name, value in seeds.iloc[0].items()
-                if str(name).startswith("hp_") and not pd.isna(value)
-            },
-            data_hash="+".join(sorted(map(str, seeds["data_hash"].dropna().unique()))),
-        )
+    for task, cell in part.groupby("task", sort=False):
+        by_place = {place: _score(seeds, study) for place, seeds in cell.groupby("place")}
+        if 1 in by_place:
+            members = tuple(score for place, score in by_place.items() if place != 1)
+            scores[str(task)] = replace(by_place[1], front=members)
     notes = [str(reason) for reason in part["reason"].unique() if str(reason).startswith("settings found")]
     return Row(
         study=name,
@@ -318,6 +314,24 @@ def _row(name: str, variant: str, part: pd.DataFrame, study: Study, order: tuple
         stages=_stages(study, variant),
         normalisation=" and ".join(sorted({*map(_short, part["normalisation"].dropna().unique())})),
         note=notes[0] if notes else "",
+    )
+
+
+def _score(seeds: pd.DataFrame, study: Study) -> Score:
+    return Score(
+        by_seed={int(s): 100 * float(v) for s, v in zip(seeds["seed"], seeds["test_top1"], strict=True)},
+        trials=tuple(seeds["trial_id"]),
+        planned=study.final.seeds if study.final else len(seeds),
+        trainable=_known(seeds["trainable_parameters"].mean()),
+        head=_known(seeds["head_parameters"].mean()),
+        seconds=_known(seeds["train_seconds"].mean()),
+        memory=_known(seeds["peak_memory"].max()),
+        settings={
+            str(name).removeprefix("hp_"): value
+            for name, value in seeds.iloc[0].items()
+            if str(name).startswith("hp_") and not pd.isna(value)
+        },
+        data_hash="+".join(sorted(map(str, seeds["data_hash"].dropna().unique()))),
     )
 
 
@@ -348,7 +362,10 @@ def _stages(study: Study, variant: str) -> str:
         return "settings by task, final"
     if study.search is None or settings.space is None:
         return "fixed settings, final"
-    return f"search of {study.search.trials}, final"
+    confirm = (
+        f"best {study.confirm.top} confirmed over {study.confirm.seeds} seeds, " if study.confirm else ""
+    )
+    return f"search of {study.search_trials(variant)}, {confirm}final"
 
 
 def read_leaderboard(folders: Sequence[Path], tasks: Sequence[str] = ()) -> Leaderboard:
@@ -359,5 +376,5 @@ def read_leaderboard(folders: Sequence[Path], tasks: Sequence[str] = ()) -> Lead
     """
     studies = studies_of(folders)
     names = sorted({f"hp_{name}" for study in studies.values() for name in study.hyperparameter_types()})
-    finals = load(folders, columns=[*COLUMNS, *names], where=pc.field("stage") == "final")
-    return leaderboard(finals, common_suite(studies), studies, tasks)
+    finals = read_finals(folders, studies, [*COLUMNS, *names])
+    return leaderboard(finals, common_suite(studies, folders), studies, tasks)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import partial
 
 from analysis.leaderboard import Leaderboard, Row
+from analysis.leaderboard_notes import caveats, front_members
 from analysis.tables import Cell, Column, Estimate, Kind, Table
 from wst.data.tasks import GROUPS, Suite
 
@@ -66,7 +67,7 @@ def as_table(board: Leaderboard) -> Table:
         title=f"Test accuracy (%), suite {board.suite.name}",
         columns=[column for column, _ in entries],
         rows=[{column.name: fill(row) for column, fill in entries} for row in board.rows],
-        notes=board.caveats(),
+        notes=[*caveats(board), *front_members(board)],
         unranked=frozenset(i for i, row in enumerate(board.rows) if row.source),
     )
 
@@ -92,3 +93,8 @@ def trial_ids(board: Leaderboard) -> dict[str, dict[str, list[str]]]:
         for row in board.rows
         if not row.source
     }
+
+
+def reads_by_task(board: Leaderboard) -> dict[str, dict[str, list[str]]]:
+    """The trials that read each task's test split, by task and variant, whether or not they count."""
+    return {task: {label: list(ids) for label, ids in by_row.items()} for task, by_row in board.reads.items()}

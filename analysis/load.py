@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
-from wst.data.tasks import Suite
+from wst.data.tasks import Suite, Task, is_gone, suites
 from wst.data.tasks import suite as suite_named
 from wst.errors import InputError
 from wst.ledger import again_if_moved, fragments, resolved_study, whole_files
@@ -106,8 +106,15 @@ def studies_of(folders: Sequence[Path]) -> dict[str, Study]:
     return studies
 
 
-def common_suite(studies: dict[str, Study]) -> Suite:
+def common_suite(studies: Mapping[str, Study], folders: Sequence[Path]) -> Suite:
     """The suite of all the studies.
+
+    A user's own suite whose images are not on this machine comes from the ledgers: its tasks and their
+    groups are those of the trials, and its numbers of classes and of images are not known (0).
+
+    Args:
+        studies: the studies by name.
+        folders: their output folders.
 
     Raises:
         InputError: they have different suites, whose numbers do not compare.
@@ -117,4 +124,18 @@ def common_suite(studies: dict[str, Study]) -> Suite:
         raise InputError(
             f"studies: expected one suite, since suites do not compare; found {', '.join(found)}"
         )
-    return suite_named(found[0])
+    return _recorded_suite(Path(found[0]), studies, folders) if is_gone(found[0]) else suite_named(found[0])
+
+
+def _recorded_suite(path: Path, studies: Mapping[str, Study], folders: Sequence[Path]) -> Suite:
+    vtab = suites()["vtab1k"]
+    if path.name == vtab.folder:
+        return vtab
+    trials = load(folders, columns=["task", "group"]).drop_duplicates("task")
+    groups = dict(zip(trials["task"], trials["group"], strict=True))
+    tasks = tuple(
+        Task(name, name, groups.get(name, "own"), classes=0, train=0, val=0, test=0, about="")
+        for name in dict.fromkeys(name for study in studies.values() for name in study.tasks)
+    )
+    caveat = f"The images of suite {path.stem} are not on this machine: its tasks are those of the ledger."
+    return Suite(path.stem, path.name, tasks, caveat)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from analysis.leaderboard import Leaderboard, Row
+from analysis.leaderboard_notes import caveats
 from analysis.tables import Column, Estimate, Table
 from wst.data.tasks import GROUPS
 from wst.errors import InputError
@@ -22,7 +23,7 @@ COSTS: dict[Cost, str] = {
 
 @dataclass(frozen=True)
 class Point:
-    """One variant.
+    """One variant, or with ``#2`` and so on a further member of its fronts.
 
     Attributes:
         cost: on the scale that was asked for.
@@ -75,6 +76,8 @@ def choices(board: Leaderboard) -> list[str]:
 def front(board: Leaderboard, over: str = "mean of groups", against: Cost = "parameters") -> Front:
     """One point a row that has the accuracy and the cost; points that tie in both are all on the front.
 
+    The further members of a row's fronts, in a study of several objectives, are points of their own.
+
     Args:
         board: our rows, and published ones if they are to be drawn.
         over: one of :func:`choices`.
@@ -87,7 +90,8 @@ def front(board: Leaderboard, over: str = "mean of groups", against: Cost = "par
         raise InputError(f"--over: expected one of {', '.join(choices(board))}; found {over!r}")
     several = len({row.study for row in board.rows if not row.source}) > 1
     measured, left_out = [], []
-    for row in board.rows:
+    drawn = [member for row in board.rows for member in _members(row, _tasks(row, board, over))]
+    for row in drawn:
         accuracy, cost = _accuracy(row, board, over), _cost(row, board, over, against)
         label = f"{row.study}: {row.variant}" if several and not row.source else row.variant
         if accuracy is None or cost is None:
@@ -112,7 +116,34 @@ def front(board: Leaderboard, over: str = "mean of groups", against: Cost = "par
         for row, label, cost, accuracy in measured
     ]
     points.sort(key=lambda point: (point.cost, point.accuracy, point.label))
-    return Front(board.suite.name, over, against, points, left_out, board.caveats())
+    return Front(board.suite.name, over, against, points, left_out, _notes(board))
+
+
+def _members(row: Row, tasks: Sequence[str]) -> list[Row]:
+    """The row, and one for each further place on the fronts of its cells, by falling accuracy on val200.
+
+    Over several tasks the last member of a shorter front stands in.
+    """
+    fronts = {task: (s, *s.front) for task, s in row.scores.items() if task in tasks}
+    longest = max(map(len, fronts.values()), default=1)
+    return [row] + [
+        replace(
+            row,
+            variant=f"{row.variant} #{place}",
+            scores={task: front[min(place, len(front)) - 1] for task, front in fronts.items()},
+        )
+        for place in range(2, longest + 1)
+    ]
+
+
+def _notes(board: Leaderboard) -> list[str]:
+    lines = caveats(board)
+    if any(score.front for row in board.rows for score in row.scores.values()):
+        lines.append(
+            "#2 and so on: further members of a task's front, by falling accuracy on val200; in a mean over "
+            "tasks the last one stands in for a shorter front."
+        )
+    return lines
 
 
 def _dominated(cost: float, accuracy: float, others: Sequence[tuple[float, float]]) -> bool:

@@ -9,6 +9,7 @@ import pandas as pd
 
 from analysis import (
     ablation,
+    confirmation,
     figures,
     importance,
     leaderboard,
@@ -35,15 +36,16 @@ def sections(folders: Sequence[Path], literature: bool = False) -> tuple[str, st
         InputError: the folders are no studies, or of different suites.
     """
     studies = studies_of(folders)
-    suite = common_suite(studies)
+    suite = common_suite(studies, folders)
     counted = [census(folder, study) for folder, study in zip(folders, studies.values(), strict=True)]
     board = leaderboard.read_leaderboard(folders)
     shown = with_published(board) if literature else board
     trials, later = search.read_search(folders, studies)
+    again = trials[trials["attempts"] == 0]
     bands = [
         band
         for folder, study in zip(folders, studies.values(), strict=True)
-        for band in curve_bands(folder, study.name)
+        for band in curve_bands(folder, study.name, again.loc[again["study"] == study.name, "trial_id"])
     ]
     total = sum(int(row[state]) for c in counted for row in c.counts for state in _STATES)
     noun = "study" if len(studies) == 1 else "studies"
@@ -58,6 +60,7 @@ def sections(folders: Sequence[Path], literature: bool = False) -> tuple[str, st
             _front(shown),
             _ablation(folders, board),
             _hyperparameters(trials, later, studies, suite),
+            *_confirm(trials, later, studies, suite),
             _curves(bands, board),
             _failures(folders),
             Section("test-reads", "Test reads", [table(reads_table(list(folders)))]),
@@ -148,7 +151,7 @@ def _hyperparameters(
     for curve in search.search_curves(trials):
         by_task.setdefault(curve.task, []).append(curve)
     curves = {task: figures.search_curves(by_task[task]) for task in _ordered(by_task, suite)}
-    agreement = search.agreement(trials, later[later["stage"] == "final"])
+    agreement = search.agreement(trials, later)
     return Section(
         "hyperparameters",
         title,
@@ -190,6 +193,25 @@ def _hyperparameters(
     )
 
 
+def _confirm(
+    trials: pd.DataFrame, later: pd.DataFrame, studies: Mapping[str, Study], suite: Suite
+) -> list[Section]:
+    """The confirm stage; no section for studies without one."""
+    found = confirmation.confirmations(trials, later, studies)
+    if not found:
+        return []
+    by_task: dict[str, list[confirmation.Confirmation]] = {}
+    for one in found:
+        by_task.setdefault(one.task, []).append(one)
+    drawn = {task: confirmation.figure(by_task[task]) for task in _ordered(by_task, suite)}
+    words = (
+        "The best settings of each search, trained again over several seeds: mean validation accuracy "
+        "against the rank in the search; bars are one standard deviation over seeds."
+    )
+    plot = panel("confirm-plot", "Confirmed accuracy by rank in the search", words, drawn)
+    return [Section("confirm", "Candidates confirmed", [*plot, table(confirmation.as_table(found))])]
+
+
 def _ordered(names: Mapping[str, object], suite: Suite) -> list[str]:
     return [task.name for task in suite.tasks if task.name in names]
 
@@ -209,7 +231,8 @@ def _curves(bands: list[CurveBand], board: leaderboard.Leaderboard) -> Section:
 
 def _failures(folders: Sequence[Path]) -> Section:
     found = failures_table(list(folders))
-    return Section("failures", "Failures", [table(found) if found.rows else text("No trial failed.")])
+    parts = [table(found)] if found.rows else [text(line) for line in ("No trial failed.", *found.notes)]
+    return Section("failures", "Failures", parts)
 
 
 def _reproduce(folders: Sequence[Path], studies: Mapping[str, Study]) -> Section:

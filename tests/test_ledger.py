@@ -4,6 +4,8 @@ import multiprocessing
 import os
 import signal
 import time
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.conftest import LR, small_study
+from tests.ledger_processes import CODE, write, write_for_ever
 from tests.synthetic import run_all
 from wst.errors import InputError
 from wst.ledger import (
@@ -27,9 +30,6 @@ from wst.ledger import (
 )
 from wst.planner import Planner
 from wst.records import EndedTrial
-from wst.study import Study
-
-CODE = {"version": "0.1", "commit": "abc", "libraries": "{}"}
 
 # The columns that the design asks for from the start.
 DESIGNED = [
@@ -86,14 +86,16 @@ DESIGNED = [
 ]
 
 
-def _filled(folder: Path, study: Study | None = None) -> list[EndedTrial]:
-    study = study or small_study()
-    ended = run_all(Planner(study))
-    with Ledger(folder, study, CODE) as ledger:
-        for trial in ended:
-            ledger.add_intent(trial.intent)
-            ledger.add_trial(trial.intent, trial.outcome)
-    return ended
+@cache
+def small_trials() -> list[EndedTrial]:
+    """All 16 trials of the small study."""
+    return run_all(Planner(small_study()))
+
+
+def _filled(folder: Path) -> list[EndedTrial]:
+    with Ledger(folder, small_study(), CODE) as ledger:
+        write(ledger, small_trials())
+    return small_trials()
 
 
 def test_history_gives_back_what_was_written(tmp_path: Path) -> None:
@@ -108,13 +110,11 @@ def test_history_gives_back_what_was_written(tmp_path: Path) -> None:
 
 def test_study_goes_on_from_a_ledger_cut_at_any_point(tmp_path: Path) -> None:
     study = small_study()
-    whole = run_all(Planner(study))
+    whole = small_trials()
     for cut in (0, 5, len(whole) - 1):
         folder = tmp_path / str(cut)
         with Ledger(folder, study, CODE) as ledger:
-            for trial in whole[:cut]:
-                ledger.add_intent(trial.intent)
-                ledger.add_trial(trial.intent, trial.outcome)
+            write(ledger, whole[:cut])
             ledger.add_intent(whole[cut].intent)  # begun, not ended
         rest = run_all(Planner(study, *history(folder)))
         assert [t.outcome for t in rest] == [t.outcome for t in whole[cut:]]
@@ -182,7 +182,7 @@ def test_folder_of_another_study_is_refused_with_the_difference(tmp_path: Path) 
     _filled(tmp_path / "s")
     before = sorted((p, p.stat().st_mtime_ns) for p in (tmp_path / "s").rglob("*") if p.is_file())
     other = small_study(recipe={"epochs": 5, "warmup_epochs": 1})
-    with pytest.raises(InputError, match=r"'recipe' differs.*'epochs': 5.*'epochs': 4"):
+    with pytest.raises(InputError, match=r"recipe\.epochs: has 4, asked for 5; choose another --out"):
         Ledger(tmp_path / "s", other, CODE)
     assert sorted((p, p.stat().st_mtime_ns) for p in (tmp_path / "s").rglob("*") if p.is_file()) == before
 
@@ -207,18 +207,10 @@ def test_second_writer_is_refused_while_the_first_lives(tmp_path: Path) -> None:
         pass
 
 
-def _write_for_ever(folder: Path, ended: list[EndedTrial]) -> None:
-    with Ledger(folder, small_study(), CODE) as ledger:
-        while True:
-            for trial in ended:
-                ledger.add_intent(trial.intent)
-                ledger.add_trial(trial.intent, trial.outcome)
-
-
 def test_reader_beside_a_killed_writer_sees_whole_rows_only(tmp_path: Path) -> None:
-    ended = run_all(Planner(small_study()))
+    ended = small_trials()
     writer = multiprocessing.get_context("spawn").Process(
-        target=_write_for_ever, args=(tmp_path / "s", ended)
+        target=write_for_ever, args=(tmp_path / "s", small_study(), ended)
     )
     writer.start()
     where = tmp_path / "s" / "ledger" / "trials"
@@ -239,16 +231,15 @@ def test_reader_beside_a_killed_writer_sees_whole_rows_only(tmp_path: Path) -> N
 
 def test_newer_schema_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _filled(tmp_path / "s")
-    monkeypatch.setattr("wst.ledger.SCHEMA_VERSION", 0)
+    monkeypatch.setattr("wst.ledger_read.SCHEMA_VERSION", 0)
     with pytest.raises(InputError, match="expected schema version 0 or older; found 1"):
         read_table(tmp_path / "s", "trials")
 
 
 def test_changed_data_or_weights_are_refused(tmp_path: Path) -> None:
-    from dataclasses import replace
-
-    trial = run_all(Planner(small_study()), stop_after=1)[0]
-    recorded = EndedTrial(trial.intent, replace(trial.outcome, data_hash="a" * 64, checkpoint_hash="c" * 64))
+    trial = small_trials()[0]
+    outcome = replace(trial.outcome, data_hash="a" * 64, checkpoint_hash="c" * 64)
+    recorded = EndedTrial(trial.intent, outcome)
     check_unchanged([recorded], {"digits": "a" * 64}, "c" * 64)
     with pytest.raises(InputError, match="data of task 'digits': expected hash aaaaaaaaaaaa"):
         check_unchanged([recorded], {"digits": "b" * 64}, "c" * 64)
@@ -266,6 +257,15 @@ def test_integer_and_text_hyperparameters_keep_their_type(tmp_path: Path) -> Non
     variants: dict[str, Any] = {
         "a": {"method": "linear", "space": {"lr": LR}, "fixed": {"k": 3, "kind": "x", "on": True}}
     }
-    _filled(tmp_path / "s", small_study(variants=variants))
+    study = small_study(variants=variants)
+    with Ledger(tmp_path / "s", study, CODE) as ledger:
+        write(ledger, run_all(Planner(study), stop_after=1))
     frame = pd.read_parquet(tmp_path / "s" / "ledger" / "trials")
     assert (frame["hp_k"].iloc[0], frame["hp_kind"].iloc[0], bool(frame["hp_on"].iloc[0])) == (3, "x", True)
+
+
+def test_study_killed_before_it_began_can_begin(tmp_path: Path) -> None:
+    (tmp_path / ".lock").touch()
+    (tmp_path / ".study.yaml").write_text("name: ha")
+    _filled(tmp_path)
+    assert len(history(tmp_path)[1]) == 16

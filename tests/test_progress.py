@@ -12,7 +12,7 @@ from tests.conftest import small_study
 from tests.synthetic import run_all
 from wst.data.tasks import suite
 from wst.planner import Planner
-from wst.progress import Progress, Snapshot, TaskRow, duration, fold, lines
+from wst.progress import _COLUMNS, Progress, Snapshot, TaskRow, duration, fold, lines
 
 VTAB = [task.name for task in suite("vtab1k").tasks]
 
@@ -65,7 +65,7 @@ def test_table_on_a_terminal_folds_cells_into_tasks() -> None:
 
 
 def test_counts_are_the_planners_after_every_change() -> None:
-    """Counting what is new gives what counting everything would give, and also after a study was continued."""
+    """Counting what is new gives what counting everything would, also in a study that goes on."""
     study = small_study(tasks=["digits", "sprite_loc"])
     planner = Planner(study)
     run_all(planner, stop_after=5)
@@ -120,7 +120,7 @@ def test_all_tasks_are_shown_where_they_fit() -> None:
 
 
 def test_low_terminal_shows_what_runs_or_failed_and_sums_up_the_rest() -> None:
-    rows = _study_of(running=["dtd", "dmlab"], failed=["pets"], done=VTAB[:2] + ["pets"])
+    rows = _study_of(running=["dtd", "dmlab"], failed=["pets"], done=[*VTAB[:2], "pets"])
     shown, summaries = fold(rows, 10)
     assert [row.task for row in shown] == ["dtd", "pets", "dmlab"]
     waiting = [task for task in VTAB if task not in (*VTAB[:2], "dtd", "pets", "dmlab")]
@@ -166,7 +166,7 @@ def test_folding_loses_no_task(states: list[tuple[int, int, int]], room: int) ->
 def test_table_fits_eighty_columns() -> None:
     rows = _study_of(running=["dtd"], failed=[], done=[])
     found = [line.plain for line in lines(Snapshot(tuple(rows)), STATUS, 80, 40)]
-    assert found[0].split() == "task done running pruned failed left best on val200".split()
+    assert found[0].split() == ["task", *_COLUMNS, "best", "on", "val200"]
     row = next(line for line in found if line.startswith("dtd"))
     assert row.split()[:6] == ["dtd", "5", "1", "-", "-", "95"] and "wst-r2 87.9" in row
     assert [line for line in found if "trials" in line] == [

@@ -43,11 +43,11 @@ class Recorder(Tracker):
         self.heard.append(("close",))
 
 
-def _tell_all(tracker: Tracker, intent: Intent, epochs: list[Epoch], outcome: Outcome | None = None) -> None:
+def _tell_all(tracker: Tracker, intent: Intent, epochs: list[Epoch]) -> None:
     tracker.start(intent)
     tracker.epochs(intent, epochs[:2])
     tracker.epochs(intent, epochs[2:])
-    tracker.end(intent, outcome or Outcome("completed", epochs=tuple(epochs)))
+    tracker.end(intent, Outcome("completed", epochs=tuple(epochs)))
 
 
 def test_names_are_the_files_and_nothing_heavy_is_imported() -> None:
@@ -78,7 +78,9 @@ def test_missing_library_is_said_with_the_command_that_brings_it(
         if module == "wst.trackers.tensorboard" or module.startswith("torch.utils.tensorboard"):
             monkeypatch.delitem(sys.modules, module)
     monkeypatch.setitem(sys.modules, "tensorboard", None)
-    expected = r"^tracker tensorboard: expected its library \(pip install 'wst\[tensorboard\]'\); found no module"
+    expected = (
+        r"^tracker tensorboard: expected its library \(pip install 'wst\[tensorboard\]'\); found no module"
+    )
     with pytest.raises(InputError, match=expected):
         open_tracker("tensorboard", tmp_path)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -14,6 +15,8 @@ from rich.table import Table
 
 from wst.cli_analysis import Style, analysis_app, draw_pareto, show_leaderboard
 from wst.cli_data import app as data_app
+from wst.cli_export import export_app
+from wst.cli_simulate import simulate_app
 from wst.errors import InputError
 
 app = typer.Typer(
@@ -24,12 +27,15 @@ app = typer.Typer(
 )
 app.add_typer(data_app, name="data")
 app.add_typer(analysis_app)
+app.add_typer(simulate_app)
+app.add_typer(export_app, name="export")
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A study's output folder.")]
 Root = Annotated[str | None, typer.Option(help="Folder that holds the suite's folder.")]
 
-console = Console()
+# A pipe or a file has no width of its own, and lines may be longer there than on the narrowest terminal.
+console = Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 120)
 
 
 def _print_json(value: Any) -> None:

@@ -160,7 +160,8 @@ def importance(
     studies = studies_of(folders)
     trials, later = search.read_search(folders, studies)
     table = importances.as_table(importances.importances(trials, studies, method.value), method.value)
-    choices = search.selection_table(search.selections(trials, later, common_suite(studies)))
+    suite = common_suite(studies, folders)
+    choices = search.selection_table(search.selections(trials, later, suite))
     agreement = search.agreement(trials, later[later["stage"] == "final"])
     if as_json or style is Style.json:
         found = {

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from wst.faults import DISK_FULL, OUT_OF_MEMORY, WORKER_LOST
+from wst.faults import DISK_FULL, OUT_OF_MEMORY, WORKER_LOST, no_room
 from wst.ledger import Ledger
 from wst.planner import Planner
 from wst.records import Epoch, Intent, Outcome, Report, TrialSpec, trial_spec
@@ -32,14 +32,14 @@ class Environment:
         data_hashes: hash of each task's data.
         checkpoint_hash: identity of the backbone's weights.
         address: a running Ray cluster; None starts Ray on this machine, on loopback.
-        stop_after: seconds after which the study stops, to be gone on with later.
+        deadline: when the study stops, to be gone on with later, by ``time.monotonic()``.
     """
 
     root: Path
     data_hashes: Mapping[str, str]
     checkpoint_hash: str | None = None
     address: str | None = None
-    stop_after: float | None = None
+    deadline: float | None = None
 
 
 @dataclass
@@ -196,7 +196,7 @@ class Driver:
         if self.fatal is not None:  # nothing is written any more; who ends now goes on with the study
             return
         if outcome.error_type == DISK_FULL:
-            text = (outcome.error_text or "").strip().splitlines()[-1]
+            text = no_room(outcome.error_text or "") or "none"
             self.fatal = f"{self.ledger.folder}: expected room on the worker's disk; found {text}"
         elif outcome.error_type in OUT_OF_MEMORY and running.attempts <= self.study.faults.retries:
             running.attempts += 1

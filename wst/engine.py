@@ -18,6 +18,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -70,6 +71,7 @@ class TrialJob(tune.Trainable):  # type: ignore[misc]
         """Train to the next report, or, when all trials have been trained, score them."""
         spec = self._left[0] if self._left else self._trained[0][0].spec
         try:
+            import_module("wst.trial")  # outside the limit, which would leave PyTorch half loaded
             taken = self._trial.seconds if self._trial is not None else 0.0
             left = spec.time_limit - taken if spec.time_limit is not None else None
             with time_limit(left, spec.time_limit):
@@ -204,8 +206,8 @@ class _Interruption(tune.Stopper):  # type: ignore[misc]
     def __init__(self, driver: Driver) -> None:
         self._driver = driver
         self._signal: signal.Signals | None = None
-        limit = driver.environment.stop_after
-        self._deadline = time.monotonic() + limit if limit is not None else float("inf")
+        deadline = driver.environment.deadline
+        self._deadline = deadline if deadline is not None else float("inf")
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing, as with the driver."""
@@ -348,6 +350,9 @@ def _check_nodes(study: Study, environment: Environment) -> None:
     """
     from wst.presence import difference
 
+    if study.checkpoint is not None:  # nodes have other current folders
+        study = study.model_copy(update={"checkpoint": str(Path(study.checkpoint).absolute())})
+
     @ray.remote(num_cpus=0)  # type: ignore[untyped-decorator]
     def look() -> str | None:
         return difference(study, environment)
@@ -358,6 +363,9 @@ def _check_nodes(study: Study, environment: Environment) -> None:
         for node in nodes
     }
     for node, answer in found.items():
-        problem = ray.get(answer)
+        try:
+            problem = ray.get(answer)
+        except ray.exceptions.RayError as error:  # it lacks a library, say, or was lost meanwhile
+            problem = str(error).strip().splitlines()[-1]
         if problem is not None:
             raise InputError(f"node {nodes[node]} ({node[:8]}): {problem}")

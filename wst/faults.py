@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ OUT_OF_MEMORY = frozenset({"OutOfMemoryError", "MemoryError"})
 """Error types of trials that ran out of memory: Python's, PyTorch's and Ray's."""
 DISK_FULL = "DiskFullError"
 WORKER_LOST = "WorkerLostError"
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 
 class StudyStoppedError(RuntimeError):
@@ -36,12 +38,23 @@ class TimeLimitError(RuntimeError):
 
 def error_type(error: BaseException) -> str:
     """The name under which an exception goes into the ledger."""
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+    found: BaseException | None = error
+    while found is not None:  # PyTorch raises an error of its own over that of the system
+        if isinstance(found, OSError) and found.errno in _NO_ROOM:
+            return DISK_FULL
+        found = found.__cause__ or found.__context__
+    if no_room(str(error)) is not None:  # safetensors puts the system's words into an error of its own
         return DISK_FULL
     # Allocators of libraries report memory in words of their own.
     if isinstance(error, RuntimeError) and "can't allocate memory" in str(error):
         return "OutOfMemoryError"
     return type(error).__name__
+
+
+def no_room(text: str) -> str | None:
+    """The first line of an error's text in which the system says that a disk or a quota is full."""
+    words = [os.strerror(number) for number in _NO_ROOM]
+    return next((line for line in text.splitlines() if any(word in line for word in words)), None)
 
 
 @contextmanager

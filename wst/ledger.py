@@ -56,6 +56,7 @@ from wst.records import Intent, Outcome
 from wst.study import Study
 
 __all__ = [
+    "COMPACT_ABOVE",
     "EPOCHS_SCHEMA",
     "INTENTS_SCHEMA",
     "SCHEMA_VERSION",
@@ -237,8 +238,10 @@ class Ledger:
         _write_aside(
             self._partial / f"{table}-{name}.parquet",
             self.folder / "ledger" / table / f"{name}.parquet",
-            # A fragment is a row or a curve: dictionaries and statistics would cost more than they save.
-            lambda path: pq.write_table(content, path, use_dictionary=False, write_statistics=False),
+            # A fragment is a row or a curve: these would cost more than they save.
+            lambda path: pq.write_table(
+                content, path, use_dictionary=False, write_statistics=False, compression="none"
+            ),
         )
 
     def _write_study(self) -> None:

@@ -12,8 +12,6 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from itertools import groupby
-from operator import itemgetter
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -158,7 +156,7 @@ def ordered_tables(folder: Path) -> dict[str, pa.Table]:
 
 
 def _records(kind: Callable[..., _Result], folder: Path, table: str, names: Sequence[str]) -> list[_Result]:
-    """``kind`` called with these columns of every row, as keywords; columns that a table lacks are left out."""
+    """``kind`` called with these columns of every row, as keywords, as far as the table has them."""
     found = read_table(folder, table, names)
     values = zip(*(column.to_pylist() for column in found.columns), strict=True)
     return [kind(**dict(zip(found.column_names, row, strict=True))) for row in values]
@@ -168,12 +166,14 @@ def _intent(configuration: str, **known: Any) -> Intent:
     return Intent(**known, hyperparameters=json.loads(configuration))
 
 
-def _curves(folder: Path) -> dict[str, tuple[Epoch, ...]]:
+def _curves(folder: Path) -> dict[str, list[Epoch]]:
     """The epochs of every trial.  A study has many, so they are made column by column."""
     found = read_table(folder, "epochs", ["trial_id", *Epoch.__dataclass_fields__])
     epochs = map(Epoch, *(found[name].to_pylist() for name in Epoch.__dataclass_fields__))
-    pairs = zip(found["trial_id"].to_pylist(), epochs, strict=True)
-    return {trial_id: tuple(epoch for _, epoch in group) for trial_id, group in groupby(pairs, itemgetter(0))}
+    curves: dict[str, list[Epoch]] = {}
+    for trial_id, epoch in zip(found["trial_id"].to_pylist(), epochs, strict=True):
+        curves.setdefault(trial_id, []).append(epoch)
+    return curves
 
 
 def history(folder: Path) -> tuple[list[Intent], list[EndedTrial]]:
@@ -184,7 +184,7 @@ def history(folder: Path) -> tuple[list[Intent], list[EndedTrial]]:
     curves = _curves(folder)
 
     def outcome(trial_id: str, **known: Any) -> tuple[str, Outcome]:
-        return trial_id, Outcome(**known, epochs=curves.get(trial_id, ()))
+        return trial_id, Outcome(**known, epochs=tuple(curves.get(trial_id, ())))
 
     names = [name for name in Outcome.__dataclass_fields__ if name != "epochs"]
     outcomes = dict(_records(outcome, folder, "trials", ["trial_id", *names]))

@@ -55,7 +55,7 @@ def _sampler(search: Search, seed: int) -> optuna.samplers.BaseSampler:
     if isinstance(search.sampler, TPE):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)  # about group
-            return optuna.samplers.TPESampler(seed=seed, warn_independent_sampling=False, **options)
+            return optuna.samplers.TPESampler(seed=seed, **options)
     if isinstance(search.sampler, GP):
         return optuna.samplers.GPSampler(seed=seed, warn_independent_sampling=False, **options)
     if isinstance(search.sampler, NSGA2):

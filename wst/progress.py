@@ -123,8 +123,8 @@ class _Counts:
 def fold(rows: Sequence[TaskRow], room: int) -> tuple[list[TaskRow], list[str]]:
     """What of a table fits into ``room`` lines: the rows to show, and the lines that stand for the others.
 
-    All rows where there is room.  Else those of tasks that run or have failed, running ones first where even
-    these are too many; tasks that are done and tasks that wait become one line each.
+    All rows where there is room.  Else those of tasks that run or have failed, running ones first where
+    even these are too many; tasks that are done and tasks that wait become one line each.
     """
     if len(rows) <= room:
         return list(rows), []
@@ -145,7 +145,8 @@ def _summary(rows: Sequence[TaskRow], what: str, more: str = "") -> str:
     return f"{len(rows)} {more}{'task' if len(rows) == 1 else 'tasks'} {what}: {names}"
 
 
-_COLUMNS = {"done": "completed", "running": "running", "pruned": "pruned", "failed": "failed", "left": "left"}
+_COLUMNS = {"done": "completed"} | {name: name for name in ("running", "pruned", "failed", "left")}
+"""Headings, and the attribute of a row below each."""
 
 
 def lines(now: Snapshot, status: Sequence[str], width: int, height: int) -> list[Text]:

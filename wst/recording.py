@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from wst.errors import InputError
-from wst.ledger import history, resolved_study
+from wst.ledger_read import history, resolved_study
 from wst.records import Outcome
 from wst.space import Categorical, Float, Hyperparameters, Int
 from wst.study import Study, Variant

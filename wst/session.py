@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -154,6 +155,7 @@ def run_study(
         wst.faults.StudyInterrupted: the user stopped it, or time is over; the same call goes on.
         wst.faults.StudyStoppedError: it cannot go on; the ledger is whole.
     """
+    deadline = time.monotonic() + stop_after if stop_after is not None else None
     checked = check(study, root)
     with Ledger(out, study, provenance.code()) as ledger, ExitStack() as stack:
         if retry_failed:
@@ -164,7 +166,7 @@ def run_study(
         from wst import engine  # Ray takes seconds to import; checks come first
 
         environment = Environment(
-            checked.root.absolute(), checked.data_hashes, checked.checkpoint_hash, address, stop_after
+            checked.root.absolute(), checked.data_hashes, checked.checkpoint_hash, address, deadline
         )
         trackers = Trackers([open_tracker(name, out) for name in track])
         stack.callback(trackers.close)

@@ -22,6 +22,7 @@ from pydantic import (
     model_validator,
 )
 
+from wst.data.tasks import Suite, is_gone
 from wst.data.tasks import suite as suite_named
 from wst.durations import parse_duration
 from wst.search import Grid, Search, Ties
@@ -236,11 +237,10 @@ class Study(Strict):
 
     @model_validator(mode="after")
     def _consistent(self) -> Study:
-        known = suite_named(self.suite)
-        if not self.tasks:
-            object.__setattr__(self, "tasks", tuple(task.name for task in known.tasks))
-        for name in self.tasks:
-            known.task(name)
+        # A resolved study, which lists its tasks, can be read where its images are not.
+        known = None if self.tasks and is_gone(self.suite) else suite_named(self.suite)
+        if known is not None:
+            self._take_tasks(known)
         if self.search is None and self.final is None:
             raise ValueError("expected a stage ('search', 'final' or both); found neither")
         if self.confirm is not None and self.search is None:
@@ -251,9 +251,6 @@ class Study(Strict):
                 raise ValueError(
                     f"variants.{name}.per_task: expected settings for task {absent[0]!r}; found none"
                 )
-            if isinstance(variant.warm_start, dict):
-                for task in variant.warm_start:
-                    known.task(task)
             for task in self.tasks:
                 for point in variant.first_points(task):
                     outside = [k for k, v in point.items() if not (variant.space or {})[k].holds(v)]
@@ -273,6 +270,14 @@ class Study(Strict):
                     f"found {source!r}"
                 )
         return self
+
+    def _take_tasks(self, suite: Suite) -> None:
+        """Fill in the tasks if they were left out, and look every named task up."""
+        if not self.tasks:
+            object.__setattr__(self, "tasks", tuple(task.name for task in suite.tasks))
+        starts = [v.warm_start for v in self.variants.values() if isinstance(v.warm_start, dict)]
+        for name in [*self.tasks, *(task for start in starts for task in start)]:
+            suite.task(name)
 
     @property
     def cells(self) -> list[tuple[str, str]]:

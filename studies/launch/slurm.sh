@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# A study on a Slurm allocation of any number of nodes: a Ray cluster of its own inside the allocation, and one job
-# after another until the study is complete.
+# A study on a Slurm allocation of any number of nodes: a Ray cluster of its own inside the allocation,
+# and one job after another until the study is complete.
 #
-#   STUDY=vtab1k-vit-base OUT=/shared/runs/vit ROOT=/shared/data \
-#       sbatch --nodes=4 --gpus-per-node=4 --time=12:00:00 studies/launch/slurm.sh --set checkpoint=/shared/ViT-B_16.npz
+#   export STUDY=vtab1k-vit-base OUT=/shared/runs/vit ROOT=/shared/data ACTIVATE=/shared/venv/bin/activate
+#   sbatch --nodes=4 --gpus-per-node=4 --time=12:00:00 slurm.sh --set checkpoint=/shared/ViT-B_16.npz
 #
-# Options behind the script's name go to `wst tune`.  OUT and ROOT have to be seen by all nodes.  The job puts itself
-# back into the queue, with the same options, as long as trials are left (exit status 75 of `wst tune`); any other
-# failure ends it.
+# Options behind the script's name go to `wst tune`.  OUT and ROOT have to be seen by all nodes.  As long
+# as trials are left (exit status 75 of `wst tune`), the job puts itself back into the queue with the same
+# options; any other failure ends it.
 #SBATCH --job-name=wst
 #SBATCH --nodes=1
 #SBATCH --ntasks-per-node=1
@@ -20,15 +20,17 @@ set -euo pipefail
 
 STUDY=${STUDY:?a study file, or the name of a shipped study}
 OUT=${OUT:?output folder of the study}
-ROOT=${ROOT:-}                 # folder that holds the suite's folder
-ACTIVATE=${ACTIVATE:-}         # file to source, such as /shared/venv/bin/activate
-MARGIN=${MARGIN:-15}           # minutes of the allocation kept back: the checks before the study, and the end after it
+ROOT=${ROOT:-}         # folder that holds the suite's folder
+ACTIVATE=${ACTIVATE:-} # file to source first, of a virtual environment with wst
+# Minutes of the allocation that are kept back: for the checks before the study (they look at every
+# image), and for what a trial needs to its next report, where the study can stop.
+MARGIN=${MARGIN:-15}
 MAX_RESTARTS=${MAX_RESTARTS:-100}
 JOIN_TIMEOUT=${JOIN_TIMEOUT:-600} # seconds that nodes have to join Ray
-# Which of a node's addresses Ray takes, as an extended regular expression; the private ranges unless given.
+# Which of a node's addresses Ray takes, as an extended regular expression; the private ones unless given.
 NETWORK=${NETWORK:-'^(10\.|192\.168\.|172\.(1[6-9]|2[0-9]|3[01])\.)'}
 
-# ---- what runs on a node; srun sends these functions along, since the script itself lies on the first node only
+# ---- what runs on a node; srun takes these functions along, since the script lies on the first node only
 
 node_address() {
     hostname -I | tr ' ' '\n' | grep -E -m 1 "$NETWORK" || {
@@ -37,24 +39,29 @@ node_address() {
     }
 }
 
-# --block ties Ray to the step: it ends with it, and with it alone.  `ray stop` would end every Ray that the user has
-# on this node, another job's too.  What Ray finds on the node is not what the job may use, so it is told.
+# --block ties Ray to the step, with which it ends.  (`ray stop` would end every Ray that the user has on
+# the node, another job's too.)  What Ray finds on the node is more than what the job may use, so it is
+# told.
 # shellcheck disable=SC2317
 start_ray() {
     local address
     address=$(node_address)
-    exec ray start --block --disable-usage-stats --node-ip-address="$address" --temp-dir="$RAY_FOLDER" \
+    exec ray --logging-level=warning start --block --disable-usage-stats \
+        --node-ip-address="$address" --temp-dir="$RAY_FOLDER" \
         --dashboard-agent-listen-port="$AGENT_PORT" \
         --num-cpus="${SLURM_CPUS_PER_TASK:-$SLURM_CPUS_ON_NODE}" --num-gpus="${SLURM_GPUS_ON_NODE:-0}" "$@"
 }
 
 # ---- what runs on the first node
 
-on_nodes() { # on_nodes NUMBER NODES COMMAND...: a shell with the functions above, one a node
+# on_nodes NUMBER NODES COMMAND...: becomes srun, which runs the command once a node; it may be one of the
+# functions above.  Always in a subshell: so its process is the one to signal and to wait for.
+on_nodes() {
     local number=$1 nodes=$2
     shift 2
-    srun --nodes="$number" --ntasks="$number" --ntasks-per-node=1 --nodelist="$nodes" --export=ALL --overlap \
-        --cpus-per-task="${SLURM_CPUS_PER_TASK:-$SLURM_CPUS_ON_NODE}" --kill-on-bad-exit=0 --input=none \
+    exec srun --nodes="$number" --ntasks="$number" --ntasks-per-node=1 --nodelist="$nodes" \
+        --export=ALL --overlap --cpus-per-task="${SLURM_CPUS_PER_TASK:-$SLURM_CPUS_ON_NODE}" \
+        --kill-on-bad-exit=0 --input=none \
         bash -euo pipefail -c "$(declare -f node_address start_ray); \"\$@\"" wst "$@"
 }
 
@@ -62,11 +69,12 @@ steps=()
 stop_ray() {
     trap - EXIT
     if ((${#steps[@]})); then
+        echo "wst: ending Ray; srun says that its steps were cancelled" >&2
         kill -TERM "${steps[@]}" 2>/dev/null || true
         wait "${steps[@]}" 2>/dev/null || true
         steps=()
     fi
-    on_nodes "${#nodes[@]}" "$SLURM_JOB_NODELIST" rm -rf "$RAY_FOLDER" || true
+    (on_nodes "${#nodes[@]}" "$SLURM_JOB_NODELIST" rm -rf "$RAY_FOLDER") || true
 }
 
 wait_for_head() {
@@ -76,7 +84,7 @@ wait_for_head() {
             echo "wst: expected Ray's head at $head_address:$HEAD_PORT; found none" >&2
             return 1
         fi
-        sleep 1
+        sleep 0.5
     done
 }
 
@@ -114,16 +122,17 @@ if [[ -n $ACTIVATE ]]; then
     set -u
 fi
 export NETWORK
-# Ray listens on all of a node's addresses, whatever it is told, and runs what it is sent.  The token keeps the other
-# users of the cluster out.  (Ray 2.52 and later.)
+# Whatever it is told, Ray listens on all of a node's addresses, and it runs what it is sent.  The token
+# keeps the other users of the cluster out (Ray 2.52 and later).
 export RAY_AUTH_MODE=token RAY_AUTH_TOKEN
 RAY_AUTH_TOKEN=$(head -c 32 /dev/urandom | od -An -tx1 | tr -d ' \n')
-# Below the ports that the system gives out itself, ten to a job: two jobs may share a node.  All other ports of Ray
-# are given out by the system.
+# Two jobs may share a node: ten ports to each, below those that the system gives out.  Ray's other ports
+# come from the system.
 HEAD_PORT=$((20000 + SLURM_JOB_ID % 1000 * 10))
 export AGENT_PORT=$((HEAD_PORT + 1))
-# One to a job too, and on the node's own disk; short, since the paths of sockets below it may have 107 characters.
-export RAY_FOLDER="/tmp/wst-ray-$SLURM_JOB_ID"
+# One to a job too, on the node's own disk; short, since paths of sockets below it may have 107
+# characters.
+export RAY_FOLDER="/tmp/wst-slurm-$SLURM_JOB_ID"
 
 mapfile -t nodes < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
 head_address=$(node_address)
@@ -134,13 +143,13 @@ if ((minutes < 1)); then
 fi
 trap stop_ray EXIT
 
-on_nodes 1 "${nodes[0]}" start_ray --head --port="$HEAD_PORT" --include-dashboard=false \
-    --ray-client-server-port=$((HEAD_PORT + 2)) &
+(on_nodes 1 "${nodes[0]}" start_ray --head --port="$HEAD_PORT" --include-dashboard=false \
+    --ray-client-server-port=$((HEAD_PORT + 2))) &
 steps+=($!)
 wait_for_head
 if ((${#nodes[@]} > 1)); then
     others=$(IFS=,; echo "${nodes[*]:1}")
-    on_nodes $((${#nodes[@]} - 1)) "$others" start_ray --address="$head_address:$HEAD_PORT" &
+    (on_nodes $((${#nodes[@]} - 1)) "$others" start_ray --address="$head_address:$HEAD_PORT") &
     steps+=($!)
 fi
 wait_for_nodes

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.analysis.ledgers import write_alpha, write_beta
+from tests.analysis.staged_ledgers import write_extended, write_front
 
 
 @pytest.fixture(scope="session")
@@ -17,3 +18,14 @@ def alpha(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def beta(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_beta(tmp_path_factory.mktemp("ledgers") / "beta")
+
+
+@pytest.fixture(scope="session")
+def extended(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_extended(tmp_path_factory.mktemp("ledgers") / "extended")
+
+
+@pytest.fixture(scope="session")
+def several(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A study of several objectives."""
+    return write_front(tmp_path_factory.mktemp("ledgers") / "front")

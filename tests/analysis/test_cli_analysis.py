@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
+from tests.analysis.ledgers import Writer, alpha_study
+from tests.data.trees import class_folders
 from wst.cli_analysis import Style, analysis_app, draw_pareto, show_leaderboard
 from wst.errors import InputError
 
@@ -84,3 +87,43 @@ def test_a_table_goes_where_the_console_writes(alpha: Path, tmp_path: Path) -> N
     with (tmp_path / "board.md").open("w") as file:
         show_leaderboard([alpha], False, Console(file=file), style=Style.markdown)
     assert (tmp_path / "board.md").read_text().startswith("| variant | digits |")
+
+
+@pytest.mark.parametrize("form", ["folder", "file"])
+def test_a_ledger_is_read_without_the_images(tmp_path: Path, form: str) -> None:
+    """As after a copy to another machine: the user's own suite is gone."""
+    pictures = tmp_path / "pictures"
+    class_folders(pictures / "pets", {"cat": 5, "dog": 5})
+    class_folders(pictures / "leaves", {"oak": 5, "maple": 5})
+    (tmp_path / "own.yaml").write_text(
+        "name: own\ntasks:\n"
+        "  - {name: pets, folder: pictures/pets, group: natural}\n"
+        "  - {name: leaves, folder: pictures/leaves, group: structured}\n"
+    )
+    suite = pictures if form == "folder" else tmp_path / "own.yaml"
+    study = alpha_study(suite=str(suite), tasks=["pets", "leaves"])
+    writer = Writer(tmp_path / "s", study)
+    with writer.ledger:
+        for task, accuracy in (("pets", 0.9), ("leaves", 0.5)):
+            found = writer.add(
+                task, "base", "search", 0, {"lr": 0.01, "scale": 1.0, "r": 2}, val=0.7, loss=1.0
+            )
+            for seed in range(2):
+                settings = {"lr": 0.01, "scale": 1.0, "r": 2}
+                reached = {"parent": found, "test_top1": accuracy, "test_images": 2}
+                writer.add(task, "base", "final", seed, settings, seed=seed, **reached)
+    before = json.loads(_run("leaderboard", tmp_path / "s", "--json"))
+    shutil.rmtree(pictures)
+    (tmp_path / "own.yaml").unlink()
+    after = json.loads(_run("leaderboard", tmp_path / "s", "--json"))
+    assert after["rows"] == before["rows"] and after["rows"][0]["mean of groups"] == pytest.approx(70)
+    assert after["suite"] == before["suite"] == suite.stem
+    assert "not on this machine" in _run("leaderboard", tmp_path / "s")
+    (choice,) = [
+        row
+        for row in json.loads(_run("importance", tmp_path / "s", "--json"))["selection"]["rows"]
+        if row["task"] == "leaves"
+    ]
+    assert choice["best val"] == pytest.approx(70) and choice["within one standard error"] is None
+    _run("report", tmp_path / "s", "-o", tmp_path / "report.html")
+    assert "leaves" in (tmp_path / "report.html").read_text()

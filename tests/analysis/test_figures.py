@@ -11,7 +11,7 @@ import pytest
 
 from analysis import figures
 from analysis.search import SearchCurve
-from wst.study import Categorical, Distribution, Float
+from wst.space import Categorical, Distribution, Float
 
 SPACE: dict[str, Distribution] = {
     "lr": Float(low=1e-4, high=1e-2, log=True),
@@ -25,6 +25,7 @@ def _trials(lr: list[float], scale: list[float], accuracy: list[float], name: st
         {
             "trial_id": [f"{name}{i}" for i in range(len(lr))],
             "state": "completed",
+            "attempts": 1,
             "val_top1_last": accuracy,
             "hp_lr": lr,
             "hp_scale": scale,
@@ -80,6 +81,28 @@ def test_parallel_coordinates_of_one_trial() -> None:
     found = figures.parallel_coordinates(_trials([1e-3], [10.0], [0.5]), SPACE)
     (trace,) = found["data"]
     assert trace["y"][:3] == pytest.approx([0.5, 1.0, 0.0])  # lr half-way on a log axis, the last choice
+
+
+def test_hyperparameters_that_do_not_apply_are_left_blank() -> None:
+    nan = float("nan")
+    trials = _trials([1e-3, nan, 1e-3], [1.0, 10.0, nan], [0.5, 0.6, 0.7])
+    sliced = figures.slices(trials, SPACE)
+    lr, scale = sliced["data"]
+    assert (lr["x"], lr["y"]) == ([1e-3, 1e-3], pytest.approx([50, 70]))
+    assert (scale["x"], scale["text"]) == (["1.0", "10.0"], ["t0", "t1"])
+    parallel = figures.parallel_coordinates(trials, SPACE)
+    lines = {
+        trace["text"][i].split("<br>")[0]: trace["y"][i : i + 3]
+        for trace in parallel["data"]
+        for i in range(0, len(trace["text"]), 4)
+    }
+    assert lines["t1"] == [None, pytest.approx(1.0), pytest.approx(0.5)]
+    assert lines["t2"] == [pytest.approx(0.5), None, pytest.approx(1.0)]
+    assert not any("lr" in text for t in parallel["data"] for text in t["text"] if text and "t1" in text)
+    surface = figures.response_surface(trials, SPACE, bins=2)
+    assert surface is not None and sum(map(sum, surface["data"][0]["customdata"])) == 1
+    for drawn in (sliced, parallel, surface):
+        json.dumps(drawn, allow_nan=False)
 
 
 def test_search_curves_draw_the_steps_alone() -> None:

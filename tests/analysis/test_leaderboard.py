@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from analysis.leaderboard import Leaderboard, Row, read_leaderboard
+from analysis.leaderboard_notes import caveats
 from analysis.leaderboard_table import as_table, trial_ids
 from wst.data.tasks import MINI
 from wst.errors import InputError
@@ -45,9 +46,7 @@ def test_a_task_that_failed_leaves_no_average_and_is_named(alpha: Path) -> None:
     assert row.average(["digits"]) is not None
     assert row.average(row.group_tasks(MINI, "structured")) is None
     assert board.rows[-1] is row
-    assert (
-        "gap: incomplete, 3 of 4 tasks (no sprite_ori): averages over them are left out." in board.caveats()
-    )
+    assert "gap: incomplete, 3 of 4 tasks (no sprite_ori): averages over them are left out." in caveats(board)
 
 
 def test_a_seed_that_failed_is_counted_and_named(alpha: Path) -> None:
@@ -59,7 +58,7 @@ def test_a_seed_that_failed_is_counted_and_named(alpha: Path) -> None:
     assert groups.deviation is None  # one seed is left that all four tasks have
     assert row.scores["digits"].deviation is None
     assert row.seeds() == "1-2 of 2"
-    assert "big: 1-2 of 2 seeds completed on digits." in board.caveats()
+    assert "big: 1-2 of 2 seeds completed on digits." in caveats(board)
     assert board.failed == 3
 
 
@@ -88,7 +87,7 @@ def test_two_studies_side_by_side_show_their_protocols(alpha: Path, beta: Path) 
     assert row.seeds() == "5"
     assert _row(board, "base").data() == _row(board, "twin").data() != row.data()
     assert board.different_data() == {"digits": ["alpha", "beta"]}
-    assert "Data of digits differ between alpha and beta: these numbers do not compare." in board.caveats()
+    assert "Data of digits differ between alpha and beta: these numbers do not compare." in caveats(board)
     assert row.protocol() == f"fixed settings, final; 5 seeds; data {row.data()}; mean 0.5 std 0.5"
     cells = as_table(board).rows
     assert {cell["study"] for cell in cells} == {"alpha", "beta"}
@@ -112,7 +111,7 @@ def test_fewer_tasks_on_request(alpha: Path) -> None:
     mean = board.rows[0].mean_of_tasks()
     assert mean
     assert mean.mean == pytest.approx((96 + 71) / 2)
-    assert "2 of the suite's 5 tasks: not its average." in board.caveats()
+    assert "2 of the suite's 5 tasks: not its average." in caveats(board)
 
 
 def test_a_task_that_no_study_asked_for_is_refused(alpha: Path) -> None:

@@ -109,5 +109,6 @@ def test_suites_do_not_mix(tmp_path: Path, alpha: Path) -> None:
     other = beta_study(suite="vtab1k", tasks=["dtd"])
     with Ledger(tmp_path / "vtab", other, CODE):
         pass
+    folders = [alpha, tmp_path / "vtab"]
     with pytest.raises(InputError, match=r"expected one suite.*found mini, vtab1k"):
-        common_suite(studies_of([alpha, tmp_path / "vtab"]))
+        common_suite(studies_of(folders), folders)

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from analysis.leaderboard import Leaderboard, Row, Score
+from analysis.leaderboard_notes import caveats
 from analysis.leaderboard_table import as_table
 from analysis.pareto import front
 from analysis.published import averages, recomputed_averages, results, rows, with_published
@@ -66,7 +67,7 @@ def test_published_rows_are_marked_and_never_the_best() -> None:
     assert all("selected on test or unknown, not re-run here" in str(row["protocol"]) for row in marked)
     best = table.best(next(column for column in table.columns if column.name == "mean of groups"))
     assert {table.rows[i]["variant"] for i in best} == {"wst"}
-    assert any(line.startswith("† published: selected on test or unknown") for line in board.caveats())
+    assert any(line.startswith("† published: selected on test or unknown") for line in caveats(board))
 
 
 def test_published_points_are_drawn_but_never_on_the_front() -> None:

@@ -272,7 +272,7 @@ def test_the_page_says_what_the_ledger_holds(page: Path) -> None:
         "gap: incomplete, 3 of 4 tasks",
         "0.64 slot-hours",  # 64 trials of 36 seconds
         "RuntimeError: it broke",
-        "No read outside stage final, and one a seed.",
+        "No read outside stage final, and one a seed and settings.",
         "wst tune alpha.yaml --out alpha",
         "inside the noise",
     ):

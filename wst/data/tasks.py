@@ -137,6 +137,14 @@ def suites() -> dict[str, Suite]:
     return {"mini": MINI, "vtab1k": Suite("vtab1k", "vtab-1k", vtab)}
 
 
+def is_gone(name: str) -> bool:
+    """Whether this is the absolute path of a user's own suite with nothing there (any more, or here).
+
+    A resolved study names its suite so; its ledger can be read without the images.
+    """
+    return Path(name).is_absolute() and not Path(name).exists()
+
+
 def suite(name: str) -> Suite:
     """The suite of that name, or the user's own suite at that path (see :mod:`wst.data.own`).
 

@@ -1,8 +1,8 @@
 """Trackers: who else hears of a study's trials, such as TensorBoard.
 
-A tracker is one file in this folder with a function ``tracker(folder)``, found by name and imported when asked
-for.  It gets the study's output folder and returns a :class:`Tracker`.  The ledger stays the only truth: nothing
-is ever read back from a tracker, and one that fails costs a warning, not a trial.
+A tracker is one file in this folder with a function ``tracker(folder)``, found by name and imported when
+asked for.  It gets the study's output folder and returns a :class:`Tracker`.  The ledger stays the only
+truth: nothing is ever read back from a tracker, and one that fails costs a warning, not a trial.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ _log = logging.getLogger(__name__)
 class Tracker:
     """Hears of every trial of a study, in the driver's process; a subclass overrides what it wants to hear.
 
-    A trial's calls come in this order: ``start`` when it is launched, ``epochs`` with the new epochs of each of its
-    reports, ``end`` once.  Between them come those of other trials.  A trial that ran out of memory may start
-    again, and goes on behind the epochs that were here.  One that goes on after the study was stopped begins
-    anew: the tracker is another then, and gets the whole curve.
+    A trial's calls come in this order: ``start`` when it is launched, ``epochs`` with the new epochs of
+    each of its reports, ``end`` once.  Between them come those of other trials.  A trial that ran out of
+    memory may start again, and goes on behind the epochs that were here.  One that goes on after the study
+    was stopped begins anew: the tracker is another then, and gets the whole curve.
     """
 
     def start(self, intent: Intent) -> None:

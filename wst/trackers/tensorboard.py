@@ -27,8 +27,8 @@ class TensorBoard(Tracker):
     def start(self, intent: Intent) -> None:
         """Open the trial's run, unless it is open: then the trial starts again.
 
-        A trial that goes on after the study was stopped sends its curve from the first epoch; what it wrote before
-        goes first, or every point would stand there twice.
+        A trial that goes on after the study was stopped sends its curve from the first epoch; what it wrote
+        before is deleted, or every point would stand there twice.
         """
         if intent.trial_id in self._writers:
             return
@@ -56,8 +56,8 @@ class TensorBoard(Tracker):
         if outcome.test_top1 is not None:
             writer.add_scalar("test_top1", outcome.test_top1, len(outcome.epochs))
         where = {name: getattr(intent, name) for name in ("task", "variant", "stage", "seed")}
-        # The first of the three, a list of the columns, is left out: TensorBoard would take that of one trial for
-        # all, and variants have different hyperparameters.  Without it, it looks at every trial.
+        # The first of the three, a list of the columns, is left out: TensorBoard would take that of one
+        # trial for all, and variants have different hyperparameters.  Without it, it looks at every trial.
         table = {**where, **intent.hyperparameters, "state": outcome.state}
         _, start, end = hparams(table, {})  # type: ignore[no-untyped-call]
         assert writer.file_writer is not None

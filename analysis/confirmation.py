@@ -1,0 +1,186 @@
+"""What the confirm stage made of the search's ranking, and how lucky the search's accuracies were."""
+
+from __future__ import annotations
+
+import html
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+import plotly.graph_objects as go
+from scipy import stats
+
+from analysis.finals import CELL, candidates
+from analysis.search import before_final
+from analysis.tables import Cell, Column, Estimate, Table
+from wst.study import Study
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """Settings that were trained again over several seeds; accuracies on val200 in per cent.
+
+    Attributes:
+        rank: in the search of the cell, from 1.
+        searched: accuracy in the search.
+        seeds: confirming trials.
+        failed: how many of them failed; the settings are out then.
+        confirmed: mean over the confirming trials; None where one failed.
+        deviation: their sample standard deviation; None with one seed.
+    """
+
+    trial_id: str
+    rank: int
+    searched: float
+    seeds: int
+    failed: int
+    confirmed: float | None
+    deviation: float | None
+
+    @property
+    def optimism(self) -> float | None:
+        """The search's accuracy less the mean that confirmed it, in points."""
+        return None if self.confirmed is None else self.searched - self.confirmed
+
+
+@dataclass(frozen=True)
+class Confirmation:
+    """The confirm stage of one cell.
+
+    Attributes:
+        candidates: by their rank in the search.
+        chosen: the one that goes on, of a front the most accurate; None where all are out.
+        agreement: Spearman's correlation of the search's ranking with the one by confirmed accuracy; None
+            with fewer than three candidates, or where all are alike.
+    """
+
+    study: str
+    variant: str
+    task: str
+    candidates: tuple[Candidate, ...]
+    chosen: Candidate | None
+    agreement: float | None
+
+
+def confirmations(
+    search: pd.DataFrame, later: pd.DataFrame, studies: Mapping[str, Study]
+) -> list[Confirmation]:
+    """One a cell with confirming trials.
+
+    Args:
+        search, later: as :func:`analysis.search.read_search` gives them.
+        studies: the studies by name.
+    """
+    confirm = later[later["stage"] == "confirm"]
+    if confirm.empty:
+        return []
+    own = search.merge(confirm[CELL].drop_duplicates(), on=CELL)
+    ranked = candidates(before_final(own, confirm), studies)
+    found = []
+    for (study, task, variant), part in ranked[ranked["seeds"] > 0].groupby(CELL, sort=False):
+        part = part.sort_values("rank")
+        cell = {str(row["trial_id"]): _candidate(row) for _, row in part.iterrows()}
+        best = part[part["failed"] == 0].sort_values(
+            ["standing", "accuracy", "tie", "number"], ascending=[True, False, True, True]
+        )
+        known = part["confirmed"].dropna()
+        agreement = None
+        if len(known) > 2 and known.round(9).nunique() > 1:
+            agreement = float(stats.spearmanr(-part.loc[known.index, "rank"], known.round(9)).statistic)
+        chosen = cell[str(best["trial_id"].iloc[0])] if len(best) else None
+        found.append(
+            Confirmation(str(study), str(variant), str(task), tuple(cell.values()), chosen, agreement)
+        )
+    return found
+
+
+def _candidate(row: pd.Series) -> Candidate:
+    return Candidate(
+        str(row["trial_id"]),
+        int(row["rank"]),
+        100 * float(row["val_top1_last"]),
+        int(row["seeds"]),
+        int(row["failed"]),
+        *(None if pd.isna(value) else 100 * float(value) for value in (row["confirmed"], row["deviation"])),
+    )
+
+
+def as_table(found: Sequence[Confirmation]) -> Table:
+    """A row a candidate, by cell and rank in the search."""
+    rows: list[dict[str, Cell]] = [
+        {
+            "variant": cell.variant,
+            "study": cell.study,
+            "task": cell.task,
+            "rank in the search": one.rank,
+            "search": one.searched,
+            "confirmed": None if one.confirmed is None else Estimate(one.confirmed, one.deviation),
+            "optimism": one.optimism,
+            "seeds": one.seeds,
+            "chosen": "out: a seed failed" if one.failed else one is cell.chosen,
+            "trial": one.trial_id,
+        }
+        for cell in found
+        for one in cell.candidates
+    ]
+    return Table(
+        title="Candidates in the search and confirmed over several seeds (val200)",
+        columns=[
+            *(Column("variant"), Column("study"), Column("task"), Column("rank in the search", "count")),
+            *(Column("search", "percent"), Column("confirmed", "percent"), Column("optimism", "difference")),
+            *(Column("seeds", "count"), Column("chosen"), Column("trial")),
+        ],
+        rows=rows,
+        notes=in_words(found),
+    )
+
+
+def in_words(found: Sequence[Confirmation]) -> list[str]:
+    """The winners' optimism, and how far the two rankings agree, over all cells."""
+    chosen = [cell.chosen for cell in found if cell.chosen is not None]
+    gaps = [one.optimism for one in chosen if one.optimism is not None]
+    if not gaps:
+        return []
+    first = sum(one.rank == 1 for one in chosen)
+    lines = [
+        f"The search's accuracy of the chosen settings is {statistics.fmean(gaps):+.2f} points above the "
+        f"mean that confirmed them, on average over {_cells(len(gaps))}; {first} of {len(chosen)} were first "
+        "in the search."
+    ]
+    known = [cell.agreement for cell in found if cell.agreement is not None]
+    if known:
+        lines.append(
+            "Rank in the search against confirmed accuracy: Spearman's correlation "
+            f"{statistics.fmean(known):.2f}, mean over {_cells(len(known))}."
+        )
+    return lines
+
+
+def _cells(number: int) -> str:
+    return f"{number} cell{'' if number == 1 else 's'}"
+
+
+def figure(found: Sequence[Confirmation]) -> go.Figure:
+    """Confirmed accuracy against rank in the search, a line a variant; all of one task."""
+    drawn = go.Figure()
+    for cell in found:
+        known = [one for one in cell.candidates if one.confirmed is not None]
+        drawn.add_scatter(
+            name=html.escape(cell.variant),
+            x=[one.rank for one in known],
+            y=[one.confirmed for one in known],
+            error_y={"type": "data", "array": [one.deviation or 0.0 for one in known]},
+            customdata=[[html.escape(one.trial_id), one.searched, one.optimism] for one in known],
+            mode="lines+markers",
+            hovertemplate="%{customdata[0]}: %{y:.1f} % confirmed, %{customdata[1]:.1f} % in the search "
+            "(%{customdata[2]:+.1f})<extra>" + html.escape(cell.variant) + "</extra>",
+        )
+    drawn.update_layout(
+        template="plotly_white",
+        margin={"l": 60, "r": 20, "t": 30, "b": 60},
+        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
+        xaxis={"title": {"text": "rank in the search"}, "dtick": 1},
+        yaxis={"title": {"text": "val200 accuracy, mean over the confirming seeds (%)"}},
+    )
+    return drawn

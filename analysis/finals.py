@@ -1,0 +1,203 @@
+"""Which final trials make up a cell's result.
+
+A cell has final trials of several settings for one of two reasons.  A study of several objectives sends a
+front of settings into the final stage.  And a study that was extended may have found better settings than
+those that it had retrained; the final trials of the earlier winner stay in the ledger.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from analysis.load import load
+from wst.study import Study
+
+CELL = ["study", "task", "variant"]
+EARLIER_COLUMNS = (
+    *("study", "trial_id", "task", "variant", "stage", "number", "parent", "attempts", "state"),
+    *("val_top1_last", "val_loss", "trainable_parameters", "train_seconds"),
+)
+"""Columns of the trials before the final stage that ranking their settings needs."""
+
+
+def read_finals(
+    folders: Sequence[Path], studies: Mapping[str, Study], columns: Sequence[str]
+) -> pd.DataFrame:
+    """All final trials, with the column ``place`` of :func:`places`.
+
+    Trials of the earlier stages are read for cells with final trials of several settings only.
+
+    Args:
+        folders: output folders of the studies.
+        studies: the studies by name.
+        columns: columns of ``trials`` to read; those that name a cell and the settings come besides.
+
+    Raises:
+        InputError: as :func:`analysis.load.load`.
+    """
+    names = list(dict.fromkeys([*columns, *CELL, "parent"]))
+    finals = load(folders, columns=names, where=pc.field("stage") == "final")
+    several = cells_of_several(finals)
+    earlier = pd.DataFrame(columns=list(EARLIER_COLUMNS))
+    if len(several):
+        tasks, variants = set(several["task"]), set(several["variant"])
+        for study in studies.values():
+            variants |= {source for v in variants if (source := _source(study, v)) is not None}
+        asked = pc.field("task").isin(sorted(tasks)) & pc.field("variant").isin(sorted(variants))
+        earlier = load(folders, columns=EARLIER_COLUMNS, where=(pc.field("stage") != "final") & asked)
+    return finals.assign(place=places(finals, earlier, studies))
+
+
+def _source(study: Study, variant: str) -> str | None:
+    return study.variants[variant].settings_from if variant in study.variants else None
+
+
+def cells_of_several(finals: pd.DataFrame) -> pd.DataFrame:
+    """Cell and parent of the settings of cells that have final trials of several."""
+    settings = finals[[*CELL, "parent"]].drop_duplicates()
+    return settings[settings.duplicated(CELL, keep=False)]
+
+
+def places(finals: pd.DataFrame, earlier: pd.DataFrame, studies: Mapping[str, Study]) -> pd.Series[int]:
+    """What each final trial is to its cell's result.
+
+    1 for the settings that the study's own rule ranks first among those with final trials: they are the
+    cell's result.  2 and more for the other members of a front, by falling accuracy.  0 for settings that
+    the search has put aside since.
+
+    Args:
+        finals: trials of stage ``final``, with :data:`CELL` and ``parent``.
+        earlier: :data:`EARLIER_COLUMNS` of the search and confirm trials, of cells with several settings in
+            ``finals`` at least.
+        studies: the studies by name.
+    """
+    several = cells_of_several(finals)
+    if several.empty:
+        return pd.Series(1, index=finals.index, name="place")
+    known = candidates(earlier, studies).drop(columns=["task", "variant"])
+    found = several.merge(known, how="left", left_on=["study", "parent"], right_on=["study", "trial_id"])
+    found["standing"] = found["standing"].fillna(_UNKNOWN)
+    found = found.sort_values(["standing", *_ORDER], ascending=[True, *_ASCENDING])
+    for (name, _, _), part in found.groupby(CELL, sort=False):
+        leading = part[part["standing"] == part["standing"].iloc[0]]
+        members = leading.index[on_front(_objectives(leading, studies[str(name)]))]
+        found.loc[members, "place"] = range(1, len(members) + 1)
+    found["place"] = found["place"].fillna(0)
+    joined = finals[[*CELL, "parent"]].merge(found[[*CELL, "parent", "place"]], how="left")
+    return pd.Series(joined["place"].fillna(1).to_numpy(dtype=int), index=finals.index, name="place")
+
+
+_ORDER, _ASCENDING = ["accuracy", "tie", "number"], [False, True, True]
+_CHOSEN_FROM, _NO_LONGER, _UNCONFIRMED, _OUT, _UNKNOWN = range(5)
+"""Standings: what the study chooses from now; confirmed once, and no longer among the best of the search; not
+confirmed though others are; out, since a confirming trial failed; no completed search trial."""
+
+
+def candidates(earlier: pd.DataFrame, studies: Mapping[str, Study]) -> pd.DataFrame:
+    """The completed search trials with what the confirm stage made of them, as :mod:`wst.choice` ranks them.
+
+    Settings that a search came upon again count once, as the first trial that had them.
+
+    Args:
+        earlier: :data:`EARLIER_COLUMNS` of the search and confirm trials of one or more ledgers.
+        studies: the studies by name.
+
+    Returns:
+        A row a search trial, with its columns and ``rank`` (in the search of its cell, from 1), ``seeds``
+        and ``failed`` (confirming trials, 0 without), ``confirmed`` and ``deviation`` (mean and standard
+        deviation of their accuracy; NaN where one failed), ``accuracy`` (what the settings are chosen by),
+        ``tie`` (what ties go by, lower first) and ``standing``, 0 for those that the study chooses from.
+    """
+    is_confirm = earlier["stage"] == "confirm"
+    trained = (
+        (earlier["state"] == "completed") & earlier["val_top1_last"].notna() & (earlier["attempts"] != 0)
+    )
+    found = earlier[~is_confirm & trained].drop(columns=["stage", "parent", "attempts", "state"])
+    # Rounded: means of equal accuracies may differ in the sixteenth digit.
+    found["accuracy"] = found["val_top1_last"].astype(float).round(9)
+    found["tie"] = tie_values(found, found["val_loss"], studies)
+    found = found.sort_values(_ORDER, ascending=_ASCENDING, ignore_index=True)
+    found["rank"] = found.groupby(CELL, sort=False).cumcount() + 1
+    goes_on = _goes_on(found, studies)
+
+    found = found.merge(_confirmation(earlier[is_confirm]), how="left", on=["study", "trial_id"])
+    found[["seeds", "failed"]] = found[["seeds", "failed"]].fillna(0).astype(int)
+    out, confirmed = found["failed"] > 0, (found["seeds"] > 0) & (found["failed"] == 0)
+    means = found["confirmed"].astype(float).round(9)
+    found["accuracy"] = found["accuracy"].where(~confirmed, means)
+    found["tie"] = tie_values(found, found["val_loss"].where(~confirmed, found["confirmed_loss"]), studies)
+    found.loc[out, ["confirmed", "deviation"]] = np.nan
+    unasked = found["study"].map({name: study.confirm is None for name, study in studies.items()})
+    found["standing"] = np.select(
+        [out, goes_on & (confirmed | unasked), confirmed], [_OUT, _CHOSEN_FROM, _NO_LONGER], _UNCONFIRMED
+    )
+    return found.drop(columns="confirmed_loss")
+
+
+def _confirmation(confirm: pd.DataFrame) -> pd.DataFrame:
+    """What the confirming trials say of each search trial."""
+    by_parent = confirm.assign(failed=confirm["state"] != "completed").groupby(["study", "parent"])
+    means = by_parent.agg(
+        seeds=("trial_id", "size"),
+        failed=("failed", "sum"),
+        confirmed=("val_top1_last", "mean"),
+        deviation=("val_top1_last", "std"),
+        confirmed_loss=("val_loss", "mean"),
+    )
+    return means.reset_index().rename(columns={"parent": "trial_id"})
+
+
+def tie_values(
+    found: pd.DataFrame, losses: pd.Series[float], studies: Mapping[str, Study]
+) -> NDArray[np.float64]:
+    """What ties in accuracy go by, lower first; then the earlier trial."""
+    ties = found["study"].map({name: study.ties for name, study in studies.items()})
+    parameters = found["trainable_parameters"].fillna(0)
+    chosen = np.select([ties == "val_loss", ties == "trainable_parameters"], [losses, parameters], 0.0)
+    return chosen.astype(float)
+
+
+def _goes_on(ranked: pd.DataFrame, studies: Mapping[str, Study]) -> NDArray[np.bool_]:
+    """Which trials of every search its confirm stage takes; all where the study has none."""
+    goes_on = np.ones(len(ranked), dtype=bool)
+    for name, study in studies.items():
+        own = (ranked["study"] == name).to_numpy()
+        if study.confirm is None or not own.any():
+            continue
+        if study.search is None or len(study.search.objectives) == 1:
+            goes_on[own] = ranked["rank"].to_numpy()[own] <= study.confirm.top
+            continue
+        goes_on[own] = False
+        for _, part in ranked[own].groupby(CELL, sort=False):
+            members = np.flatnonzero(on_front(_objectives(part, study)))[: study.confirm.top]
+            goes_on[part.index[members]] = True
+    return goes_on
+
+
+def _objectives(part: pd.DataFrame, study: Study) -> NDArray[np.float64]:
+    """Values of the study's objectives, lower is better: (trials, objectives)."""
+    names = study.search.objectives if study.search else ("val_top1",)
+    columns: list[Any] = [-part["accuracy"] if name == "val_top1" else part[name].fillna(0) for name in names]
+    return np.column_stack([column.to_numpy(dtype=float) for column in columns])
+
+
+def on_front(values: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Rows that no other row beats or equals in every column; of equal rows the first.
+
+    Args:
+        values: (rows, objectives), lower is better.
+    """
+    kept = np.ones(len(values), dtype=bool)
+    for i in range(len(values)):
+        if kept[i]:
+            beaten = (values[i] <= values).all(axis=1)
+            beaten[i] = False
+            kept &= ~beaten
+    return kept

@@ -1,0 +1,387 @@
+"""A study killed again and again at random moments, and what is left of it in the end.
+
+    python benchmarks/chaos.py [--kills 20] [--seed 0] [--out benchmarks/results/chaos.md]
+
+One study on the mini suite with real training runs twice: once undisturbed, and once through a series of
+kills, after each of which the same command goes on.  Both run on one slot, where the order of results is
+always the same, so both must end in the same table.  After every kill nothing that was durable before may be
+missing, no trial may be there twice, and the next start must not be in the way of what the last one left.
+
+The ledger is made to compact itself far more often than it would, and some kills come in the middle of that:
+there the process kills itself at a random one of the file system's calls.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import platform
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+import psutil
+import ray
+
+from wst.errors import InputError
+from wst.ledger import history, read_table
+
+STUDY = """
+name: chaos
+suite: mini
+tasks: [digits]
+backbone: micro
+variants:
+  linear: {method: linear, space: {lr: {type: float, low: 1e-4, high: 1e-1, log: true}}}
+  wst-r2:
+    method: wst
+    space:
+      lr: {type: float, low: 1e-4, high: 1e-1, log: true}
+      scale: {type: float, low: 0.1, high: 10, log: true}
+    fixed: {r: 2}
+recipe: {epochs: 3, warmup_epochs: 1}
+search:
+  trials: 14
+  sampler: {type: tpe, n_startup_trials: 4}
+  pruner: {type: successive_halving, min_resource: 1, reduction_factor: 2}
+confirm: {top: 2, seeds: 2}
+final: {seeds: 2}
+resources: {slots: 1}
+faults: {retries: 20}
+report_every: 1
+checkpoint_every: 1
+"""
+COMPACT_ABOVE = 12
+"""Files of the ledger above which it compacts itself here; 500 in use."""
+VARYING = [
+    *("train_seconds", "eval_seconds", "wall_seconds", "images_per_second", "seconds", "started", "ended"),
+    *("peak_memory", "slot", "time", "code_commit"),
+    "attempts",  # counts the workers that a trial has lost
+]
+KINDS = {
+    "driver and all its Ray, SIGKILL": 4,
+    "driver alone, SIGKILL": 4,
+    "worker, SIGKILL": 4,
+    "raylet, SIGKILL": 1,
+    "GCS, SIGKILL": 1,
+    "SIGTERM": 1,
+    "SIGINT": 2,
+    "within a compaction, SIGKILL": 3,
+}
+"""How many of 20 kills are of each kind."""
+STARTED_BY_RAY = ("worker", "raylet", "GCS")
+FILE_CALLS = {"open", "os.mkdir", "os.rename", "os.symlink", "os.remove", "os.rmdir"}
+
+
+def tune(study: str, out: str, fatal_call: int) -> None:
+    """``wst tune`` in its own process, which kills itself at that file-system call of a compaction."""
+    from wst import cli, ledger
+
+    ledger.COMPACT_ABOVE = COMPACT_ABOVE
+    if fatal_call:
+        compacting, calls = False, 0
+        rewrite = ledger.Ledger._rewrite
+
+        def rewrite_watched(self: ledger.Ledger, without: Iterable[str] = ()) -> None:
+            nonlocal compacting, calls
+            compacting, calls = True, 0
+            rewrite(self, set(without))
+            compacting = False
+
+        def watch(event: str, _: object) -> None:
+            nonlocal calls
+            if compacting and event in FILE_CALLS:
+                calls += 1
+                if calls == fatal_call:
+                    os.kill(os.getpid(), signal.SIGKILL)
+
+        ledger.Ledger._rewrite = rewrite_watched  # type: ignore[method-assign]
+        sys.addaudithook(watch)
+    sys.argv = ["wst", "tune", study, "--out", out]
+    cli.main()
+
+
+@dataclass
+class Kill:
+    """One disturbance and what was seen of it."""
+
+    kind: str
+    seconds: float = 0.0
+    """Since the launch of the process that was hit."""
+    ended: int = 0
+    """Trials in the ledger after it."""
+    status: int | None = None
+    """Exit status of the driver; None where it went on."""
+    gone: float | None = None
+    """Seconds until the last of the study's processes had gone; None where it went on."""
+
+
+@dataclass
+class Run:
+    """A study in a process of its own, with all that this starts."""
+
+    study: Path
+    out: Path
+    fatal_call: int = 0
+    family: dict[int, psutil.Process] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        command = [sys.executable, "-P", __file__, "--child", str(self.study), str(self.out)]
+        with self.out.with_suffix(".log").open("ab") as log:
+            self.process = subprocess.Popen([*command, str(self.fatal_call)], stdout=log, stderr=log)
+        self.begun = time.monotonic()
+        self.driver = psutil.Process(self.process.pid)
+        self.look()
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self.begun
+
+    def look(self) -> None:
+        """Note every process that the driver has started so far."""
+        with contextlib.suppress(psutil.NoSuchProcess):
+            for process in (self.driver, *self.driver.children(recursive=True)):
+                self.family.setdefault(process.pid, process)
+
+    def alive(self) -> list[psutil.Process]:
+        def lives(process: psutil.Process) -> bool:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+            return False
+
+        return [process for process in self.family.values() if lives(process)]
+
+    def wait(self, seconds: float) -> bool:
+        """Let it run; True when it ends by itself within these seconds."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            self.look()
+            if self.process.poll() is not None:
+                return True
+            time.sleep(0.02)
+        return self.process.poll() is not None
+
+    def named(self, name: str) -> list[psutil.Process]:
+        """Processes with that in the name of their command; a worker has the name of what it runs."""
+        found = []
+        for process in self.alive():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                if name in (process.cmdline() or [""])[0]:
+                    found.append(process)
+        return found
+
+    def trains(self) -> bool:
+        """Whether a trial of this process has trained for an epoch."""
+        for checkpoint in (self.out / "checkpoints").glob("*.pt"):
+            with contextlib.suppress(FileNotFoundError):
+                if checkpoint.stat().st_mtime > self.driver.create_time():
+                    return True
+        return False
+
+    def until_gone(self, seconds: float = 120) -> float:
+        """Seconds until none of the processes is left."""
+        begin = time.monotonic()
+        while self.alive() and time.monotonic() - begin < seconds:
+            self.process.poll()
+            time.sleep(0.02)
+        left = [process.name() for process in self.alive()]
+        if left:
+            raise SystemExit(
+                f"{self.out}: expected all processes to end within {seconds:.0f} s; found {left}"
+            )
+        return time.monotonic() - begin
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Seconds in the undisturbed run: all, until the first checkpoint, and a trial on average after that."""
+
+    whole: float
+    first: float
+    trial: float
+
+
+def moment(run: Run, kind: str, generator: random.Random, pace: Pace) -> bool:
+    """Wait for a random moment, while the study starts or within the next few trials; True if it ended."""
+    if kind.startswith(STARTED_BY_RAY) or generator.random() < 0.6:
+        while not run.trains():
+            if run.wait(0.02):
+                return True
+        return run.wait(generator.uniform(0, 3 * pace.trial))
+    return run.wait(generator.uniform(0, pace.first))
+
+
+def disturb(run: Run, kind: str, generator: random.Random, pace: Pace) -> Kill:
+    """Kill at a random moment, and see the processes end if the driver does."""
+    kill = Kill(kind)
+    ended = moment(run, kind, generator, pace)
+    kill.seconds = run.seconds
+    victims = [run.driver]
+    if kind.startswith(STARTED_BY_RAY):
+        victims = run.named(
+            {"worker": "Trainable", "raylet": "raylet", "GCS": "gcs_server"}[kind.split(",")[0]]
+        )
+    elif "all" in kind:
+        victims = run.alive()
+    if not ended and kind.startswith("SIG"):
+        run.process.send_signal(signal.Signals[kind])
+    elif not ended and kind.startswith("within"):  # it was not reached on opening: now on closing
+        run.process.send_signal(signal.SIGTERM)
+    elif not ended:
+        for victim in victims:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                victim.kill()
+        if kind.startswith("worker"):
+            if not victims:
+                kill.kind += " (none was there)"
+            return kill
+    if not run.wait(300):
+        raise SystemExit(f"{run.out}: expected the driver to end after {kind}; found it running")
+    kill.gone = run.until_gone()
+    kill.status = run.process.returncode
+    return kill
+
+
+def check(out: Path, before: tuple[set[str], set[str]]) -> tuple[set[str], set[str]]:
+    """Read the ledger as a next start would; nothing of ``before`` may have gone."""
+    try:
+        intents, ended = history(out)
+        ids = [i.trial_id for i in intents], [t.intent.trial_id for t in ended]
+        rows = read_table(out, "trials", ["trial_id"])["trial_id"].to_pylist()
+    except InputError:
+        if before[1]:
+            raise
+        return before  # no ledger yet
+    for name, found, known in (("intents", ids[0], before[0]), ("trials", ids[1], before[1])):
+        if len(set(found)) < len(found) or known - set(found):
+            raise SystemExit(f"{out}: {name}: expected each once and none lost; found {found}")
+    if sorted(rows) != sorted(ids[1]):
+        raise SystemExit(f"{out}: expected an intent for every trial; found {rows}")
+    return set(ids[0]), set(ids[1])
+
+
+def tables(out: Path) -> list[pd.DataFrame]:
+    """Trials, epochs and intents without what may differ."""
+    found = []
+    for name, keys in (
+        ("trials", ["trial_id"]),
+        ("epochs", ["trial_id", "epoch"]),
+        ("intents", ["trial_id"]),
+    ):
+        frame = pd.read_parquet(out / "ledger" / name)
+        found.append(frame.drop(columns=VARYING, errors="ignore").sort_values(keys).reset_index(drop=True))
+    return found
+
+
+def undisturbed(study: Path, out: Path) -> Pace:
+    run, first = Run(study, out), 0.0
+    while not run.wait(0.02):
+        if not first and run.trains():
+            first = run.seconds
+    if run.process.returncode != 0:
+        raise SystemExit(f"{out}: expected exit status 0; found {run.process.returncode}: see its log")
+    return Pace(run.seconds, first, (run.seconds - first) / len(history(out)[1]))
+
+
+def disturbed(study: Path, out: Path, kinds: list[str], generator: random.Random, pace: Pace) -> list[Kill]:
+    """Run the study through all kills to its end."""
+    kills: list[Kill] = []
+    durable: tuple[set[str], set[str]] = set(), set()
+    run: Run | None = None
+    for kind in kinds:
+        if run is None or kind.startswith("within"):
+            if run is not None:  # goes on after the loss of a worker
+                run.process.send_signal(signal.SIGTERM)
+                run.wait(120)
+                run.until_gone()
+            run = Run(study, out, generator.randint(1, 30) if kind.startswith("within") else 0)
+        kill = disturb(run, kind, generator, pace)
+        durable = check(out, durable)
+        kill.ended = len(durable[1])
+        kills.append(kill)
+        print(kill, flush=True)
+        if run.process.poll() is not None:
+            if run.process.returncode == 0:
+                break
+            run = None
+    run = run or Run(study, out)
+    if not run.wait(3600) or run.process.returncode != 0:
+        raise SystemExit(f"{out}: expected exit status 0 in the end; found {run.process.returncode}")
+    check(out, durable)
+    return kills
+
+
+def report(kills: list[Kill], whole: float, total: float, same: bool, out: Path, seed: int) -> str:
+    trials = pd.read_parquet(out / "ledger" / "trials")
+    again = int((trials["attempts"] > 1).sum())
+    lines = [
+        "# A study killed at random moments",
+        "",
+        f"`python benchmarks/chaos.py --kills {len(kills)} --seed {seed}`; {len(trials)} trials of the mini "
+        f"suite with real training, one slot, {os.cpu_count()} cores, Python {platform.python_version()}, "
+        f"Ray {ray.__version__}. The ledger compacted itself above {COMPACT_ABOVE} files.",
+        "",
+        f"**{len(kills)} kills; the table in the end is {'equal to' if same else 'DIFFERENT from'} that of "
+        "the undisturbed run** in every column of trials, epochs and intents but times, places, memory and "
+        "the count of attempts. After each kill every trial and intent that had been durable was there, each "
+        "once.",
+        "",
+        f"Undisturbed: {whole:.0f} s. Disturbed: {total:.0f} s with all its starts. Trials that lost a "
+        f"worker and were continued by another: {again}. Files left in `checkpoints/`: "
+        f"{len(list((out / 'checkpoints').glob('*')))}.",
+        "",
+        "| kill | s after launch | trials ended by then | exit status | s until all its processes had gone |",
+        "| --- | ---: | ---: | ---: | ---: |",
+    ]
+    for kill in kills:
+        gone = "went on" if kill.gone is None else f"{kill.gone:.1f}"
+        status = "went on" if kill.status is None else kill.status
+        lines.append(f"| {kill.kind} | {kill.seconds:.1f} | {kill.ended} | {status} | {gone} |")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, help="Write the report here.")
+    parser.add_argument("--child", nargs=3, metavar=("STUDY", "OUT", "CALL"), help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.child:
+        study, out, call = args.child
+        tune(study, out, int(call))
+        return
+    generator = random.Random(args.seed)
+    kinds = [kind for kind, share in KINDS.items() for _ in range(max(1, round(share * args.kills / 20)))]
+    generator.shuffle(kinds)
+    with tempfile.TemporaryDirectory(prefix="chaos-") as name:
+        folder = Path(name)
+        os.environ["RAY_TMPDIR"] = name  # with what killed processes leave there
+        (folder / "study.yaml").write_text(STUDY)
+        pace = undisturbed(folder / "study.yaml", folder / "whole")
+        print(pace, flush=True)
+        begin = time.monotonic()
+        kills = disturbed(folder / "study.yaml", folder / "cut", kinds[: args.kills], generator, pace)
+        total = time.monotonic() - begin
+        pairs = list(zip(tables(folder / "cut"), tables(folder / "whole"), strict=True))
+        same = all(cut.equals(undisturbed_) for cut, undisturbed_ in pairs)
+        text = report(kills, pace.whole, total, same, folder / "cut", args.seed)
+        print(text)
+        if not same:
+            for cut, undisturbed_ in pairs:
+                pd.testing.assert_frame_equal(cut, undisturbed_)
+    if args.out:
+        args.out.parent.mkdir(parents=True, exist_ok=True)
+        args.out.write_text(text)
+
+
+if __name__ == "__main__":
+    main()

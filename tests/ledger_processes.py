@@ -1,0 +1,82 @@
+"""What the tests of the ledger run in processes of their own, to be killed; it imports no torch."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from wst import ledger as ledgers
+from wst.ledger import Ledger
+from wst.records import EndedTrial
+from wst.study import Study
+
+CODE = {"version": "0.1", "commit": "abc", "libraries": "{}"}
+SYSTEM_CALLS = ("rename", "replace", "symlink", "mkdir", "unlink", "rmdir")
+"""Those with which files and folders come and go; between two of them half-written files alone change."""
+
+
+def write(ledger: Ledger, trials: Iterable[EndedTrial]) -> None:
+    """Write these trials, each from its intent to its row."""
+    for trial in trials:
+        ledger.add_intent(trial.intent)
+        ledger.add_trial(trial.intent, trial.outcome)
+
+
+def write_for_ever(folder: Path, study: Study, trials: list[EndedTrial]) -> None:
+    with Ledger(folder, study, CODE) as ledger:
+        while True:
+            write(ledger, trials)
+
+
+def compact_for_ever(folder: Path, study: Study, trials: list[EndedTrial]) -> None:
+    """Add a trial and compact; discard one that is there and add it again."""
+    ledgers.COMPACT_ABOVE = 0
+    while True:
+        for trial in trials:
+            with Ledger(folder, study, CODE) as ledger:
+                write(ledger, [trial])
+
+
+def change(folder: Path, study: Study, discarded: list[EndedTrial], added: list[EndedTrial]) -> None:
+    """Open, which rewrites the ledger; discard trials, which does too; add some; close, which compacts."""
+    ledgers.COMPACT_ABOVE = 0
+    with Ledger(folder, study, CODE) as ledger:
+        ledger.discard(trial.intent.trial_id for trial in discarded)
+        write(ledger, added)
+
+
+def _killed_at(call: int, folder: Path, *what: Any) -> bool:
+    """:func:`change` in a process that SIGKILL ends at its ``call``-th system call; False when it needs
+    fewer."""
+    child = os.fork()
+    if child:
+        return os.WIFSIGNALED(os.waitpid(child, 0)[1])
+    left = [call]
+
+    def counted(function: Callable[..., Any]) -> Callable[..., Any]:
+        def wrapper(*args: Any, **options: Any) -> Any:
+            if left[0] == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            left[0] -= 1
+            return function(*args, **options)
+
+        return wrapper
+
+    os.fsync = lambda _: None  # a process that dies takes nothing from the kernel's cache with it
+    for name in SYSTEM_CALLS:
+        setattr(os, name, counted(getattr(os, name)))
+    change(folder, *what)
+    os._exit(0)
+
+
+def kill_at_every_call(start: Path, copies: Path, most: int, *what: Any) -> None:
+    """Kill :func:`change` at every pointof the first ``most``, each in a copy of ``start``."""
+    call = 0
+    while call < most:
+        if not _killed_at(call, Path(shutil.copytree(start, copies / str(call), symlinks=True)), *what):
+            break
+        call += 1

@@ -1,0 +1,143 @@
+"""A study on a Ray cluster of several nodes, all on this machine and on loopback."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import ray
+from ray.cluster_utils import Cluster
+
+from tests.conftest import small_study
+from tests.synthetic import run_all
+from tests.test_engine import CODE, SyntheticJob
+from wst import backbones, engine
+from wst.data.splits import data_hash
+from wst.data.tasks import MINI
+from wst.driver import Driver, Environment
+from wst.errors import InputError
+from wst.ledger import Ledger, history
+from wst.planner import Planner
+from wst.records import EndedTrial, Epoch, Outcome
+from wst.resources import ASSETS
+
+pytestmark = pytest.mark.slow
+
+# Ray asks a silent node for half a minute before it counts it as lost; here a second is enough.
+HEALTH = {
+    "health_check_initial_delay_ms": 1000,
+    "health_check_period_ms": 500,
+    "health_check_timeout_ms": 5000,
+    "health_check_failure_threshold": 3,
+}
+
+
+class NodeJob(SyntheticJob):
+    """Reports slowly, and on which node."""
+
+    wait_s = 0.3
+
+    def _result(self, epochs: tuple[Epoch, ...], outcome: Outcome, done: bool) -> dict[str, Any]:
+        node = ray.get_runtime_context().get_node_id()
+        return super()._result(epochs, replace(outcome, node=node), done)
+
+
+def _add_node(cluster: Cluster, folder: Path) -> Any:
+    """A node whose processes have that current folder."""
+    with engine._loopback(), contextlib.chdir(folder):
+        return cluster.add_node(num_cpus=1, node_ip_address="127.0.0.1")
+
+
+@pytest.fixture(scope="module")
+def with_data(mini_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("with")
+    (folder / "mini").symlink_to(mini_root / "mini")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def cluster(with_data: Path) -> Iterator[Cluster]:
+    """A head with one CPU."""
+    with pytest.MonkeyPatch.context() as patch, engine._loopback():
+        patch.setenv("PYTHONPATH", str(Path(__file__).parent.parent))
+        head = {"num_cpus": 1, "node_ip_address": "127.0.0.1", "include_dashboard": False}
+        with contextlib.chdir(with_data):
+            started = Cluster(initialize_head=True, head_node_args={**head, "_system_config": HEALTH})
+        yield started
+        started.shutdown()
+
+
+def test_lost_node_costs_no_trial(
+    tmp_path: Path, cluster: Cluster, with_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = small_study(
+        search={"trials": 8, "sampler": {"type": "random"}},  # suggests the same in whatever order
+        resources={"slots": 3},
+        report_every=1,
+    )
+    nodes = {node.node_id: node for node in (_add_node(cluster, with_data), _add_node(cluster, with_data))}
+    addresses = {
+        connection.laddr.ip
+        for process in psutil.Process().children(recursive=True)
+        for connection in process.net_connections(kind="tcp")
+        if connection.status == psutil.CONN_LISTEN
+    }
+    assert addresses and addresses <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
+    monkeypatch.setattr(engine, "_check_nodes", lambda *_: None)  # these trials need no data
+    killed: list[str] = []
+    with Ledger(tmp_path / "s", study, CODE) as ledger:
+        planner = Planner(study)
+
+        def lose_a_node() -> None:
+            """The one, but not the driver's own, that has ended a trial; it runs another by now."""
+            ended = [t.outcome.node for cell in planner.cells.values() for t in cell.ended["search"]]
+            used = [n for n in ended if n in nodes and n != ray.get_runtime_context().get_node_id()]
+            if used and not killed:
+                killed.append(str(used[0]))
+                threading.Timer(0.5, cluster.remove_node, (nodes[used[0]], False)).start()
+
+        environment = Environment(tmp_path, {"digits": "d"}, address=cluster.address)
+        engine.run(Driver(study, planner, ledger, environment, lose_a_node), job=NodeJob)
+        assert planner.done and len(killed) == 1
+    ended = history(tmp_path / "s")[1]
+
+    def summary(trials: list[EndedTrial]) -> dict[str, Any]:
+        return {
+            t.intent.trial_id: (t.intent.hyperparameters, t.outcome.state, t.outcome.epochs) for t in trials
+        }
+
+    assert len(ended) == 20 and summary(ended) == summary(run_all(Planner(study)))
+    assert [trial.outcome.attempts for trial in ended if trial.outcome.attempts > 1] == [2]
+    assert len({trial.outcome.node for trial in ended}) >= 2
+
+
+def test_node_that_lacks_the_data_is_named(
+    tmp_path: Path, mini_root: Path, cluster: Cluster, with_data: Path
+) -> None:
+    """The root is the current folder of whoever looks, so that each node has its own."""
+    (tmp_path / "without").mkdir()
+    bare = _add_node(cluster, tmp_path / "without")
+    weights = tmp_path / "weights.safetensors"
+    shutil.copy(ASSETS / "micro.safetensors", weights)
+    (tmp_path / "mini").symlink_to(mini_root / "mini")
+    # Relative to the driver's folder, as a user may write it; the nodes have others.
+    study = small_study(checkpoint=weights.name)
+    hashes = {"digits": data_hash(mini_root, MINI, MINI.task("digits"))}
+    with contextlib.chdir(tmp_path), Ledger(tmp_path / "s", study, CODE) as ledger:
+        environment = Environment(
+            Path("/proc/self/cwd"),
+            hashes,
+            backbones.weights_id("micro", str(weights), False),
+            cluster.address,
+        )
+        with pytest.raises(InputError, match=rf"^node \S+ \({bare.node_id[:8]}\): .*mini/digits") as caught:
+            engine.run(Driver(study, Planner(study), ledger, environment))
+    assert "\n" not in str(caught.value)
+    assert not history(tmp_path / "s")[0]

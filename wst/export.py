@@ -1,0 +1,250 @@
+"""A study's ledger for other programs: Parquet files at any URL, and Optuna studies for optuna-dashboard.
+
+Both are copies.  The ledger stays the only truth, and nothing is ever read back from them.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.fs as pafs
+import pyarrow.parquet as pq
+
+from wst.errors import InputError
+from wst.ledger import history, resolved_study
+from wst.ledger_read import again_if_moved, ordered_tables
+from wst.records import EndedTrial, Intent
+from wst.study import Study
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
+
+
+def export_parquet(folder: Path, target: str) -> None:
+    """Write ``trials.parquet``, ``epochs.parquet`` and ``intents.parquet``, and ``study.yaml`` beside them.
+
+    Rows stand in the order of the asks.
+
+    Args:
+        folder: the study's output folder.
+        target: a new or empty place: a path, or a URL that pyarrow knows (file, s3, gs, abfs, hdfs).
+
+    Raises:
+        InputError: the folder is no study's, the scheme is unknown, or the place is taken or cannot be
+            written to.
+    """
+    study = resolved_study(folder)
+    tables = again_if_moved(lambda: ordered_tables(folder))
+    try:
+        file_system, path = _place(target)
+        _check_free(file_system, path, target)
+        file_system.create_dir(path, recursive=True)
+        for name, table in tables.items():
+            pq.write_table(table, f"{path}/{name}.parquet", filesystem=file_system, compression="zstd")
+        with file_system.open_output_stream(f"{path}/study.yaml") as file:
+            file.write(study.to_yaml().encode())
+    except (OSError, pa.ArrowException) as error:
+        raise InputError(f"{target}: expected a place to write to; found {_first_line(error)}") from None
+
+
+def _place(target: str) -> tuple[pafs.FileSystem, str]:
+    if "://" not in target:
+        return pafs.LocalFileSystem(), str(Path(target).absolute())
+    try:
+        file_system, path = pafs.FileSystem.from_uri(target)
+    except (ValueError, pa.ArrowException) as error:
+        raise InputError(
+            f"{target}: expected a path or a URL of a file system that pyarrow knows (file, s3, gs, abfs, "
+            f"hdfs); found {_first_line(error)}"
+        ) from None
+    return file_system, path.rstrip("/")
+
+
+def _check_free(file_system: pafs.FileSystem, path: str, target: str) -> None:
+    kind = file_system.get_file_info(path).type
+    if kind == pafs.FileType.NotFound:
+        return
+    if kind != pafs.FileType.Directory:
+        raise InputError(f"{target}: expected a new or empty folder; found a file")
+    inside = file_system.get_file_info(pafs.FileSelector(path))
+    if inside:
+        raise InputError(f"{target}: expected a new or empty folder; found {inside[0].base_name!r} in it")
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+
+
+def export_optuna(folder: Path, target: Path) -> dict[str, int]:
+    """Write the searches as Optuna studies, one a cell, into a new SQLite file.
+
+    A study is named ``<study>.<task>.<variant>``.  Its trials stand in the order of their asks, with val200
+    accuracies of every epoch as intermediate values.  A trial that was begun and has not ended is running
+    there.
+
+    Args:
+        folder: the study's output folder.
+        target: the file.
+
+    Returns:
+        Trials by name of the Optuna study.
+
+    Raises:
+        InputError: the folder is no study's, it has no search, or the file exists.
+    """
+    from optuna.storages import RDBStorage
+
+    study = resolved_study(folder)
+    if study.search is None:
+        raise InputError(f"{folder}: expected a study with a search; found none")
+    if target.exists():
+        raise InputError(f"{target}: expected a new file; found one that exists")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f".{target.name}.partial")
+    partial.unlink(missing_ok=True)
+    storage = RDBStorage(f"sqlite:///{partial.absolute()}")
+
+    try:
+        written = dict(_fill(storage, study, folder))
+    except BaseException:
+        storage.engine.dispose()
+        partial.unlink(missing_ok=True)
+        raise
+    storage.engine.dispose()
+    partial.replace(target)
+    return written
+
+
+def _fill(storage: Any, study: Study, folder: Path) -> Iterator[tuple[str, int]]:
+    from optuna.study import StudyDirection
+
+    assert study.search is not None
+    intents, ended = history(folder)
+    ends = {trial.intent.trial_id: trial for trial in ended}
+    searches = sorted(
+        (intent for intent in intents if intent.stage == "search"),
+        key=lambda intent: (intent.task, intent.variant, intent.ask_order),
+    )
+    down = len(study.search.objectives) - 1
+    directions = [StudyDirection.MAXIMIZE, *[StudyDirection.MINIMIZE] * down]
+    for (task, variant), group in itertools.groupby(searches, lambda intent: (intent.task, intent.variant)):
+        name = f"{study.name}.{task}.{variant}"
+        study_id = storage.create_new_study(directions, name)
+        storage.set_study_user_attr(study_id, "task", task)
+        storage.set_study_user_attr(study_id, "variant", variant)
+        storage.set_study_user_attr(study_id, "objectives", list(study.search.objectives))
+        storage.set_study_user_attr(study_id, "fixed", study.variants[variant].fixed)
+        trials = [
+            _optuna_trial(study, intent, ends.get(intent.trial_id), number)
+            for number, intent in enumerate(group)
+        ]
+        _insert(storage.engine, study_id, trials)
+        yield name, len(trials)
+
+
+def _insert(engine: Any, study_id: int, trials: list[FrozenTrial]) -> None:
+    """Add trials to Optuna's tables, some thousand rows at a time.
+
+    The storage's own way looks every value up before it writes it, and needs minutes for a large study.
+    """
+    from optuna.distributions import distribution_to_json
+    from sqlalchemy import MetaData, func, insert, select
+
+    database = MetaData()
+    database.reflect(engine)
+    rows: dict[str, list[dict[str, Any]]] = {
+        "trials": [],
+        "trial_params": [],
+        "trial_values": [],
+        "trial_intermediate_values": [],
+        "trial_user_attributes": [],
+    }
+    with engine.begin() as connection:
+        last = connection.execute(select(func.max(database.tables["trials"].c.trial_id))).scalar() or 0
+        for key, trial in enumerate(trials, start=last + 1):
+            rows["trials"].append(
+                {
+                    "trial_id": key,
+                    "study_id": study_id,
+                    "number": trial.number,
+                    "state": trial.state.name,
+                    "datetime_start": trial.datetime_start,
+                    "datetime_complete": trial.datetime_complete,
+                }
+            )
+            for name, value in trial.params.items():
+                kind = trial.distributions[name]
+                inner = {
+                    "param_value": kind.to_internal_repr(value),
+                    "distribution_json": distribution_to_json(kind),
+                }
+                rows["trial_params"].append({"trial_id": key, "param_name": name, **inner})
+            for objective, value in enumerate(trial.values or ()):
+                inner = {"objective": objective, "value": value, "value_type": "FINITE"}
+                rows["trial_values"].append({"trial_id": key, **inner})
+            for step, value in trial.intermediate_values.items():
+                inner = {"intermediate_value": value, "intermediate_value_type": "FINITE"}
+                rows["trial_intermediate_values"].append({"trial_id": key, "step": step, **inner})
+            for name, value in trial.user_attrs.items():
+                inner = {"key": name, "value_json": json.dumps(value)}
+                rows["trial_user_attributes"].append({"trial_id": key, **inner})
+        for table, found in rows.items():
+            if found:
+                connection.execute(insert(database.tables[table]), found)
+
+
+def _optuna_trial(study: Study, intent: Intent, trial: EndedTrial | None, number: int) -> FrozenTrial:
+    """The trial as Optuna has it."""
+    from optuna.trial import FrozenTrial, TrialState
+
+    from wst.optuna_search import distribution, objective_values
+
+    assert study.search is not None
+    space = study.variants[intent.variant].space or {}
+    searched = {name: value for name, value in intent.hyperparameters.items() if name in space}
+    attributes: dict[str, Any] = {"trial_id": intent.trial_id, "reason": intent.reason}
+    state, values, curve = TrialState.RUNNING, None, {}
+    started, finished = intent.time, None
+    if trial is not None:
+        outcome = trial.outcome
+        several = len(study.search.objectives) > 1
+        curve = {e.epoch: e.val_top1 for e in outcome.epochs if e.val_top1 is not None and not several}
+        started, finished = outcome.started or intent.time, outcome.ended or intent.time
+        attributes |= {
+            "trainable_parameters": outcome.trainable_parameters,
+            "wall_seconds": outcome.wall_seconds,
+            "train_seconds": outcome.train_seconds,
+            "epochs": len(outcome.epochs),
+        }
+        if outcome.state == "completed":
+            state, values = TrialState.COMPLETE, objective_values(study.search.objectives, outcome)
+        elif outcome.state == "pruned":
+            state, values = TrialState.PRUNED, [curve[max(curve)]] if curve else None
+        else:
+            state = TrialState.FAIL
+            attributes["error"] = outcome.error_type
+    return FrozenTrial(
+        number=number,
+        trial_id=-1,  # the database gives it
+        state=state,
+        value=None,
+        values=values,
+        datetime_start=_local(started),
+        datetime_complete=_local(finished),
+        params=searched,
+        distributions={name: distribution(space[name]) for name in searched},
+        user_attrs=attributes,
+        system_attrs={},
+        intermediate_values=curve,
+    )
+
+
+def _local(time: datetime | None) -> datetime | None:
+    """The form in which Optuna keeps times: local, without a zone."""
+    return time.astimezone().replace(tzinfo=None) if time is not None else None
