@@ -11,7 +11,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from scipy import stats
 
-from analysis.finals import CELL, candidates
+from analysis.finals import CELL, NO_LONGER, candidates
 from analysis.search import before_final
 from analysis.tables import Cell, Column, Estimate, Table
 from wst.study import Study
@@ -28,6 +28,7 @@ class Candidate:
         failed: how many of them failed; the settings are out then.
         confirmed: mean over the confirming trials; None where one failed.
         deviation: their sample standard deviation; None with one seed.
+        earlier: confirmed once, and no longer among the best of a search that went on since.
     """
 
     trial_id: str
@@ -37,6 +38,7 @@ class Candidate:
     failed: int
     confirmed: float | None
     deviation: float | None
+    earlier: bool = False
 
     @property
     def optimism(self) -> float | None:
@@ -96,13 +98,18 @@ def confirmations(
 
 
 def _candidate(row: pd.Series) -> Candidate:
+    confirmed, deviation = (
+        None if pd.isna(row[name]) else 100 * float(row[name]) for name in ("confirmed", "deviation")
+    )
     return Candidate(
-        str(row["trial_id"]),
-        int(row["rank"]),
-        100 * float(row["val_top1_last"]),
-        int(row["seeds"]),
-        int(row["failed"]),
-        *(None if pd.isna(value) else 100 * float(value) for value in (row["confirmed"], row["deviation"])),
+        trial_id=str(row["trial_id"]),
+        rank=int(row["rank"]),
+        searched=100 * float(row["val_top1_last"]),
+        seeds=int(row["seeds"]),
+        failed=int(row["failed"]),
+        confirmed=confirmed,
+        deviation=deviation,
+        earlier=bool(row["standing"] == NO_LONGER),
     )
 
 
@@ -118,7 +125,7 @@ def as_table(found: Sequence[Confirmation]) -> Table:
             "confirmed": None if one.confirmed is None else Estimate(one.confirmed, one.deviation),
             "optimism": one.optimism,
             "seeds": one.seeds,
-            "chosen": "out: a seed failed" if one.failed else one is cell.chosen,
+            "chosen": _verdict(one, cell),
             "trial": one.trial_id,
         }
         for cell in found
@@ -134,6 +141,12 @@ def as_table(found: Sequence[Confirmation]) -> Table:
         rows=rows,
         notes=in_words(found),
     )
+
+
+def _verdict(one: Candidate, cell: Confirmation) -> str | bool:
+    if one.failed:
+        return "out: a seed failed"
+    return "earlier candidate" if one.earlier and one is not cell.chosen else one is cell.chosen
 
 
 def in_words(found: Sequence[Confirmation]) -> list[str]:

@@ -95,7 +95,7 @@ def places(finals: pd.DataFrame, earlier: pd.DataFrame, studies: Mapping[str, St
 
 
 _ORDER, _ASCENDING = ["accuracy", "tie", "number"], [False, True, True]
-_CHOSEN_FROM, _NO_LONGER, _UNCONFIRMED, _OUT, _UNKNOWN = range(5)
+_CHOSEN_FROM, NO_LONGER, _UNCONFIRMED, _OUT, _UNKNOWN = range(5)
 """Standings: what the study chooses from now; confirmed once, and no longer among the best of the search; not
 confirmed though others are; out, since a confirming trial failed; no completed search trial."""
 
@@ -136,7 +136,7 @@ def candidates(earlier: pd.DataFrame, studies: Mapping[str, Study]) -> pd.DataFr
     found.loc[out, ["confirmed", "deviation"]] = np.nan
     unasked = found["study"].map({name: study.confirm is None for name, study in studies.items()})
     found["standing"] = np.select(
-        [out, goes_on & (confirmed | unasked), confirmed], [_OUT, _CHOSEN_FROM, _NO_LONGER], _UNCONFIRMED
+        [out, goes_on & (confirmed | unasked), confirmed], [_OUT, _CHOSEN_FROM, NO_LONGER], _UNCONFIRMED
     )
     return found.drop(columns="confirmed_loss")
 
@@ -182,10 +182,12 @@ def _goes_on(ranked: pd.DataFrame, studies: Mapping[str, Study]) -> NDArray[np.b
 
 
 def _objectives(part: pd.DataFrame, study: Study) -> NDArray[np.float64]:
-    """Values of the study's objectives, lower is better: (trials, objectives)."""
+    """Values of the study's objectives, lower is better, infinite where unknown: (trials, objectives)."""
     names = study.search.objectives if study.search else ("val_top1",)
     columns: list[Any] = [-part["accuracy"] if name == "val_top1" else part[name].fillna(0) for name in names]
-    return np.column_stack([column.to_numpy(dtype=float) for column in columns])
+    # Settings without a completed search trial have no values: they beat nothing.
+    values = np.column_stack([column.to_numpy(dtype=float) for column in columns])
+    return np.where(np.isnan(values), np.inf, values)
 
 
 def on_front(values: NDArray[np.float64]) -> NDArray[np.bool_]:

@@ -2,10 +2,11 @@
 
     python benchmarks/chaos.py [--kills 20] [--seed 0] [--out benchmarks/results/chaos.md]
 
-One study on the mini suite with real training runs twice: once undisturbed, and once through a series of
-kills, after each of which the same command goes on.  Both run on one slot, where the order of results is
-always the same, so both must end in the same table.  After every kill nothing that was durable before may be
-missing, no trial may be there twice, and the next start must not be in the way of what the last one left.
+A study on the mini suite with real training runs once undisturbed, and then through a series of kills, after
+each of which the same command goes on; if it ends before they are used up, it begins anew.  All run on one
+slot, where the order of results is always the same, so all must end in the same table.  After every kill
+nothing that was durable before may be missing, no trial may be there twice, and what is left of the last
+start must not be in the way of the next.
 
 The ledger is made to compact itself far more often than it would, and some kills come in the middle of that:
 there the process kills itself at a random one of the file system's calls.
@@ -166,7 +167,7 @@ class Run:
             self.look()
             if self.process.poll() is not None:
                 return True
-            time.sleep(0.02)
+            time.sleep(0.05)
         return self.process.poll() is not None
 
     def named(self, name: str) -> list[psutil.Process]:
@@ -191,7 +192,7 @@ class Run:
         begin = time.monotonic()
         while self.alive() and time.monotonic() - begin < seconds:
             self.process.poll()
-            time.sleep(0.02)
+            time.sleep(0.05)
         left = [process.name() for process in self.alive()]
         if left:
             raise SystemExit(
@@ -219,29 +220,28 @@ def moment(run: Run, kind: str, generator: random.Random, pace: Pace) -> bool:
     return run.wait(generator.uniform(0, pace.first))
 
 
-def disturb(run: Run, kind: str, generator: random.Random, pace: Pace) -> Kill:
-    """Kill at a random moment, and see the processes end if the driver does."""
-    kill = Kill(kind)
-    ended = moment(run, kind, generator, pace)
-    kill.seconds = run.seconds
-    victims = [run.driver]
-    if kind.startswith(STARTED_BY_RAY):
-        victims = run.named(
-            {"worker": "Trainable", "raylet": "raylet", "GCS": "gcs_server"}[kind.split(",")[0]]
-        )
-    elif "all" in kind:
+def disturb(run: Run, kind: str, generator: random.Random, pace: Pace) -> Kill | None:
+    """Kill at a random moment, and see all processes end if the driver does; None if the study was done."""
+    name = {"worker": "Trainable", "raylet": "raylet", "GCS": "gcs_server"}.get(kind.split(",")[0])
+    ended, victims = moment(run, kind, generator, pace), [run.driver]
+    if "all" in kind:
         victims = run.alive()
-    if not ended and kind.startswith("SIG"):
+    elif name is not None:
+        while not ended and not (victims := run.named(name)):
+            ended = run.wait(0.05)
+    if ended and run.process.returncode == 0:
+        return None
+    kill = Kill(kind, run.seconds)
+    if kind.startswith("SIG"):
         run.process.send_signal(signal.Signals[kind])
-    elif not ended and kind.startswith("within"):  # it was not reached on opening: now on closing
-        run.process.send_signal(signal.SIGTERM)
-    elif not ended:
+    elif kind.startswith("within"):
+        if not ended:  # it was not reached on opening: now on closing
+            run.process.send_signal(signal.SIGTERM)
+    else:
         for victim in victims:
             with contextlib.suppress(psutil.NoSuchProcess):
                 victim.kill()
         if kind.startswith("worker"):
-            if not victims:
-                kill.kind += " (none was there)"
             return kill
     if not run.wait(300):
         raise SystemExit(f"{run.out}: expected the driver to end after {kind}; found it running")
@@ -292,25 +292,26 @@ def undisturbed(study: Path, out: Path) -> Pace:
 
 
 def disturbed(study: Path, out: Path, kinds: list[str], generator: random.Random, pace: Pace) -> list[Kill]:
-    """Run the study through all kills to its end."""
+    """Run the study to its end, taking from ``kinds`` a kill after the other as long as it lasts."""
     kills: list[Kill] = []
     durable: tuple[set[str], set[str]] = set(), set()
     run: Run | None = None
-    for kind in kinds:
-        if run is None or kind.startswith("within"):
-            if run is not None:  # goes on after the loss of a worker
-                run.process.send_signal(signal.SIGTERM)
-                run.wait(120)
-                run.until_gone()
-            run = Run(study, out, generator.randint(1, 30) if kind.startswith("within") else 0)
-        kill = disturb(run, kind, generator, pace)
+    while kinds:
+        if run is not None and kinds[0].startswith("within"):  # goes on after the loss of a worker
+            run.process.send_signal(signal.SIGTERM)
+            run.wait(300)
+            run.until_gone()
+            run = None
+        run = run or Run(study, out, generator.randint(1, 30) if kinds[0].startswith("within") else 0)
+        kill = disturb(run, kinds[0], generator, pace)
+        if kill is None:
+            break
+        del kinds[0]
         durable = check(out, durable)
         kill.ended = len(durable[1])
         kills.append(kill)
         print(kill, flush=True)
-        if run.process.poll() is not None:
-            if run.process.returncode == 0:
-                break
+        if kill.status is not None:
             run = None
     run = run or Run(study, out)
     if not run.wait(3600) or run.process.returncode != 0:
@@ -319,24 +320,26 @@ def disturbed(study: Path, out: Path, kinds: list[str], generator: random.Random
     return kills
 
 
-def report(kills: list[Kill], whole: float, total: float, same: bool, out: Path, seed: int) -> str:
-    trials = pd.read_parquet(out / "ledger" / "trials")
+def report(runs: dict[Path, list[Kill]], pace: Pace, total: float, seed: int) -> str:
+    kills = [kill for found in runs.values() for kill in found]
+    trials = pd.concat([pd.read_parquet(out / "ledger" / "trials") for out in runs])
     again = int((trials["attempts"] > 1).sum())
+    left = sum(len(list((out / "checkpoints").glob("*"))) for out in runs)
     lines = [
         "# A study killed at random moments",
         "",
-        f"`python benchmarks/chaos.py --kills {len(kills)} --seed {seed}`; {len(trials)} trials of the mini "
-        f"suite with real training, one slot, {os.cpu_count()} cores, Python {platform.python_version()}, "
-        f"Ray {ray.__version__}. The ledger compacted itself above {COMPACT_ABOVE} files.",
+        f"`python benchmarks/chaos.py --kills {len(kills)} --seed {seed}`; {len(trials) // len(runs)} trials "
+        f"of the mini suite with real training, one slot, {os.cpu_count()} cores, Python "
+        f"{platform.python_version()}, Ray {ray.__version__}. The ledger compacted itself above "
+        f"{COMPACT_ABOVE} files.",
         "",
-        f"**{len(kills)} kills; the table in the end is {'equal to' if same else 'DIFFERENT from'} that of "
-        "the undisturbed run** in every column of trials, epochs and intents but times, places, memory and "
-        "the count of attempts. After each kill every trial and intent that had been durable was there, each "
+        f"**{len(kills)} kills over {len(runs)} runs of the study; every run ended in the table of the "
+        "undisturbed one**, in every column of trials, epochs and intents but times, places, memory and the "
+        "count of attempts. After each kill every trial and intent that had been durable was there, each "
         "once.",
         "",
-        f"Undisturbed: {whole:.0f} s. Disturbed: {total:.0f} s with all its starts. Trials that lost a "
-        f"worker and were continued by another: {again}. Files left in `checkpoints/`: "
-        f"{len(list((out / 'checkpoints').glob('*')))}.",
+        f"Undisturbed: {pace.whole:.0f} s. Disturbed: {total:.0f} s with all starts. Trials that lost a "
+        f"worker and were continued by another: {again}. Files left in `checkpoints/`: {left}.",
         "",
         "| kill | s after launch | trials ended by then | exit status | s until all its processes had gone |",
         "| --- | ---: | ---: | ---: | ---: |",
@@ -368,16 +371,15 @@ def main() -> None:
         (folder / "study.yaml").write_text(STUDY)
         pace = undisturbed(folder / "study.yaml", folder / "whole")
         print(pace, flush=True)
-        begin = time.monotonic()
-        kills = disturbed(folder / "study.yaml", folder / "cut", kinds[: args.kills], generator, pace)
-        total = time.monotonic() - begin
-        pairs = list(zip(tables(folder / "cut"), tables(folder / "whole"), strict=True))
-        same = all(cut.equals(undisturbed_) for cut, undisturbed_ in pairs)
-        text = report(kills, pace.whole, total, same, folder / "cut", args.seed)
+        begin, runs = time.monotonic(), dict[Path, list[Kill]]()
+        kinds = kinds[: args.kills]
+        while kinds:
+            out = folder / f"cut-{len(runs) + 1}"
+            runs[out] = disturbed(folder / "study.yaml", out, kinds, generator, pace)
+            for cut, whole in zip(tables(out), tables(folder / "whole"), strict=True):
+                pd.testing.assert_frame_equal(cut, whole)
+        text = report(runs, pace, time.monotonic() - begin, args.seed)
         print(text)
-        if not same:
-            for cut, undisturbed_ in pairs:
-                pd.testing.assert_frame_equal(cut, undisturbed_)
     if args.out:
         args.out.parent.mkdir(parents=True, exist_ok=True)
         args.out.write_text(text)

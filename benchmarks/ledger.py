@@ -2,9 +2,9 @@
 
     python benchmarks/ledger.py [--trials 10000] [--epochs 9] [--folder DIR]
 
-Writes that many synthetic trials, one intent and one ended trial each, as a study does; then reads them back
-as fragments and compacted.  Goals at 10,000 trials on 2 cores: a compacted ledger opens and reads in under
-3 s, and writing costs no more a trial at the end than at the beginning.
+Writes that many synthetic trials, one intent and one ended trial each, as a study does; then reads them
+back as fragments and compacted.  Goals at 10,000 trials on 2 cores: a compacted ledger opens and reads in
+under 3 s, and writing costs no more a trial at the end than at the beginning.
 """
 
 from __future__ import annotations

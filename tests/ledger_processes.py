@@ -73,10 +73,8 @@ def _killed_at(call: int, folder: Path, *what: Any) -> bool:
     os._exit(0)
 
 
-def kill_at_every_call(start: Path, copies: Path, most: int, *what: Any) -> None:
-    """Kill :func:`change` at every pointof the first ``most``, each in a copy of ``start``."""
-    call = 0
-    while call < most:
+def kill_at(calls: Iterable[int], start: Path, copies: Path, *what: Any) -> None:
+    """Kill :func:`change` at these system calls, each in a copy of ``start`` named after it."""
+    for call in calls:
         if not _killed_at(call, Path(shutil.copytree(start, copies / str(call), symlinks=True)), *what):
             break
-        call += 1

@@ -192,7 +192,7 @@ def test_full_disks_and_a_limit_on_time_stop_the_study_and_it_goes_on_to_its_end
     clock = SimpleNamespace(monotonic=lambda: time.monotonic() + 7200 * checkpoint.exists())
     monkeypatch.setattr(engine, "time", clock)
     with Ledger(out, study, CODE) as ledger, pytest.raises(engine.OutOfTime):
-        _run(study, ledger, mini_root, stop_after=3600)
+        _run(study, ledger, mini_root, deadline=time.monotonic() + 3600)
     monkeypatch.undo()
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent.parent))
     assert ended() == ["first", "second"]

@@ -1,8 +1,8 @@
-"""A real study in a real process, killed with SIGKILL together with its Ray, and started again."""
+"""A real study in real processes, disturbed in four ways one after another, ends as the undisturbed one."""
 
 from __future__ import annotations
 
-import os
+import contextlib
 import signal
 import subprocess
 import sys
@@ -24,15 +24,17 @@ variants:
   linear: {method: linear, space: {lr: {type: float, low: 1e-4, high: 1e-1, log: true}}}
 recipe: {epochs: 3, warmup_epochs: 1}
 search:
-  trials: 4
+  trials: 7
   sampler: {type: tpe, n_startup_trials: 2}
   pruner: {type: successive_halving, min_resource: 1, reduction_factor: 2}
+confirm: {top: 2, seeds: 1}
 final: {seeds: 1}
 resources: {slots: 1}
 report_every: 1
 checkpoint_every: 1
 """
-# What may differ between a disturbed and an undisturbed run: times, places and code.
+TRIALS = 7 + 2 + 1
+# What may differ between a disturbed and an undisturbed run: times, places, and the count of lost workers.
 VARYING = [
     "train_seconds",
     "eval_seconds",
@@ -43,6 +45,8 @@ VARYING = [
     "started",
     "ended",
     "seconds",
+    "time",
+    "attempts",
 ]
 
 
@@ -52,68 +56,87 @@ def _start(study: Path, out: Path) -> subprocess.Popen[bytes]:
         return subprocess.Popen(command, stdout=log, stderr=log)
 
 
-def _kill_all(process: subprocess.Popen[bytes]) -> None:
-    parent = psutil.Process(process.pid)
-    family = [parent, *parent.children(recursive=True)]
-    for member in family:
-        try:
-            member.kill()
-        except psutil.NoSuchProcess:
-            continue
-    psutil.wait_procs(family, timeout=20)
+def _family(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
+    driver = psutil.Process(process.pid)
+    return [driver, *driver.children(recursive=True)]
 
 
-def _ended(out: Path) -> int:
-    where = out / "ledger" / "trials"
-    return len(list(where.glob("*.parquet"))) if where.is_dir() else 0
+def _kill(victims: list[psutil.Process]) -> None:
+    for victim in victims:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            victim.kill()
+    psutil.wait_procs(victims, timeout=20)
 
 
-def _tables(out: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+def _kill_worker(process: subprocess.Popen[bytes]) -> None:
+    """Ray gives a worker the name of what it runs."""
+    workers = [p for p in _family(process) if "Trainable" in (p.cmdline() or [""])[0]]
+    assert len(workers) == 1  # one slot
+    _kill(workers)
+
+
+def _ended(out: Path) -> list[str]:
+    return [t.intent.trial_id for t in history(out)[1]] if (out / "ledger").exists() else []
+
+
+def _until(process: subprocess.Popen[bytes], out: Path, trials: int) -> None:
+    """Wait into the trial after so many."""
+    deadline = time.monotonic() + 240
+    while len(_ended(out)) < trials and time.monotonic() < deadline:
+        assert process.poll() is None, out.with_suffix(".log").read_text()
+        time.sleep(0.05)
+    time.sleep(0.3)
+    assert process.poll() is None, "the study ended before it could be disturbed"
+
+
+def _tables(out: Path) -> list[pd.DataFrame]:
     tables = []
-    for name, keys in (("trials", ["trial_id"]), ("epochs", ["trial_id", "epoch"])):
+    for name, keys in (
+        ("trials", ["trial_id"]),
+        ("epochs", ["trial_id", "epoch"]),
+        ("intents", ["trial_id"]),
+    ):
         frame = pd.read_parquet(out / "ledger" / name)
         tables.append(frame.drop(columns=VARYING, errors="ignore").sort_values(keys).reset_index(drop=True))
-    return tables[0], tables[1]
-
-
-def _wait(process: subprocess.Popen[bytes], out: Path, trials: int, seconds: float = 120) -> None:
-    deadline = time.monotonic() + seconds
-    while _ended(out) < trials and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.05)
+    return tables
 
 
 @pytest.mark.slow
-def test_killed_study_ends_as_the_undisturbed_one(tmp_path: Path, mini_root: Path) -> None:
+def test_study_disturbed_in_four_ways_ends_as_the_undisturbed_one(tmp_path: Path, mini_root: Path) -> None:
     study = tmp_path / "killed.yaml"
     study.write_text(STUDY)
-    assert _start(study, tmp_path / "whole").wait(timeout=200) == 0
+    assert _start(study, tmp_path / "whole").wait(timeout=250) == 0
+    out, known = tmp_path / "cut", set[str]()
 
-    out = tmp_path / "cut"
+    def whole_ledger() -> int:
+        """Nothing that was there has gone; returns the number of ended trials."""
+        ended = _ended(out)
+        assert known <= set(ended) and len(set(ended)) == len(ended)
+        assert set(ended) <= {intent.trial_id for intent in history(out)[0]}
+        known.update(ended)
+        return len(ended)
+
     process = _start(study, out)
-    _wait(process, out, 2)
-    time.sleep(0.4)  # into the next trial
-    assert process.poll() is None, "the study ended before it could be killed"
-    _kill_all(process)
-    assert 2 <= _ended(out) < 5
-    assert {t.intent.trial_id for t in history(out)[1]} <= {i.trial_id for i in history(out)[0]}
-    assert _start(study, out).wait(timeout=200) == 0
+    _until(process, out, 1)
+    _kill_worker(process)  # the study goes on by itself
 
+    _until(process, out, 3)
+    _kill(_family(process))  # driver and all its Ray
+    assert 3 <= whole_ledger() < TRIALS
+
+    for number, before in ((signal.SIGTERM, 5), (signal.SIGINT, 7)):  # the second one among the confirming
+        process = _start(study, out)
+        _until(process, out, before)
+        process.send_signal(number)
+        assert process.wait(timeout=60) == 130
+        assert before <= whole_ledger() < TRIALS
+    log = out.with_suffix(".log").read_text()
+    assert log.count("Stopped. The ledger is whole; the same command goes on with") == 2
+    assert "Traceback" not in log
+
+    assert _start(study, out).wait(timeout=250) == 0
+    assert whole_ledger() == TRIALS
     for disturbed, undisturbed in zip(_tables(out), _tables(tmp_path / "whole"), strict=True):
         pd.testing.assert_frame_equal(disturbed, undisturbed)
-    assert _ended(out) == 5
+    assert sorted(pd.read_parquet(out / "ledger" / "trials")["attempts"]) == [1] * (TRIALS - 1) + [2]
     assert not list((out / "checkpoints").glob("*"))
-
-
-@pytest.mark.slow
-def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(tmp_path: Path, mini_root: Path) -> None:
-    study = tmp_path / "killed.yaml"
-    study.write_text(STUDY)
-    out = tmp_path / "out"
-    process = _start(study, out)
-    _wait(process, out, 1)
-    os.kill(process.pid, signal.SIGINT)
-    assert process.wait(timeout=60) == 130
-    log = out.with_suffix(".log").read_text()
-    assert "Stopped. The ledger is whole; the same command goes on with" in log
-    assert "Traceback" not in log
-    assert 1 <= len(history(out)[1]) < 5

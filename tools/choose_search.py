@@ -27,6 +27,7 @@ from analysis.simulation import Comparison, Interval, best_so_far, compare, sear
 from analysis.tables import Column, Table, markdown
 from wst.ledger_read import resolved_study
 from wst.recording import Recording
+from wst.search import TPE
 from wst.simulate import CellReplay
 from wst.simulate import replay as replay_study
 from wst.study import Study
@@ -34,6 +35,8 @@ from wst.study import Study
 TRIALS = 60
 THIRD = TRIALS / 3
 BASELINE = "random, none"
+SLOTS = 20
+"""Of the comparison with several trials of a cell at a time."""
 HELD_OUT = 1_000
 """First seed of the replays that tell what the choice is worth."""
 Replays = list[list[CellReplay]]
@@ -79,17 +82,26 @@ def _study(record: Study, sampler: Options, pruner: Options) -> Study:
     return Study.model_validate({**record.model_dump(), "search": search, "report_every": every})
 
 
+def _with_liar(study: Study, liar: bool) -> Study:
+    assert study.search is not None and isinstance(study.search.sampler, TPE)
+    sampler = study.search.sampler.model_copy(update={"constant_liar": liar})
+    return study.model_copy(update={"search": study.search.model_copy(update={"sampler": sampler})})
+
+
 class Bench:
     """Replays studies on a record and keeps what came out."""
 
     def __init__(self, recording: Recording, folder: Path, processes: int):
         self._recording, self._folder, self._processes = recording, folder, processes
 
-    def replay(self, name: str, study: Study, first: int, repeats: int) -> Replays:
-        path = self._folder / f"{name.replace(' ', '-').replace('/', '_')}-{first}-{repeats}.json"
+    def replay(self, name: str, study: Study, first: int, repeats: int, slots: int = 1) -> Replays:
+        words = f"{name} {first} {repeats} {slots}"
+        path = self._folder / f"{words.replace(', ', '-').replace(' ', '-').replace('/', '_')}.json"
         if not path.is_file():
             seeded = study.model_copy(update={"seed": first})
-            found = replay_study(seeded, self._recording, repeats=repeats, processes=self._processes)
+            found = replay_study(
+                seeded, self._recording, repeats=repeats, slots=slots, processes=self._processes
+            )
             text = json.dumps([[asdict(cell) for cell in cells] for cells in found])
             self._folder.mkdir(parents=True, exist_ok=True)
             path.write_text(text)
@@ -166,13 +178,20 @@ def main() -> None:
     others = "chosen on the other tasks"
     worth = {BASELINE: fresh[BASELINE], best: fresh[best], others: left_out}
     shown = {name: studies.get(name, studies[best]) for name in worth}
+    crowded = {
+        BASELINE: studies[BASELINE],
+        **{f"{best}, constant_liar {liar}": _with_liar(studies[best], liar) for liar in (True, False)},
+    }
+    side_by_side = {
+        name: bench.replay(name, study, 0, args.repeats, SLOTS) for name, study in crowded.items()
+    }
     lines = [
         "# The choice of sampler and pruner",
         f"""
 Made by `tools/choose_search.py` on the record in this folder: {TRIALS} trials a task,
 {args.repeats} repeats (seeds 0 to {args.repeats - 1}), best val200 accuracy in per cent, mean over tasks
-and repeats. `after {THIRD:.0f}`: after the compute of {THIRD:.0f} full trials a task, by which the choice is
-made. `full trials`: compute of the whole search. The last columns: compute to reach the accuracies that
+and repeats. `after {THIRD:.0f}`: after the compute of {THIRD:.0f} full trials a task, by which the choice
+is made. `full trials`: compute of the whole search. The last columns: compute to reach the accuracies that
 random search without pruning has after 60, 30 and 15 trials, in units of what it needs itself, with 95 %
 bootstrap intervals over repeats; `-` and `...`: not reached with {TRIALS} trials.
 """,
@@ -186,6 +205,13 @@ Fresh repeats, seeds {HELD_OUT} to {HELD_OUT + args.held_out - 1}. `{others}` ta
 combination by the table above without that task: {", ".join(f"{t} `{n}`" for t, n in by_task.items())}.
 """,
         compared(shown, worth),
+        f"""
+## With {SLOTS} slots
+
+Several trials of a task run at a time, as on a machine with {SLOTS} slots for {len(record.tasks)} tasks;
+seeds 0 to {args.repeats - 1}.
+""",
+        compared(crowded, side_by_side),
     ]
     args.out.write_text("\n".join(lines) + "\n")
 

@@ -29,14 +29,14 @@ class Candidate:
 
 
 def candidates(search: Iterable[EndedTrial], objectives: Sequence[Objective], ties: Ties) -> list[Candidate]:
-    """The completed trials of a search, the best first.
+    """The completed trials of a search, each configuration once, the best first.
 
     Accuracy after the last epoch decides.  val200 is coarse, half a point an image, so ties are common: they
     go by the study's rule, and after that to the earlier trial.
     """
     found = []
     for trial in search:
-        if trial.outcome.state == "completed":
+        if trial.outcome.state == "completed" and trial.outcome.attempts > 0:  # 0: settings that came again
             last = trial.outcome.epochs[-1]
             assert last.val_top1 is not None and last.val_loss is not None
             values = objective_values(tuple(objectives), trial.outcome)
@@ -57,7 +57,8 @@ def confirmed(found: Iterable[Candidate], confirm: Iterable[EndedTrial], ties: T
         trials = by_parent[candidate.trial.intent.trial_id]
         if trials and all(trial.outcome.state == "completed" for trial in trials):
             lasts = [trial.outcome.epochs[-1] for trial in trials]
-            top1 = sum(last.val_top1 or 0.0 for last in lasts) / len(lasts)
+            # Rounded, since the order of a sum decides on its last digit, and that must not break a tie.
+            top1 = round(sum(last.val_top1 or 0.0 for last in lasts) / len(lasts), 9)
             loss = sum(last.val_loss or 0.0 for last in lasts) / len(lasts)
             values = (top1, *candidate.values[1:])
             means.append(replace(candidate, val_top1=top1, val_loss=loss, values=values))

@@ -73,7 +73,12 @@ def show_leaderboard(
     board = published.with_published(ours) if literature else ours
     table = leaderboard_table.as_table(board)
     if as_json or style is Style.json:
-        found = tables.as_json(table, suite=board.suite.name, trials=leaderboard_table.trial_ids(board))
+        found = tables.as_json(
+            table,
+            suite=board.suite.name,
+            trials=leaderboard_table.trial_ids(board),
+            **{"test reads": leaderboard_table.reads_by_task(board)},
+        )
         print(found, file=console.file)
     elif style is not Style.terminal:
         _print(table, style, False, console)
@@ -154,7 +159,7 @@ def importance(
     import json
 
     from analysis import importance as importances
-    from analysis import search, tables
+    from analysis import confirmation, search, tables
     from analysis.load import common_suite, studies_of
 
     studies = studies_of(folders)
@@ -162,16 +167,18 @@ def importance(
     table = importances.as_table(importances.importances(trials, studies, method.value), method.value)
     suite = common_suite(studies, folders)
     choices = search.selection_table(search.selections(trials, later, suite))
-    agreement = search.agreement(trials, later[later["stage"] == "final"])
+    confirmed = confirmation.as_table(confirmation.confirmations(trials, later, studies))
+    agreement = search.agreement(trials, later)
     if as_json or style is Style.json:
         found = {
             "importance": json.loads(tables.as_json(table)),
             "selection": json.loads(tables.as_json(choices)),
+            "confirmation": json.loads(tables.as_json(confirmed)),
             "validation against test": vars(agreement),
         }
         print(json.dumps(found, indent=1))
         return
-    for one in (table, choices):
+    for one in (table, choices, *([confirmed] if confirmed.rows else [])):
         _print(one, style, False)
     if style is Style.terminal:
         console.print(search.in_words(agreement), highlight=False)

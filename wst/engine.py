@@ -185,6 +185,19 @@ class _Scheduler(FIFOScheduler):  # type: ignore[misc]
     def __init__(self, driver: Driver):
         super().__init__()
         self._driver = driver
+        self._newest: Any = None
+
+    def on_trial_add(self, controller: Any, trial: Any) -> None:
+        self._newest = trial
+
+    def choose_trial_to_run(self, controller: Any) -> Any:
+        """The newest job while it waits: it takes the actor that has just become free.
+
+        The oldest, which is Ray's choice, may wait for an actor of its own that is starting, and would give
+        that one up instead; where trials are shorter than a start, slots would stay empty.
+        """
+        waits = self._newest is not None and self._newest.status == self._newest.PENDING
+        return self._newest if waits else None
 
     def on_trial_result(self, controller: Any, trial: Any, result: dict[str, Any]) -> str:
         stop = self._driver.take(trial.trial_id, result["reports"])
@@ -315,6 +328,7 @@ def run(driver: Driver, job: type[tune.Trainable] = TrialJob) -> None:
             if driver.environment.address is not None:
                 _check_nodes(study, driver.environment)
             driver.slots = slots
+            os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(slots)  # start actors at once, not one by one
             tune.Tuner(
                 tune.with_resources(job, {"cpu": need.cpus_per_trial, "gpu": need.gpus_per_trial}),
                 tune_config=tune.TuneConfig(

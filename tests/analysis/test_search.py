@@ -205,12 +205,9 @@ def _conditional(trials: int) -> tuple[pd.DataFrame, Study]:
     return frame, alpha_study(variants=variants)
 
 
-@pytest.mark.parametrize("method", ["ped-anova", "fanova"])
-def test_a_conditional_hyperparameter_is_judged_where_it_applies(method: importance.Method) -> None:
-    if method == "fanova":
-        pytest.importorskip("sklearn")
+def test_a_conditional_hyperparameter_is_judged_where_it_applies() -> None:
     frame, study = _conditional(120)
-    (found,) = importance.importances(frame, {"alpha": study}, method)
+    (found,) = importance.importances(frame, {"alpha": study})
     assert found.trials == 120
     assert set(found.shares) == {"lr", "kind"}
     assert sum(found.shares.values()) == pytest.approx(1)
@@ -218,7 +215,7 @@ def test_a_conditional_hyperparameter_is_judged_where_it_applies(method: importa
     share, trials = found.conditional["r"]
     assert trials == int(frame["hp_r"].notna().sum())
     assert share > 0.8
-    table = importance.as_table([found], method)
+    table = importance.as_table([found], "ped-anova")
     assert table.rows[0]["r"] == pytest.approx(100 * share)
     assert table.rows[-1]["r"] is None  # in no mean
     assert any(
