@@ -1,13 +1,13 @@
-"""What the engine itself costs: a trial, the driver's memory, the planner's time, and a start on a large ledger.
+"""What the engine itself costs: a trial, the driver's memory, the planner's time, a start on a large ledger.
 
     python benchmarks/engine.py [--trials 1000] [--ledger-trials 10000] [--out benchmarks/results/engine.md]
 
-*A trial.*  The trials do nothing but report, so all their time is overhead.  Ours is the real engine: planner,
-Optuna, intents and rows written durably to a real ledger, Ray Tune with reused actors.  Beside it the same
-number of trials and reports on plain Ray Tune with OptunaSearch and its default loggers, actors reused as
-well.  Wall time runs from the first trial's end to the last's, divided by the trials between; the driver's own
-CPU time and the growth of its resident memory likewise, the memory from the 100th end on.  Each of the two has a
-process of its own.
+*A trial.*  The trials do nothing but report, so all their time is overhead.  Ours is the real engine:
+planner, Optuna, intents and rows written durably to a real ledger, Ray Tune with reused actors.  Beside it
+the same number of trials and reports on plain Ray Tune with OptunaSearch and its default loggers, actors
+reused as well.  Wall time runs from the first trial's end to the last's, divided by the trials between; so
+does the driver's own CPU time, and from the 100th end on the growth of its resident memory.  Each of the two
+has a process of its own.
 
 *The planner.*  19 tasks x 5 variants with search, confirm and final, without Ray; process CPU time.
 
@@ -136,16 +136,15 @@ def ours(trials: int, reports: int) -> tuple[float, float, float]:
         }
     )
     ends = Ends()
-    with tempfile.TemporaryDirectory() as folder:
-        with Ledger(Path(folder) / "out", study, CODE) as ledger:
-            planner = Planner(study)
-            environment = Environment(Path(folder), {"digits": "0"})
+    with tempfile.TemporaryDirectory() as folder, Ledger(Path(folder) / "out", study, CODE) as ledger:
+        planner = Planner(study)
+        environment = Environment(Path(folder), {"digits": "0"})
 
-            def changed() -> None:
-                if planner.cells["digits", "linear"].count("search") > len(ends.wall):
-                    ends.note()
+        def changed() -> None:
+            if planner.cells["digits", "linear"].count("search") > len(ends.wall):
+                ends.note()
 
-            engine.run(Driver(study, planner, ledger, environment, changed), job=TrivialJob)
+        engine.run(Driver(study, planner, ledger, environment, changed), job=TrivialJob)
     return ends.cost()
 
 
@@ -179,8 +178,7 @@ def plain(trials: int, reports: int) -> tuple[float, float, float]:
 
 
 def planner_ms(at: list[int]) -> list[tuple[int, float, float, float]]:
-    """(trials so far, ms of ask, of all reports, of tell), each a mean over the trials since the entry
-    before."""
+    """(trials so far, ms of ask, of all reports, of tell): means over the trials since the entry before."""
     variants = {f"linear-{i}": {"method": "linear", "space": SPACE} for i in range(5)}
     study = Study.model_validate(
         {

@@ -21,6 +21,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -114,9 +115,7 @@ def use_of_slots(folder: Path) -> Use:
     slots = _most_at_a_time([interval for found in busy.values() for interval in found])
     window = sorted(end for _, end in everything)[len(everything) - slots]
     used = sum(max(0.0, min(end, window) - start) for found in busy.values() for start, end in found)
-    gaps = [
-        after[0] - before[1] for found in busy.values() for before, after in zip(found, found[1:], strict=False)
-    ]
+    gaps = [after[0] - before[1] for found in busy.values() for before, after in pairwise(found)]
     return Use(slots, len(busy), len(ran), window, 1 - used / (slots * window), np.sort(gaps))
 
 

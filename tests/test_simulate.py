@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,11 +15,14 @@ from tests.conftest import small_study
 from tests.synthetic import run_all
 from wst.errors import InputError
 from wst.ledger import Ledger
+from wst.ledger_read import resolved_study
 from wst.planner import Planner
 from wst.recording import CellCurves, Recording
 from wst.records import EndedTrial, Epoch, Intent, Outcome
+from wst.resources import shipped_names
 from wst.simulate import CellReplay, Machine, replay, searching
 from wst.study import Study
+from wst.study_files import load_study
 
 CODE = {"version": "0", "commit": None, "libraries": "{}"}
 LR = {"type": "float", "low": 1e-4, "high": 1e-1, "log": True}
@@ -351,3 +355,27 @@ def test_a_short_curve_and_records_of_other_conditions_are_refused(recorded: Pat
     folder = write(tmp_path / "other", other, run_all(Planner(other), stop_after=1))
     with pytest.raises(InputError, match=r"recipe\.warmup_epochs: expected 1.0, as recorded in"):
         Recording([recorded, folder])
+
+
+RECORD = Path(__file__).parent.parent / "docs" / "simulation"
+
+
+def test_the_shipped_record_is_whole_and_names_no_machine() -> None:
+    recording = Recording([RECORD])
+    study = resolved_study(RECORD)
+    assert Counter(t.task for t in recording.trials) == dict.fromkeys(study.tasks, 63)
+    assert (
+        {t.outcome.node for t in recording.trials} == {t.outcome.slot for t in recording.trials} == {"host"}
+    )
+    files = [path for path in RECORD.rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) < 1_000_000
+    for cell in Machine(study, recording.cells(study)).run():
+        values = [t.outcome.epochs[-1].val_top1 or 0.0 for t in recording.trials if t.task == cell.task]
+        assert sorted(cell.accuracy) == sorted(values) and cell.total == 63
+
+
+@pytest.mark.parametrize("name", [n for n in shipped_names("studies") if n.startswith("simulation/")])
+def test_shipped_studies_replay_on_the_shipped_record(name: str) -> None:
+    study = load_study(name, overrides=["search.trials=4"], tasks=["digits"])
+    cell = one_cell(study, Recording([RECORD]))
+    assert len(cell.accuracy) + cell.pruned == 4

@@ -158,8 +158,8 @@ def importance(
     """Show which hyperparameters mattered in the search, and how sure its choices were."""
     import json
 
-    from analysis import importance as importances
     from analysis import confirmation, search, tables
+    from analysis import importance as importances
     from analysis.load import common_suite, studies_of
 
     studies = studies_of(folders)

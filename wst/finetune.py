@@ -17,8 +17,9 @@ from wst.records import Intent, Outcome, Stage, failed, trial_spec
 from wst.resources import find_yaml
 from wst.session import check
 from wst.space import Hyperparameters
+from wst.strict import first_error
 from wst.study import Study
-from wst.study_files import absolute_suite, first_error
+from wst.study_files import absolute_suite
 from wst.trial import Trial
 from wst.yaml_files import read_yaml
 

@@ -23,6 +23,7 @@ from pydantic import ValidationError
 from wst.errors import InputError
 from wst.ledger_schema import SCHEMA_VERSION, TABLES, table_schemas
 from wst.records import EndedTrial, Epoch, Intent, Outcome
+from wst.strict import first_error
 from wst.study import Study
 from wst.yaml_files import read_yaml
 
@@ -35,8 +36,6 @@ def resolved_study(folder: Path) -> Study:
     Raises:
         InputError: the folder holds none, or its study file is not valid.
     """
-    from wst.study_files import first_error  # study files read ledgers too, for warm starts
-
     path = folder / "study.yaml"
     if not path.is_file():
         raise InputError(f"{folder}: expected a study's output folder; found no study.yaml in it")

@@ -11,26 +11,10 @@ from pydantic import ValidationError
 from wst.data.tasks import suites
 from wst.errors import InputError
 from wst.resources import find_yaml
+from wst.strict import first_error
 from wst.study import Study, Variant
 from wst.warm_start import FromLedger, points_from_ledger
 from wst.yaml_files import read_yaml
-
-
-def first_error(error: ValidationError, source: str) -> InputError:
-    """The first problem of ``source`` as one line: source, key, what was expected, what was found."""
-    problem = error.errors(include_url=False)[0]
-    spaces, samplers = {"float", "int", "categorical"}, {"tpe", "gp", "random", "grid", "nsga2"}
-    tags = spaces | samplers | {"successive_halving", "median", "none"}
-    keys = [str(part) for part in problem["loc"]]
-    key = ".".join(part for i, part in enumerate(keys) if not (part in tags and i == len(keys) - 1 and i > 0))
-    if problem["type"] == "value_error":
-        text = str(problem["ctx"]["error"])
-    elif problem["type"] == "missing":
-        text = "expected a value; found none"
-    else:
-        message = problem["msg"].removeprefix("Input should be ").removeprefix("Value should be ")
-        text = f"expected {message[0].lower() + message[1:]}; found {problem['input']!r}"
-    return InputError(f"{source}: {key}: {text}" if key else f"{source}: {text}")
 
 
 def _override(data: dict[str, Any], assignment: str) -> None:
