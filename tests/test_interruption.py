@@ -33,7 +33,6 @@ resources: {slots: 1}
 report_every: 1
 checkpoint_every: 1
 """
-TRIALS = 7 + 2 + 1
 # What may differ between a disturbed and an undisturbed run: times, places, and the count of lost workers.
 VARYING = [
     "train_seconds",
@@ -106,6 +105,8 @@ def test_study_disturbed_in_four_ways_ends_as_the_undisturbed_one(tmp_path: Path
     study = tmp_path / "killed.yaml"
     study.write_text(STUDY)
     assert _start(study, tmp_path / "whole").wait(timeout=250) == 0
+    asked_for = _ended(tmp_path / "whole")
+    assert {trial_id.split(".")[2] for trial_id in asked_for} == {"search", "confirm", "final"}
     out, known = tmp_path / "cut", set[str]()
 
     def whole_ledger() -> int:
@@ -122,21 +123,21 @@ def test_study_disturbed_in_four_ways_ends_as_the_undisturbed_one(tmp_path: Path
 
     _until(process, out, 3)
     _kill(_family(process))  # driver and all its Ray
-    assert 3 <= whole_ledger() < TRIALS
+    assert 3 <= whole_ledger() < len(asked_for)
 
-    for number, before in ((signal.SIGTERM, 5), (signal.SIGINT, 7)):  # the second one among the confirming
+    for number, before in ((signal.SIGTERM, 5), (signal.SIGINT, 7)):  # the second after the search
         process = _start(study, out)
         _until(process, out, before)
         process.send_signal(number)
         assert process.wait(timeout=60) == 130
-        assert before <= whole_ledger() < TRIALS
+        assert before <= whole_ledger() < len(asked_for)
     log = out.with_suffix(".log").read_text()
     assert log.count("Stopped. The ledger is whole; the same command goes on with") == 2
     assert "Traceback" not in log
 
     assert _start(study, out).wait(timeout=250) == 0
-    assert whole_ledger() == TRIALS
+    assert whole_ledger() == len(asked_for)
     for disturbed, undisturbed in zip(_tables(out), _tables(tmp_path / "whole"), strict=True):
         pd.testing.assert_frame_equal(disturbed, undisturbed)
-    assert sorted(pd.read_parquet(out / "ledger" / "trials")["attempts"]) == [1] * (TRIALS - 1) + [2]
+    assert sorted(pd.read_parquet(out / "ledger" / "trials")["attempts"]) == [1] * (len(asked_for) - 1) + [2]
     assert not list((out / "checkpoints").glob("*"))

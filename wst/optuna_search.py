@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
@@ -18,6 +18,7 @@ from wst.study import Study
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
+_STATES = {"completed": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
 _TRIES = 20
 """Suggestions for one trial before one that was refused is let pass."""
 
@@ -75,6 +76,19 @@ def _pruner(search: Search) -> optuna.pruners.BasePruner:
     return optuna.pruners.NopPruner()
 
 
+def _noted(search: Search, decisions: Iterable[int]) -> dict[str, int]:
+    """What the pruner notes down with a trial: the name of each note, and the epoch whose value it holds.
+
+    Found by watching it with a trial that is never stopped, as the only one never is.
+    """
+    study = optuna.create_study(direction=StudyDirection.MAXIMIZE, pruner=_pruner(search))
+    trial = study.ask()
+    for epoch in sorted(decisions):
+        trial.report(float(epoch), epoch)
+        trial.should_prune()
+    return {name: int(value) for name, value in study.get_trials()[0].system_attrs.items()}
+
+
 class CellSearch:
     """The search of one cell.
 
@@ -89,6 +103,7 @@ class CellSearch:
         self._search, self._seeds = study.search, (study.seed, task, variant)
         self._space = study.variants[variant].space or {}
         self._fixed = study.variants[variant].fixed
+        self._distributions = {name: distribution(entry) for name, entry in self._space.items()}
         self._decisions = frozenset(study.report_epochs())
         sampler = study.search.sampler
         self._points = study.variants[variant].first_points(task)
@@ -104,6 +119,7 @@ class CellSearch:
             directions=[StudyDirection.MAXIMIZE, *[StudyDirection.MINIMIZE] * costs],
             pruner=_pruner(study.search),
         )
+        self._noted = _noted(study.search, study.report_epochs())
         self._trials: dict[int, optuna.Trial] = {}
 
     def ask(self, number: int, refused: Callable[[Hyperparameters], bool]) -> tuple[Hyperparameters, str]:
@@ -125,8 +141,45 @@ class CellSearch:
         return settings, "suggested by the sampler"
 
     def ask_again(self, number: int, hyperparameters: Hyperparameters) -> None:
-        """Replay an ask whose answer is known."""
-        self._begin(number, {n: v for n, v in hyperparameters.items() if n in self._space}, replay=True)
+        """Replay an ask whose answer is known, of a trial that has not ended."""
+        self._begin(number, self._searched(hyperparameters), replay=True)
+
+    def add(self, number: int, hyperparameters: Hyperparameters, outcome: Outcome) -> None:
+        """Replay a trial that has ended: leaves the Optuna study as asking, reporting and telling did.
+
+        At once where the sampler keeps nothing with a trial; a study has thousands of them.
+        """
+        if isinstance(self._search.sampler, NSGA2):
+            self.ask_again(number, hyperparameters)
+            for epoch in outcome.epochs:
+                self.report(number, epoch)
+            self.tell(number, outcome)
+            return
+        told = () if self._several else outcome.epochs
+        curve = {epoch.epoch: epoch.val_top1 for epoch in told if epoch.val_top1 is not None}
+        params, values = self._searched(hyperparameters), None
+        if outcome.state == "completed":
+            values = objective_values(self._search.objectives, outcome)
+        elif outcome.state == "pruned" and curve:
+            values = [curve[max(curve)]]  # as Optuna has it
+        self._optuna.add_trial(
+            optuna.trial.create_trial(
+                state=_STATES[outcome.state],
+                values=values,
+                params=params,
+                distributions={name: self._distributions[name] for name in params},
+                intermediate_values=curve,
+                system_attrs={name: curve[at] for name, at in self._noted.items() if at in curve},
+            )
+        )
+
+    def _searched(self, hyperparameters: Hyperparameters) -> Hyperparameters:
+        """Those hyperparameters of a configuration that were suggested."""
+        settings = dict(self._fixed)
+        for name, entry in self._space.items():
+            if applies(entry, settings):
+                settings[name] = hyperparameters[name]
+        return {name: settings[name] for name in self._space if name in settings}
 
     def withdraw(self, number: int) -> None:
         """Take back an ask: its trial will not run."""
@@ -172,5 +225,4 @@ class CellSearch:
         if outcome.state == "completed":
             self._optuna.tell(trial, objective_values(self._search.objectives, outcome))
         else:
-            state = TrialState.PRUNED if outcome.state == "pruned" else TrialState.FAIL
-            self._optuna.tell(trial, state=state)
+            self._optuna.tell(trial, state=_STATES[outcome.state])

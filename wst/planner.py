@@ -27,6 +27,9 @@ _FIRST_SEED = {"search": 0, "confirm": 1001, "final": 1}
 CountParameters = Callable[[str, Hyperparameters], int]
 """Trainable parameters, without the head, of a variant with these settings."""
 
+Opening = tuple[Candidate | None, str | None, int]
+"""(candidate, its search trial, seed) of a trial of a later stage."""
+
 
 @dataclass
 class Cell:
@@ -46,6 +49,10 @@ class Cell:
     """First trial of every configuration that the search has had; None while it runs."""
     waiting: bool = False
     """The sampler suggests only what is running already; asked again when a trial of the cell has ended."""
+    openings: dict[Stage, list[Opening]] = field(default_factory=dict)
+    """Trials of the later stages that can begin; until a trial of the task begins or ends."""
+    left: int | None = None
+    """Trials that have not ended and can still come about; likewise, None where it has to be counted."""
 
     def count(self, stage: Stage, state: State | None = None) -> int:
         """Ended trials of a stage, of one state or of any."""
@@ -97,14 +104,16 @@ class Planner:
 
     def _replay(self, intent: Intent, outcome: Outcome | None) -> None:
         cell = self.cells[intent.task, intent.variant]
-        if intent.stage == "search" and cell.search:
-            cell.search.ask_again(intent.number, intent.hyperparameters)
         self._begin(cell, intent)
+        search = cell.search if intent.stage == "search" else None
         if outcome is None:
+            if search:
+                search.ask_again(intent.number, intent.hyperparameters)
             self.interrupted.append(intent)
         else:
-            self.running[intent.trial_id] = intent
-            self.finish(intent.trial_id, outcome)
+            if search:
+                search.add(intent.number, intent.hyperparameters, outcome)
+            self._end(cell, EndedTrial(intent, outcome))
 
     def ask(self) -> Intent | None:
         """The next trial to run; None when nothing can start before a running trial ends, or all is done."""
@@ -180,16 +189,29 @@ class Planner:
         """End a running trial."""
         intent = self.running.pop(trial_id)
         cell = self.cells[intent.task, intent.variant]
-        ended = EndedTrial(intent, outcome)
         if intent.stage == "search" and cell.search:
             cell.search.tell(intent.number, outcome)
+        self._end(cell, EndedTrial(intent, outcome))
+
+    def _changed(self, task: str) -> None:
+        """Forget what was worked out about a task's cells, whose variants may wait for one another."""
+        for variant in self.study.variants:
+            cell = self.cells[task, variant]
+            cell.openings.clear()
+            cell.left = None
+
+    def _end(self, cell: Cell, ended: EndedTrial) -> None:
+        """Note that a trial has ended."""
+        intent, outcome = ended.intent, ended.outcome
+        if intent.stage == "search":
             key = _key(intent.hyperparameters)
             cell.known[key] = cell.known.get(key) or ended
             cell.waiting = False
+            self._chosen.pop((cell.task, cell.variant, "confirm"), None)
+        self._chosen.pop((cell.task, cell.variant, "final"), None)
         cell.ended[intent.stage].append(ended)
         cell.counts[intent.stage, outcome.state] += 1
-        for stage in _LATER:
-            self._chosen.pop((cell.task, cell.variant, stage), None)
+        self._changed(cell.task)
 
     def finish(self, trial_id: str, outcome: Outcome) -> None:
         """Report all epochs of a running trial whose outcome is known, and end it."""
@@ -214,7 +236,9 @@ class Planner:
 
     def remaining(self, cell: Cell) -> int:
         """Trials of a cell that have not ended and can still come about."""
-        return sum(self.planned(cell, stage) - cell.count(stage) for stage in STAGES)
+        if cell.left is None:
+            cell.left = sum(self.planned(cell, stage) - cell.count(stage) for stage in STAGES)
+        return cell.left
 
     def best(self, cell: Cell) -> Candidate | None:
         """The winner of a cell's search so far: by the confirming trials where these are complete."""
@@ -269,8 +293,13 @@ class Planner:
         first = self.study.seed + _FIRST_SEED[stage]
         return range(first, first + (part.seeds if part else 0))
 
-    def _open(self, cell: Cell, stage: Stage) -> list[tuple[Candidate | None, str | None, int]]:
-        """(candidate, its search trial, seed) of the trials of a stage that can begin and have not."""
+    def _open(self, cell: Cell, stage: Stage) -> list[Opening]:
+        """Trials of a stage that can begin and have not."""
+        if stage not in cell.openings:
+            cell.openings[stage] = self._find_open(cell, stage)
+        return cell.openings[stage]
+
+    def _find_open(self, cell: Cell, stage: Stage) -> list[Opening]:
         source = self._source(cell)
         if source is None:
             found: list[Candidate | None] = [None] if stage == "final" else []
@@ -400,6 +429,7 @@ class Planner:
             cell.known.setdefault(_key(intent.hyperparameters), None)
         else:
             cell.begun.add((intent.stage, intent.parent, intent.seed))
+        self._changed(cell.task)
 
 
 def _key(hyperparameters: Hyperparameters) -> str:
