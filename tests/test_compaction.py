@@ -38,6 +38,8 @@ from wst.planner import Planner
 from wst.records import EndedTrial, Intent
 from wst.study import Study
 
+pytestmark = pytest.mark.slow  # starts processes
+
 History = tuple[list[Intent], list[EndedTrial]]
 
 

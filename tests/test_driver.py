@@ -203,6 +203,14 @@ def test_settings_that_come_again_get_a_row_and_no_job(tmp_path: Path) -> None:
         assert again.done
 
 
+def test_job_that_ends_without_a_word_on_a_trial_leaves_none_running(ledger: Ledger) -> None:
+    driver = _driver(ledger)
+    _only(driver)
+    driver.close("job", [])
+    assert [t.outcome.error_type for t in _rows(ledger)] == ["WorkerLostError"]
+    assert not driver.planner.running
+
+
 def test_trackers_hear_of_each_epoch_once(ledger: Ledger) -> None:
     heard: list[tuple[str, object]] = []
 

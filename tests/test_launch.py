@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow  # starts processes
+
 SCRIPT = Path(__file__).parent.parent / "studies" / "launch" / "slurm.sh"
 
 # Every stand-in writes a line into the log: its name, its arguments, and the environment that matters.

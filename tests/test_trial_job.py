@@ -119,6 +119,19 @@ def test_one_seed_that_fails_leaves_the_others_alone(
     assert "CUDA out of memory" in (ends["digits.linear.final.0001"].error_text or "")
 
 
+def test_trial_that_fails_to_say_how_it_ended_has_failed(
+    mini_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(self: trial_module.Trial, *arguments: Any) -> Outcome:
+        raise OSError("the weights file has gone")
+
+    monkeypatch.setattr(trial_module.Trial, "outcome", gone)
+    job = TrialJob(config={"specs": [_spec(mini_root, 0, "search")], "report_epochs": frozenset()})
+    result = job.step()
+    assert result["done"]
+    assert [(r.ended, r.outcome.error_type) for r in result["reports"]] == [(True, "OSError")]
+
+
 def test_epoch_that_never_ends_is_broken_into(mini_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def hang(self: trial_module.Trial, *arguments: Any) -> torch.Tensor:
         time.sleep(60)

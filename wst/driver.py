@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -161,6 +162,10 @@ class Driver:
             running = self._jobs[job_id].get(report.trial_id)
             if running is not None:
                 self._end(job_id, running, report.outcome)
+        for running in list(self._jobs[job_id].values()) if self.fatal is None else ():
+            # A trial that nothing is heard of must not count as running for ever.
+            text = "the job ended without a result of the trial"
+            self._finish(job_id, running, Outcome("failed", error_type=WORKER_LOST, error_text=text))
         del self._jobs[job_id]
 
     def lost(self, job_id: str, error: str) -> None:
@@ -221,7 +226,8 @@ class Driver:
             return
         self.planner.tell(intent.trial_id, outcome)
         del self._jobs[job_id][intent.trial_id]
-        self._checkpoint_path(intent).unlink(missing_ok=True)
+        with suppress(OSError):  # one that stays is in nobody's way
+            self._checkpoint_path(intent).unlink(missing_ok=True)
         self._trackers.end(intent, outcome)
         self._notice(outcome)
         self._on_change()

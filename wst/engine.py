@@ -113,11 +113,11 @@ class TrialJob(tune.Trainable):  # type: ignore[misc]
 
     def _failed(self, spec: TrialSpec, error: Exception) -> list[Report]:
         """The trial in training has failed, or all those that were to be scored."""
-        if self._left:
+        if self._left and self._left[0] is spec:
             self._left.popleft()
             specs = [spec]
-        else:
-            specs = [trial.spec for trial, _ in self._trained]
+        else:  # trained: it failed to say how it ended, or in the scoring
+            specs = [trial.spec for trial, _ in self._trained] or [spec]
             self._trained = []
         outcome = failed(error)
         # The exception's frames hold the model, and with it the memory that a next trial needs.

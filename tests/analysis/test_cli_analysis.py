@@ -15,6 +15,8 @@ from tests.data.trees import class_folders
 from wst.cli_analysis import Style, analysis_app, draw_pareto, show_leaderboard
 from wst.errors import InputError
 
+pytestmark = pytest.mark.slow  # draws pictures and pages
+
 
 def _run(*arguments: object) -> str:
     result = CliRunner().invoke(analysis_app, [str(argument) for argument in arguments])

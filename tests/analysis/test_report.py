@@ -17,6 +17,8 @@ from tests.analysis.ledgers import CODE, Writer, alpha_study
 from wst.errors import InputError
 from wst.ledger import Ledger
 
+pytestmark = pytest.mark.slow  # draws pages, some in a browser
+
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 BAD = "<script>document.title='broken in'</script><img src=x onerror=\"document.title='broken in'\">"
 

@@ -178,6 +178,7 @@ DESIGNS = [
 ]
 
 
+@pytest.mark.slow  # trains
 @pytest.mark.parametrize("kind", ["vit", "swin"])
 @pytest.mark.parametrize("design", DESIGNS, ids=lambda design: "-".join(map(str, design)))
 def test_every_design_trains_all_it_has(kind: str, design: tuple[str, str, str, bool, bool]) -> None:
