@@ -11,7 +11,8 @@ import yaml
 
 from tests.conftest import small_study
 from tests.synthetic import run_all
-from wst import cli
+from wst import cli, session
+from wst.faults import OutOfTime, StudyInterrupted, StudyStoppedError
 from wst.ledger import Ledger
 from wst.planner import Planner
 
@@ -204,3 +205,25 @@ def test_list_prints_names(wst) -> None:  # type: ignore[no-untyped-def]
     assert "demo" in wst("ls", "studies").out.split()
     assert "vtab1k/caltech101" in wst("ls", "tasks").out.split()
     _refused(wst("ls", "everything"), "'everything'")
+
+
+@pytest.mark.parametrize(
+    ("end", "status", "words"),
+    [
+        (OutOfTime(), 75, "Stopped, as asked; the same command goes on with"),
+        (StudyInterrupted("SIGTERM"), 130, "Stopped. The ledger is whole; the same command goes on with"),
+        (StudyStoppedError("s: expected room;\nfound none"), 1, "wst: s: expected room; found none"),
+    ],
+)
+def test_each_way_to_stop_has_its_exit_status(  # type: ignore[no-untyped-def]
+    wst, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: BaseException, status: int, words: str
+) -> None:
+    def stop(*_: object, **__: object) -> None:
+        raise end
+
+    monkeypatch.setattr(session, "run_study", stop)
+    result = wst("tune", _study(tmp_path), "--out", tmp_path / "o", "--stop-after", "3h")
+    assert (result.status, result.out) == (status, "") and words in result.err
+    assert wst("tune", _study(tmp_path), "--stop-after", "soon").err == (
+        "wst: --stop-after: expected a duration above 0, such as 90 min or 3h; found 'soon'\n"
+    )
