@@ -64,7 +64,7 @@ def test_front_becomes_a_variant_for_each_member(tmp_path: Path) -> None:
 
 def test_search_that_goes_on_has_no_chosen_settings(tmp_path: Path) -> None:
     _run(tmp_path / "s", small_study(), stop_after=3)
-    with pytest.raises(InputError, match="expected a cell whose search has ended; found none"):
+    with pytest.raises(InputError, match="whose search has ended with a completed trial; found none"):
         chosen_settings(tmp_path / "s")
     result = CliRunner().invoke(app, ["status", str(tmp_path / "s"), "--json"])
     rows = json.loads(result.output)

@@ -22,7 +22,7 @@ from wst.errors import InputError
 from wst.ledger import Ledger, history
 from wst.planner import Planner
 from wst.records import EndedTrial, Epoch, Outcome, Report, failed
-from wst.study import Study
+from wst.study import Resources, Study
 
 CODE = {"version": "0", "commit": None, "libraries": "{}"}
 
@@ -184,5 +184,20 @@ def test_sigterm_stops_within_seconds_and_leaves_a_whole_ledger(tmp_path: Path) 
 @pytest.mark.slow
 def test_machine_without_room_for_a_trial_is_said(tmp_path: Path) -> None:
     study = small_study(resources={"gpus_per_trial": 64})
-    with pytest.raises(InputError, match="expected room for 1 CPUs and 64 GPUs; found"):
+    with pytest.raises(InputError, match="expected room for 1 CPUs and 64 GPUs on one machine; found"):
         _run(tmp_path / "s", study)
+
+
+@pytest.mark.parametrize(
+    ("have", "need", "room"),
+    [
+        ({"CPU": 4.0}, {"cpus_per_trial": 2}, 2),
+        ({"CPU": 4.0}, {"cpus_per_trial": 8}, 0),  # of four such nodes none holds a trial
+        ({"CPU": 16.0, "GPU": 4.0}, {"gpus_per_trial": 0.6}, 4),  # one a GPU
+        ({"CPU": 16.0, "GPU": 4.0}, {"gpus_per_trial": 0.25}, 16),
+        ({"CPU": 16.0, "GPU": 4.0}, {"gpus_per_trial": 2}, 2),
+        ({"CPU": 16.0}, {"gpus_per_trial": 1}, 0),
+    ],
+)
+def test_room_is_that_of_one_node(have: dict[str, float], need: dict[str, Any], room: int) -> None:
+    assert engine._room(have, Resources(**need)) == room

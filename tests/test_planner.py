@@ -384,6 +384,27 @@ def test_extended_search_goes_on_and_retrains_a_new_winner() -> None:
     assert len({t.intent.trial_id for t in [*first, *more]}) == 12 + 4
 
 
+def test_repeats_that_are_run_again_wait_for_their_first_trial() -> None:
+    space = {"lr": {"type": "categorical", "choices": [0.1, 0.01]}}
+    study = _study(trials=4, space=space, final=None)
+    planner = Planner(study)
+    while not planner.done:
+        intent = planner.ask()
+        assert intent is not None
+        error = Outcome("failed", error_type="ValueError")
+        planner.finish(intent.trial_id, planner.settled(intent) or error)
+    intents = [trial.intent for trial in planner.cells["digits", "linear"].ended["search"]]
+    again = Planner(study, intents, [])
+    first, second = again.ask(), again.ask()
+    assert first is not None and second is not None
+    assert {first.number, second.number} == {0, 1}
+    assert again.ask() is None and not again.done
+    for intent in (first, second):
+        run_one(again, intent)
+    later = [again.ask(), again.ask()]
+    assert all(intent is not None and again.settled(intent) is not None for intent in later)
+
+
 def test_trial_put_back_comes_again_first() -> None:
     planner = Planner(_study())
     first, second = planner.ask(), planner.ask()

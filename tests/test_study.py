@@ -79,6 +79,18 @@ def _changed(keys: str, value: object) -> str:
         ("faults.time_limit", "soon", ["faults.time_limit", "duration", "'soon'"]),
         ("final.seeds", 0, ["final.seeds", "0"]),
         ("variants.linear.warm_start", [{"lr": 3.0}], ["warm_start", "'lr' inside its range", "3.0"]),
+        ("variants.linear.warm_start", [{"learning_rate": 0.1}], ["warm_start", "settings of lr", "none"]),
+        (
+            "variants.linear",
+            {
+                "method": "linear",
+                "fixed": {"lr": 0.1},
+                "space": {"drop_path": {"type": "float", "low": 0.0, "high": 0.4, "step": 0.1}},
+                "warm_start": [{"drop_path": 0.15}],
+            },
+            ["'drop_path' inside its range and on its steps", "0.15"],
+        ),
+        ("resources", {"gpus_per_trial": 1.5}, ["gpus_per_trial", "a whole number", "1.5"]),
         ("variants.linear.warm_start", {"digitz": {"lr": 0.1}}, ["expected one of digits", "'digitz'"]),
         (
             "variants.linear.space.lr.when",

@@ -12,6 +12,7 @@ import shutil
 from pathlib import Path
 
 import pyarrow.parquet as pq
+from record_simulation import without_machine
 from rich.console import Console
 
 from wst.cli_analysis import Style, draw_pareto, show_leaderboard
@@ -27,7 +28,8 @@ def main() -> None:
     for table in ("trials", "epochs", "intents"):
         folder = args.record / "ledger" / table
         folder.mkdir(parents=True)
-        pq.write_table(read_table(args.study, table), folder / "all.parquet", compression="zstd")
+        content = without_machine(read_table(args.study, table))
+        pq.write_table(content, folder / "all.parquet", compression="zstd")
     shutil.copy(args.study / "study.yaml", args.record)
     draw_pareto([args.record], args.record / "pareto.png")
     with (args.record / "leaderboard.md").open("w") as file:

@@ -31,7 +31,9 @@ def chosen_settings(folder: Path) -> list[dict[str, Any]]:
                 }
             )
     if not rows:
-        raise InputError(f"{folder}: expected a cell whose search has ended; found none")
+        raise InputError(
+            f"{folder}: expected a cell whose search has ended with a completed trial; found none"
+        )
     return rows
 
 

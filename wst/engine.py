@@ -15,8 +15,8 @@ import signal
 import tempfile
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -25,6 +25,7 @@ from typing import Any
 
 # Set before Ray is imported, which reads most of these once.
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("RAY_worker_niceness", "0")  # Ray's 15 starves trials beside any other program
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "1")  # a slot without a GPU sees none
 os.environ["RAY_AIR_NEW_OUTPUT"] = "0"  # the newer output prints even when told to be silent
 os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"  # Ray's own makes fit() return as if all were well
@@ -43,7 +44,7 @@ from wst.driver import Driver, Environment
 from wst.errors import InputError
 from wst.faults import OutOfTime, StudyInterrupted, StudyStoppedError, time_limit
 from wst.records import Epoch, Report, State, TrialSpec, failed
-from wst.study import Study
+from wst.study import Resources, Study
 
 
 class TrialJob(tune.Trainable):  # type: ignore[misc]
@@ -120,6 +121,12 @@ class TrialJob(tune.Trainable):  # type: ignore[misc]
             specs = [trial.spec for trial, _ in self._trained] or [spec]
             self._trained = []
         outcome = failed(error)
+        if self._trial is not None:
+            with suppress(Exception):  # what it cost, if it can still say
+                known = self._trial.outcome("failed")
+                outcome = replace(
+                    known, epochs=(), error_type=outcome.error_type, error_text=outcome.error_text
+                )
         # The exception's frames hold the model, and with it the memory that a next trial needs.
         self._trial, error.__traceback__ = None, None
         self._epochs = iter(())
@@ -287,13 +294,19 @@ def _ray(study: Study, address: str | None) -> Iterator[int]:
     else:
         ray.init(address=address, **quiet)
     try:
-        have = ray.cluster_resources()
-        slots = int(have.get("CPU", 0) // need.cpus_per_trial)
-        if need.gpus_per_trial:
-            slots = min(slots, int(have.get("GPU", 0) / need.gpus_per_trial + 1e-9))
+        slots = sum(_room(node["Resources"], need) for node in ray.nodes() if node["Alive"])
         yield min(slots, need.slots or slots)
     finally:
         ray.shutdown()
+
+
+def _room(have: Mapping[str, float], need: Resources) -> int:
+    """Jobs that one node holds; a share of a GPU is one of a single GPU."""
+    cpus, gpus = int(have.get("CPU", 0) // need.cpus_per_trial), int(have.get("GPU", 0))
+    share = need.gpus_per_trial
+    if not share:
+        return cpus
+    return min(cpus, gpus * int(1 / share + 1e-9) if share < 1 else int(gpus // share))
 
 
 def run(driver: Driver, job: type[tune.Trainable] = TrialJob) -> None:
@@ -323,7 +336,7 @@ def run(driver: Driver, job: type[tune.Trainable] = TrialJob) -> None:
                 have = ray.cluster_resources()
                 raise InputError(
                     f"resources: expected room for {need.cpus_per_trial} CPUs and {need.gpus_per_trial:g} "
-                    f"GPUs; found {have.get('CPU', 0):g} and {have.get('GPU', 0):g}"
+                    f"GPUs on one machine; found {have.get('CPU', 0):g} and {have.get('GPU', 0):g} in all"
                 )
             if driver.environment.address is not None:
                 _check_nodes(study, driver.environment)

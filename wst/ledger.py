@@ -313,9 +313,11 @@ def _lock(folder: Path) -> int:
     descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except OSError as error:
         os.close(descriptor)
-        raise InputError(
-            f"{folder}: expected no other process on this study; found one that writes to it"
-        ) from None
+        if isinstance(error, BlockingIOError):
+            text = "no other process on this study; found one that writes to it"
+        else:
+            text = f"a file system that can lock files; found {error.strerror}"
+        raise InputError(f"{folder}: expected {text}") from None
     return descriptor

@@ -180,13 +180,14 @@ def history(folder: Path) -> tuple[list[Intent], list[EndedTrial]]:
     names = [name for name in Intent.__dataclass_fields__ if name != "hyperparameters"]
     intents = _records(_intent, folder, "intents", [*names, "configuration"])
     intents.sort(key=lambda intent: intent.ask_order)
-    curves = _curves(folder)
-
-    def outcome(trial_id: str, **known: Any) -> tuple[str, Outcome]:
-        return trial_id, Outcome(**known, epochs=tuple(curves.get(trial_id, ())))
-
     names = [name for name in Outcome.__dataclass_fields__ if name != "epochs"]
-    outcomes = dict(_records(outcome, folder, "trials", ["trial_id", *names]))
+    rows: list[dict[str, Any]] = _records(dict, folder, "trials", ["trial_id", *names])
+    # A trial's epochs are written before its row, so they are read after it: a row always has its curve.
+    curves = _curves(folder)
+    outcomes = {}
+    for row in rows:
+        trial_id = row.pop("trial_id")
+        outcomes[trial_id] = Outcome(**row, epochs=tuple(curves.get(trial_id, ())))
     return intents, [EndedTrial(i, outcomes[i.trial_id]) for i in intents if i.trial_id in outcomes]
 
 

@@ -29,7 +29,12 @@ _ASK = [
 _TRIAL = [
     ("suite", pa.string(), "suite of tasks"),
     ("group", pa.string(), "natural, specialized or structured"),
-    ("attempts", pa.int32(), "launches until this outcome, 1 without a fault"),
+    (
+        "attempts",
+        pa.int32(),
+        "launches until this outcome, 1 without a fault; 0 where nothing was run: settings that came again "
+        "(results are those of their first trial), or settings above the ceiling",
+    ),
     ("method", pa.string(), "file in wst/methods"),
     ("backbone", pa.string(), "timm model name, or micro"),
     ("checkpoint_hash", pa.string(), "SHA-256 of the backbone's weights file, or timm:<model>.<tag>"),

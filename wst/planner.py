@@ -117,15 +117,20 @@ class Planner:
 
     def ask(self) -> Intent | None:
         """The next trial to run; None when nothing can start before a running trial ends, or all is done."""
-        if self.interrupted:
-            intent: Intent | None = self.interrupted.pop(0)
-        else:
-            intent = next(self._later_intents(), None) or self._next_search()
+        intent = self._next_interrupted() or next(self._later_intents(), None) or self._next_search()
         if intent is not None:
             self.running[intent.trial_id] = intent
         elif not self.running:
             assert self.done, "nothing runs and nothing can start, but the study is not done"
         return intent
+
+    def _next_interrupted(self) -> Intent | None:
+        """The first that need not wait: settings that came again end as their first trial does, after it."""
+        unended = {*self.running, *(intent.trial_id for intent in self.interrupted)}
+        for place, intent in enumerate(self.interrupted):
+            if intent.stage != "search" or intent.parent not in unended:
+                return self.interrupted.pop(place)
+        return None
 
     def ask_alike(self, intent: Intent) -> Intent | None:
         """A further trial of the same cell, stage and settings as ``intent``, under another seed; if any."""

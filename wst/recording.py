@@ -79,7 +79,7 @@ class Recording:
 def _completed(folder: Path, study: Study) -> Iterator[Recorded]:
     for trial in history(folder)[1]:
         intent, outcome = trial.intent, trial.outcome
-        if intent.stage != "search" or outcome.state != "completed":
+        if intent.stage != "search" or outcome.state != "completed" or outcome.attempts == 0:
             continue
         found = sum(epoch.val_top1 is not None for epoch in outcome.epochs)
         if found != study.recipe.epochs:

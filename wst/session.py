@@ -70,8 +70,11 @@ def parameter_counter(study: Study) -> CountParameters:
         shaping = {k: v for k, v in settings.items() if k not in methods.NOT_FOR_METHODS}
         key = repr((method, sorted(shaping.items())))
         if key not in known:
-            counts = count_without_weights(study.backbone, method, study.image_size, shaping)
-            known[key] = counts["trainable"]
+            try:
+                counts = count_without_weights(study.backbone, method, study.image_size, shaping)
+                known[key] = counts["trainable"]
+            except ValueError:  # settings that fit no model: the trial will say what is wrong
+                known[key] = 0
         return known[key]
 
     return count
@@ -151,24 +154,25 @@ def run_study(
         track: names of trackers, see :mod:`wst.trackers`.
 
     Raises:
-        InputError: bad input; nothing was overwritten.
+        InputError: bad input; no trial was lost.
         wst.faults.StudyInterrupted: the user stopped it, or time is over; the same call goes on.
         wst.faults.StudyStoppedError: it cannot go on; the ledger is whole.
     """
     deadline = time.monotonic() + stop_after if stop_after is not None else None
     checked = check(study, root)
+    trackers = Trackers([open_tracker(name, out) for name in track])
     with Ledger(out, study, provenance.code()) as ledger, ExitStack() as stack:
-        if retry_failed:
-            ledger.discard([t.intent.trial_id for t in history(out)[1] if t.outcome.state == "failed"])
         intents, ended = history(out)
         check_unchanged(ended, checked.data_hashes, checked.checkpoint_hash)
+        if retry_failed:
+            ledger.discard([t.intent.trial_id for t in ended if t.outcome.state == "failed"])
+            ended = [t for t in ended if t.outcome.state != "failed"]
         planner = Planner(study, intents, ended, parameter_counter(study))
         from wst import engine  # Ray takes seconds to import; checks come first
 
         environment = Environment(
             checked.root.absolute(), checked.data_hashes, checked.checkpoint_hash, address, deadline
         )
-        trackers = Trackers([open_tracker(name, out) for name in track])
         stack.callback(trackers.close)
         progress = stack.enter_context(Progress(planner, console))
         engine.run(Driver(study, planner, ledger, environment, progress.update, trackers))

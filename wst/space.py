@@ -45,8 +45,11 @@ class Float(_Entry):
         return [float(f"{value:.6g}") for value in spread(self.low, self.high, points)]
 
     def holds(self, value: Scalar) -> bool:
-        """Whether the range includes a value."""
-        return isinstance(value, int | float) and self.low <= value <= self.high
+        """Whether the range, or one of its steps, includes a value."""
+        if not isinstance(value, int | float) or not self.low <= value <= self.high:
+            return False
+        steps = (value - self.low) / self.step if self.step is not None else 0.0
+        return abs(steps - round(steps)) < 1e-8  # as Optuna has it
 
 
 class Int(_Entry):

@@ -81,6 +81,13 @@ class Resources(Strict):
     slots: PositiveInt | None = None
     """Jobs at a time; as many as the machines hold when left out."""
 
+    @field_validator("gpus_per_trial")
+    @classmethod
+    def _whole_or_a_share(cls, gpus: float) -> float:
+        if gpus > 1 and gpus != int(gpus):
+            raise ValueError(f"expected a share of one GPU or a whole number of them; found {gpus:g}")
+        return gpus
+
 
 class Recipe(Strict):
     """How a trial trains: the same for every trial of a study.
@@ -253,12 +260,16 @@ class Study(Strict):
                 )
             for task in self.tasks:
                 for point in variant.first_points(task):
+                    if not point:
+                        raise ValueError(
+                            f"variants.{name}.warm_start: expected settings of "
+                            f"{', '.join(variant.space or {})}; found an entry with none of them"
+                        )
                     outside = [k for k, v in point.items() if not (variant.space or {})[k].holds(v)]
                     if outside:
-                        key = outside[0]
                         raise ValueError(
-                            f"variants.{name}.warm_start: expected {key!r} inside its range; "
-                            f"found {point[key]!r}"
+                            f"variants.{name}.warm_start: expected {outside[0]!r} inside its range and on its "
+                            f"steps; found {point[outside[0]]!r}"
                         )
             if variant.space is not None and self.search is None:
                 raise ValueError(f"expected 'search' since variant {name!r} has a space; found none")
