@@ -268,8 +268,8 @@ class Study(Strict):
                     outside = [k for k, v in point.items() if not (variant.space or {})[k].holds(v)]
                     if outside:
                         raise ValueError(
-                            f"variants.{name}.warm_start: expected {outside[0]!r} inside its range and on its "
-                            f"steps; found {point[outside[0]]!r}"
+                            f"variants.{name}.warm_start: expected {outside[0]!r} inside its range and on "
+                            f"its steps; found {point[outside[0]]!r}"
                         )
             if variant.space is not None and self.search is None:
                 raise ValueError(f"expected 'search' since variant {name!r} has a space; found none")
