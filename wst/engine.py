@@ -36,6 +36,7 @@ os.environ.setdefault("TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_
 import ray
 from ray import tune
 from ray._private import ray_constants
+from ray._private import worker as ray_worker
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -45,6 +46,9 @@ from wst.errors import InputError
 from wst.faults import OutOfTime, StudyInterrupted, StudyStoppedError, time_limit
 from wst.records import Epoch, Report, State, TrialSpec, failed
 from wst.study import Resources, Study
+from wst.watchdog import watched
+
+_RAY_NEEDS = (ray_constants.PROCESS_TYPE_RAYLET, ray_constants.PROCESS_TYPE_GCS_SERVER)
 
 
 class TrialJob(tune.Trainable):  # type: ignore[misc]
@@ -245,6 +249,20 @@ class _Interruption(tune.Stopper):  # type: ignore[misc]
             raise OutOfTime()
         return False
 
+    def stuck(self) -> tuple[str, int] | None:
+        """What keeps Tune's loop from ever asking here, and the exit status for it; None while all is well.
+
+        When its node manager has died, Ray's driver may wait for it for ever, deaf to signals.
+        """
+        goes_on = f"The ledger is whole; the same command goes on with {self._driver.ledger.folder}."
+        node = ray_worker._global_node  # None where we joined a cluster
+        for kind, _ in node.dead_processes() if node is not None else ():
+            if kind in _RAY_NEEDS:
+                return f"Ray: expected its {kind} to run; found it ended. {goes_on}", 1
+        if self._signal is not None:
+            return f"Ray: expected it to stop; found no answer. {goes_on}", 130
+        return None
+
     @contextmanager
     def listening(self) -> Iterator[None]:
         """Take the signals while the context lasts."""
@@ -331,7 +349,11 @@ def run(driver: Driver, job: type[tune.Trainable] = TrialJob) -> None:
     need = study.resources
     try:
         # Ray takes SIGTERM for itself when it starts, so we listen from then on.
-        with _ray(study, driver.environment.address) as slots, interruption.listening():
+        with (
+            _ray(study, driver.environment.address) as slots,
+            interruption.listening(),
+            watched(interruption.stuck),
+        ):
             if slots < 1:
                 have = ray.cluster_resources()
                 raise InputError(

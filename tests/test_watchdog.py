@@ -1,0 +1,30 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+
+import pytest
+
+from wst.watchdog import watched
+
+_STUCK = """
+import time
+from wst import watchdog
+watchdog._EVERY_S = 0.05
+with watchdog.watched(lambda: ("node manager: expected it to run; found it ended", 3), patience_s=0.2):
+    time.sleep(60)
+"""
+
+
+@pytest.mark.slow
+def test_process_that_stays_stuck_ends_with_a_line() -> None:
+    ended = subprocess.run([sys.executable, "-c", _STUCK], capture_output=True, text=True, timeout=30)
+    assert (ended.returncode, ended.stderr) == (3, "wst: node manager: expected it to run; found it ended\n")
+
+
+def test_what_passes_is_let_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wst.watchdog._EVERY_S", 0.01)
+    answers = iter([("late", 1), None] * 1000)
+    with watched(lambda: next(answers), patience_s=0.02):
+        time.sleep(0.2)
