@@ -173,12 +173,11 @@ def test_full_disk_and_a_limit_on_time_stop_the_study_and_it_goes_on_to_its_end(
     def ended() -> list[str]:
         return [trial.intent.variant for trial in history(out)[1]]
 
-    checkpoint.with_suffix(".partial").symlink_to("/dev/full")
-    with (
-        Ledger(out, study, CODE) as ledger,
-        pytest.raises(StudyStoppedError, match=r"room on the worker's disk; found .*No space left"),
-    ):
-        _run(study, ledger, mini_root)
+    with Ledger(out, study, CODE) as ledger:
+        checkpoint.parent.mkdir()
+        checkpoint.with_suffix(".partial").symlink_to("/dev/full")
+        with pytest.raises(StudyStoppedError, match=r"room on the worker's disk; found .*No space left"):
+            _run(study, ledger, mini_root)
     assert ended() == ["first", "second"] and not checkpoint.exists()
     checkpoint.with_suffix(".partial").unlink()
 
