@@ -18,7 +18,6 @@ from tests.conftest import small_study
 from tests.synthetic import curve, run_all
 from wst import engine
 from wst.driver import Driver, Environment
-from wst.errors import InputError
 from wst.ledger import Ledger, history
 from wst.planner import Planner
 from wst.records import EndedTrial, Epoch, Outcome, Report, failed
@@ -179,13 +178,6 @@ def test_sigterm_stops_within_seconds_and_leaves_a_whole_ledger(tmp_path: Path) 
     intents, ended = history(tmp_path / "s")
     assert len(ended) < 16
     assert len(run_all(Planner(study, intents, ended))) == 16 - len(ended)
-
-
-@pytest.mark.slow
-def test_machine_without_room_for_a_trial_is_said(tmp_path: Path) -> None:
-    study = small_study(resources={"gpus_per_trial": 64})
-    with pytest.raises(InputError, match="expected room for 1 CPUs and 64 GPUs on one machine; found"):
-        _run(tmp_path / "s", study)
 
 
 @pytest.mark.parametrize(
