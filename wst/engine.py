@@ -1,8 +1,8 @@
 """Ray Tune places and runs what the planner decides on.
 
-A thin coat: a ``Trainable`` over :class:`wst.trial.Trial`, a ``Searcher`` over ``Planner.ask``, a
-``TrialScheduler`` over ``Planner.report``.  What Ray calls a trial is a *job* here and carries one trial;
-none of Ray's state is kept, since the ledger holds everything (``Tuner.restore`` repeats and loses trials).
+A thin coat: a ``Trainable`` over :class:`wst.trial.Trial`, a ``Searcher`` over ``Driver.next_job``, a
+``TrialScheduler`` over ``Driver.take``.  What Ray calls a trial is a *job* here and carries one trial, or
+several seeds of a final; none of Ray's state is kept, since the ledger holds everything (``Tuner.restore`` repeats and loses trials).
 """
 
 from __future__ import annotations
@@ -188,7 +188,7 @@ class _Searcher(Searcher):  # type: ignore[misc]
 
 
 class _Scheduler(FIFOScheduler):  # type: ignore[misc]
-    """First come, first served; stops a trial when the planner's pruner says so.
+    """Starts the newest job first; stops one when the planner's pruner says so.
 
     Reports pass here rather than through the searcher, whose hook Ray skips when a trial is stopped.
     """

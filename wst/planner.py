@@ -1,7 +1,7 @@
 """What to run next: one Optuna study a cell, and the stages search -> confirm -> final.
 
 The planner holds no state of its own that the ledger could not give back: built on a ledger's history, it
-replays every ask, report and tell in their order and stands where it stood.  It knows neither Ray nor torch.
+takes in every trial in the order of the asks and stands where it stood.  It knows neither Ray nor torch.
 """
 
 from __future__ import annotations
@@ -135,12 +135,11 @@ class Planner:
     def ask_alike(self, intent: Intent) -> Intent | None:
         """A further trial of the same cell, stage and settings as ``intent``, under another seed; if any."""
 
+        def what(one: Intent) -> tuple[object, ...]:
+            return one.task, one.variant, one.stage, one.hyperparameters
+
         def alike(other: Intent) -> bool:
-            return (other.task, other.variant, other.stage) == (
-                intent.task,
-                intent.variant,
-                intent.stage,
-            ) and (other.hyperparameters == intent.hyperparameters)
+            return what(other) == what(intent)
 
         found = next(filter(alike, self.interrupted), None)
         if found is not None:
@@ -155,17 +154,15 @@ class Planner:
     def settled(self, intent: Intent) -> Outcome | None:
         """The outcome of a trial that was asked for and need not run; None when it must.
 
-        Settings that the search has had already end as they ended then, at no cost; settings above the
-        ceiling on trainable parameters fail.
+        Settings that the search has had already end as they ended then, at no cost (where seconds are an
+        objective, its value stays); settings above the ceiling on trainable parameters fail.
         """
         if intent.stage != "search":
             return None
         first = self.cells[intent.task, intent.variant].known.get(_key(intent.hyperparameters))
         if first is not None and first.intent.trial_id != intent.trial_id:
-            now, timed = (
-                datetime.now(UTC),
-                self.study.search and "train_seconds" in self.study.search.objectives,
-            )
+            now, search = datetime.now(UTC), self.study.search
+            timed = search is not None and "train_seconds" in search.objectives
             return replace(
                 first.outcome,
                 attempts=0,
