@@ -50,7 +50,7 @@ def test_need_neither_torch_nor_ray() -> None:
 
 @pytest.mark.slow
 def test_trials_need_no_ray() -> None:
-    _imports(["wst.trial", "wst.adapters", "wst.finetune", "wst.driver"], ["ray"])
+    _imports(["wst.trial", "wst.adapters", "wst.finetune", "wst.driver", "wst.job"], ["ray"])
 
 
 def test_unknown_name_of_the_package_is_an_attribute_error() -> None:

@@ -1,24 +1,21 @@
 """Ray Tune places and runs what the planner decides on.
 
-A thin coat: a ``Trainable`` over :class:`wst.trial.Trial`, a ``Searcher`` over ``Driver.next_job``, a
+A thin coat: a ``Trainable`` over :class:`wst.job.Job`, a ``Searcher`` over ``Driver.next_job``, a
 ``TrialScheduler`` over ``Driver.take``.  What Ray calls a trial is a *job* here and carries one trial, or
-several seeds of a final; none of Ray's state is kept, since the ledger holds everything (``Tuner.restore`` repeats and loses trials).
+several seeds of a final; none of Ray's state is kept, since the ledger holds everything (``Tuner.restore``
+repeats and loses trials).
 """
 
 from __future__ import annotations
 
-import gc
 import logging
 import os
 import shutil
 import signal
 import tempfile
 import time
-from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import replace
-from importlib import import_module
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -43,8 +40,8 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from wst.driver import Driver, Environment
 from wst.errors import InputError
-from wst.faults import OutOfTime, StudyInterrupted, StudyStoppedError, time_limit
-from wst.records import Epoch, Report, State, TrialSpec, failed
+from wst.faults import OutOfTime, StudyInterrupted, StudyStoppedError
+from wst.job import Job
 from wst.study import Resources, Study
 from wst.watchdog import watched
 
@@ -52,110 +49,21 @@ _RAY_NEEDS = (ray_constants.PROCESS_TYPE_RAYLET, ray_constants.PROCESS_TYPE_GCS_
 
 
 class TrialJob(tune.Trainable):  # type: ignore[misc]
-    """Runs its trials one after another, up to the next report at a time; afterwards the actor takes others.
-
-    What a trial raises comes back as its outcome: an exception here would cost a fresh actor.  Several trials
-    are the seeds of a final, whose test split is read once for all of them when the last has been trained.
-    """
+    """A :class:`wst.job.Job` in an actor of Ray, which takes another afterwards."""
 
     def setup(self, config: dict[str, Any]) -> None:
-        """Take trials; each is built in a step, where its errors are caught."""
-        self._left: deque[TrialSpec] = deque(config["specs"])
-        self._report_epochs: frozenset[int] = config["report_epochs"]
-        self._trial: Any = None
-        self._epochs: Iterator[Epoch] = iter(())
-        self._trained: list[tuple[Any, tuple[Epoch, ...]]] = []
-        """Trials of a final that wait to be scored, with the epochs not yet reported."""
+        """Take the trials of a job."""
+        self._job = Job(config["specs"], config["report_epochs"])
 
     def reset_config(self, config: dict[str, Any]) -> bool:
-        """Take the next trials."""
+        """Take those of the next."""
         self.setup(config)
         return True
 
     def step(self) -> dict[str, Any]:
-        """Train to the next report, or, when all trials have been trained, score them."""
-        spec = self._left[0] if self._left else self._trained[0][0].spec
-        try:
-            import_module("wst.trial")  # outside the limit, which would leave PyTorch half loaded
-            taken = self._trial.seconds if self._trial is not None else 0.0
-            left = spec.time_limit - taken if spec.time_limit is not None else None
-            with time_limit(left, spec.time_limit):
-                reports = self._train(spec) if self._left else self._score()
-        except Exception as error:
-            reports = self._failed(spec, error)
-        return {"reports": tuple(reports), "done": not self._left and not self._trained}
-
-    def _train(self, spec: TrialSpec) -> list[Report]:
-        if self._trial is None:
-            from wst.trial import Trial
-
-            self._trial = Trial(spec)
-            self._epochs = self._trial.epochs()
-            if self._trial.curve:  # continued: report what came before without training
-                return [self._report(self._trial, self._trial.curve, "pruned")]
-        new: list[Epoch] = []
-        for epoch in self._epochs:
-            new.append(epoch)
-            if epoch.epoch in self._report_epochs and epoch.epoch < spec.recipe.epochs:
-                return [self._report(self._trial, new, "pruned")]
-        trial, self._trial = self._trial, None
-        self._left.popleft()
-        if spec.intent.stage != "final":
-            return [self._report(trial, new, "completed", ended=True)]
-        self._trained.append((trial, tuple(new)))
-        return [] if self._left else self._score()
-
-    def _score(self) -> list[Report]:
-        from wst.trial import test_together
-
-        scores = test_together([trial for trial, _ in self._trained])
-        reports = []
-        for (trial, new), test in zip(self._trained, scores, strict=True):
-            trial.save_adapter(test)
-            reports.append(self._report(trial, new, "completed", ended=True, test=test))
-        self._trained = []
-        return reports
-
-    def _failed(self, spec: TrialSpec, error: Exception) -> list[Report]:
-        """The trial in training has failed, or all those that were to be scored."""
-        if self._left and self._left[0] is spec:
-            self._left.popleft()
-            specs = [spec]
-        else:  # trained: it failed to say how it ended, or in the scoring
-            specs = [trial.spec for trial, _ in self._trained] or [spec]
-            self._trained = []
-        outcome = failed(error)
-        if self._trial is not None:
-            with suppress(Exception):  # what it cost, if it can still say
-                known = self._trial.outcome("failed")
-                outcome = replace(
-                    known, epochs=(), error_type=outcome.error_type, error_text=outcome.error_text
-                )
-        # The exception's frames hold the model, and with it the memory that a next trial needs.
-        self._trial, error.__traceback__ = None, None
-        self._epochs = iter(())
-        _free_memory()
-        return [Report(spec.intent.trial_id, (), outcome, ended=True) for spec in specs]
-
-    def _report(
-        self,
-        trial: Any,
-        epochs: Sequence[Epoch],
-        state: State,
-        ended: bool = False,
-        test: tuple[float, int] | None = None,
-    ) -> Report:
-        # The driver has the earlier epochs: sending the whole curve each time would grow quadratically.
-        outcome = replace(trial.outcome(state, test), epochs=())
-        return Report(trial.spec.intent.trial_id, tuple(epochs), outcome, ended)
-
-
-def _free_memory() -> None:
-    import torch
-
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
+        """Train to the next report."""
+        reports = self._job.step()
+        return {"reports": reports, "done": self._job.done}
 
 
 class _Searcher(Searcher):  # type: ignore[misc]

@@ -160,8 +160,10 @@ def run_study(
     """
     deadline = time.monotonic() + stop_after if stop_after is not None else None
     checked = check(study, root)
-    trackers = Trackers([open_tracker(name, out) for name in track])
-    with Ledger(out, study, provenance.code()) as ledger, ExitStack() as stack:
+    with ExitStack() as stack:
+        trackers = Trackers([open_tracker(name, out) for name in track])
+        stack.callback(trackers.close)
+        ledger = stack.enter_context(Ledger(out, study, provenance.code()))
         intents, ended = history(out)
         check_unchanged(ended, checked.data_hashes, checked.checkpoint_hash)
         if retry_failed:
@@ -173,7 +175,6 @@ def run_study(
         environment = Environment(
             checked.root.absolute(), checked.data_hashes, checked.checkpoint_hash, address, deadline
         )
-        stack.callback(trackers.close)
         progress = stack.enter_context(Progress(planner, console))
         engine.run(Driver(study, planner, ledger, environment, progress.update, trackers))
     return planner

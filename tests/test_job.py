@@ -1,4 +1,4 @@
-"""The engine's job on real trials, driven by hand: no Ray runs here."""
+"""Jobs of real trials."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import torch
 from tests.conftest import small_study
 from wst import trial as trial_module
 from wst.data import splits
-from wst.engine import TrialJob
+from wst.job import Job
 from wst.records import Intent, Outcome, Stage, TrialSpec, trial_spec
 from wst.study import Recipe
 
@@ -31,16 +31,15 @@ def _spec(root: Path, number: int, stage: Stage = "final", **changes: Any) -> Tr
 
 def _run(*specs: TrialSpec) -> dict[str, Outcome]:
     """All steps of a job; outcomes with their curves, by trial."""
-    job = TrialJob(config={"specs": list(specs), "report_epochs": frozenset({1, 2})})
+    job = Job(specs, {1, 2})
     epochs: dict[str, list[Any]] = {spec.intent.trial_id: [] for spec in specs}
     outcomes = {}
     while True:
-        result = job.step()
-        for report in result["reports"]:
+        for report in job.step():
             epochs[report.trial_id] += report.epochs
             if report.ended:
                 outcomes[report.trial_id] = replace(report.outcome, epochs=tuple(epochs[report.trial_id]))
-        if result["done"]:
+        if job.done:
             return outcomes
 
 
@@ -92,7 +91,7 @@ def test_killed_job_of_several_seeds_goes_on_with_what_was_trained(mini_root: Pa
         for number in range(2)
     ]
     whole = {k: _result(v) for k, v in _run(*(_spec(mini_root, number) for number in range(2))).items()}
-    job = TrialJob(config={"specs": specs, "report_epochs": frozenset({1, 2})})
+    job = Job(specs, {1, 2})
     for _ in range(3):  # the first is trained, the second has an epoch
         job.step()
     del job
@@ -126,10 +125,10 @@ def test_trial_that_fails_to_say_how_it_ended_has_failed(
         raise OSError("the weights file has gone")
 
     monkeypatch.setattr(trial_module.Trial, "outcome", gone)
-    job = TrialJob(config={"specs": [_spec(mini_root, 0, "search")], "report_epochs": frozenset()})
-    result = job.step()
-    assert result["done"]
-    assert [(r.ended, r.outcome.error_type) for r in result["reports"]] == [(True, "OSError")]
+    job = Job([_spec(mini_root, 0, "search")], set())
+    reports = job.step()
+    assert job.done
+    assert [(r.ended, r.outcome.error_type) for r in reports] == [(True, "OSError")]
 
 
 def test_epoch_that_never_ends_is_broken_into(mini_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
