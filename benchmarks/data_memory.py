@@ -27,8 +27,9 @@ import torch
 from PIL import Image
 
 from wst.data.tasks import suite
-from wst.records import Intent, trial_spec
+from wst.records import Intent
 from wst.study import Study
+from wst.training.spec import trial_spec
 from wst.trial import Trial
 
 PICTURES = 256

@@ -15,8 +15,9 @@ from wst.adapters import load_adapter, read_card
 from wst.data.splits import open_split
 from wst.data.tasks import MINI
 from wst.errors import InputError
-from wst.records import Intent, trial_spec
+from wst.records import Intent
 from wst.study import Recipe
+from wst.training.spec import trial_spec
 from wst.trial import Trial
 
 pytestmark = pytest.mark.slow  # trains

@@ -25,8 +25,8 @@ from wst.backbones import (
 )
 from wst.errors import InputError
 from wst.methods.wst import adapt
-from wst.resources import ASSETS
-from wst.study import Normalisation
+from wst.records import Normalisation
+from wst.shipped import ASSETS
 
 SMALL = "test_vit"  # timm's own, 0.37 M parameters
 

@@ -26,7 +26,7 @@ from wst.errors import InputError
 from wst.ledger import Ledger, history
 from wst.planner import Planner
 from wst.records import EndedTrial, Epoch, Outcome
-from wst.resources import ASSETS
+from wst.shipped import ASSETS
 
 pytestmark = pytest.mark.slow
 

@@ -18,9 +18,10 @@ from tests.conftest import small_study
 from tests.synthetic import curve, run_all
 from wst import engine
 from wst.driver import Driver, Environment
+from wst.faults import failed
 from wst.ledger import Ledger, history
 from wst.planner import Planner
-from wst.records import EndedTrial, Epoch, Outcome, Report, failed
+from wst.records import EndedTrial, Epoch, Outcome, Report
 from wst.study import Resources, Study
 
 CODE = {"version": "0", "commit": None, "libraries": "{}"}

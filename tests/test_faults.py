@@ -26,11 +26,12 @@ from wst import engine
 from wst.data.splits import data_hash
 from wst.data.tasks import MINI
 from wst.driver import Driver, Environment
-from wst.faults import DISK_FULL, StudyStoppedError, TimeLimitError, error_type, no_room, time_limit
+from wst.faults import DISK_FULL, StudyStoppedError, TimeLimitError, error_type, failed, no_room, time_limit
 from wst.ledger import Ledger, history
 from wst.planner import Planner
-from wst.records import EndedTrial, TrialSpec, failed
+from wst.records import EndedTrial
 from wst.study import Study
+from wst.training.spec import TrialSpec
 from wst.trial import Trial
 
 CODE = {"version": "0", "commit": None, "libraries": "{}"}

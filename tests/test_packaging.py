@@ -22,7 +22,7 @@ def test_wheel_works_outside_the_clone(tmp_path: Path) -> None:
         "import sys; sys.path.insert(0, sys.argv[1])\n"
         "import wst, analysis\n"
         "assert wst.__file__.startswith(sys.argv[1]) and analysis.__file__.startswith(sys.argv[1])\n"
-        "from wst.resources import shipped_names\n"
+        "from wst.shipped import shipped_names\n"
         "from wst.study_files import load_study\n"
         "assert 'demo' in shipped_names('studies') and 'wst' in shipped_names('search_spaces')\n"
         "assert 'released' in shipped_names('recipes')\n"

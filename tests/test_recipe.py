@@ -12,7 +12,7 @@ from torch import nn
 
 from wst.models import create_model
 from wst.recipe import autocast, gradient_scaler, learning_rate, optimiser
-from wst.resources import find_yaml
+from wst.shipped import find_yaml
 from wst.study import Recipe
 from wst.yaml_files import read_yaml
 

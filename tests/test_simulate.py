@@ -19,7 +19,7 @@ from wst.ledger_read import resolved_study
 from wst.planner import Planner
 from wst.recording import CellCurves, Recording
 from wst.records import EndedTrial, Epoch, Intent, Outcome
-from wst.resources import shipped_names
+from wst.shipped import shipped_names
 from wst.simulate import CellReplay, Machine, replay, searching
 from wst.study import Study
 from wst.study_files import load_study

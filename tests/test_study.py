@@ -7,7 +7,7 @@ import yaml
 
 from tests.conftest import small_study
 from wst.errors import InputError
-from wst.resources import shipped_names
+from wst.shipped import shipped_names
 from wst.study import Study
 from wst.study_files import load_study
 

@@ -8,8 +8,9 @@ import torch
 
 from tests.conftest import small_study
 from wst.data import splits
-from wst.records import Epoch, Intent, Stage, TrialSpec, trial_spec
+from wst.records import Epoch, Intent, Stage
 from wst.study import Recipe
+from wst.training.spec import TrialSpec, trial_spec
 from wst.trial import DivergedError, Trial
 
 pytestmark = pytest.mark.slow  # trains

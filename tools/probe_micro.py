@@ -20,9 +20,9 @@ from safetensors.torch import save_file
 from wst.backbones import micro_vit
 from wst.data.splits import data_root, open_split
 from wst.data.tasks import MINI, Task
-from wst.records import Intent, Stage, trial_spec
-from wst.space import Hyperparameters
+from wst.records import Hyperparameters, Intent, Stage
 from wst.study import Recipe, Study
+from wst.training.spec import trial_spec
 from wst.trial import Trial
 
 RECIPE = Recipe(epochs=10, warmup_epochs=1)

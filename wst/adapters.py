@@ -20,7 +20,7 @@ from wst import backbones
 from wst.data.cache import decode
 from wst.errors import InputError
 from wst.models import create_model
-from wst.space import Hyperparameters
+from wst.records import Hyperparameters
 
 
 class Card(BaseModel):

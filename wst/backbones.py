@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from wst.checkpoints import load_checkpoint
 from wst.errors import InputError
-from wst.resources import ASSETS
-from wst.study import Normalisation
+from wst.records import Normalisation
+from wst.shipped import ASSETS
 
 MICRO = "micro"
 HALF = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))

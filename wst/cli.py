@@ -385,7 +385,7 @@ def list_known(
     """List what there is."""
     from wst import methods
     from wst.data.tasks import suites
-    from wst.resources import shipped_names
+    from wst.shipped import shipped_names
 
     known: dict[str, Any] = {
         "tasks": lambda: [f"{s.name}/{t.name}" for s in suites().values() for t in s.tasks],

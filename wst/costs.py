@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from wst.records import Intent, Stage, trial_spec
+from wst.records import Intent, Stage
 from wst.search import SuccessiveHalving
 from wst.session import Checked, example
 from wst.study import Study
+from wst.training.spec import trial_spec
 from wst.trial import Trial
 
 _FINAL_SHARE = 1000 / 800

@@ -16,9 +16,10 @@ from typing import Any
 from wst.faults import DISK_FULL, OUT_OF_MEMORY, WORKER_LOST, no_room
 from wst.ledger import Ledger
 from wst.planner import Planner
-from wst.records import Epoch, Intent, Outcome, Report, TrialSpec, trial_spec
+from wst.records import Epoch, Intent, Outcome, Report
 from wst.study import Study
 from wst.trackers import Trackers
+from wst.training.spec import TrialSpec, trial_spec
 
 _WINDOW = 10
 """Trials of which too many may not fail alike."""

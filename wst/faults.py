@@ -6,9 +6,12 @@ import errno
 import os
 import signal
 import threading
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+
+from wst.records import Outcome
 
 OUT_OF_MEMORY = frozenset({"OutOfMemoryError", "MemoryError"})
 """Error types of trials that ran out of memory: Python's, PyTorch's and Ray's."""
@@ -82,3 +85,9 @@ def time_limit(seconds: float | None, limit: float | None = None) -> Iterator[No
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+
+
+def failed(error: BaseException) -> Outcome:
+    """The outcome of a trial that raised: its class, and its message with the traceback."""
+    text = "".join(traceback.format_exception(error))
+    return Outcome("failed", error_type=error_type(error), error_text=text)

@@ -12,16 +12,16 @@ from rich.console import Console
 from wst import provenance
 from wst.data.tasks import suites
 from wst.errors import InputError
+from wst.faults import failed
 from wst.ledger import Ledger, history, resolved_study
-from wst.records import Intent, Outcome, Stage, failed, trial_spec
-from wst.resources import find_yaml
+from wst.records import Hyperparameters, Intent, Outcome, Stage
 from wst.session import check
-from wst.space import Hyperparameters
-from wst.strict import first_error
+from wst.shipped import find_yaml
 from wst.study import Study
 from wst.study_files import absolute_suite
+from wst.training.spec import trial_spec
 from wst.trial import Trial
-from wst.yaml_files import read_yaml
+from wst.yaml_files import first_error, read_yaml
 
 RELEASED_TABLES = {
     "vit_base_patch16_224": "released/vit_base",

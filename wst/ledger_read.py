@@ -23,9 +23,8 @@ from pydantic import ValidationError
 from wst.errors import InputError
 from wst.ledger_schema import SCHEMA_VERSION, TABLES, table_schemas
 from wst.records import EndedTrial, Epoch, Intent, Outcome
-from wst.strict import first_error
 from wst.study import Study
-from wst.yaml_files import read_yaml
+from wst.yaml_files import first_error, read_yaml
 
 _Result = TypeVar("_Result")
 

@@ -11,9 +11,9 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
-from wst.records import Epoch, Outcome, stable_seed
+from wst.records import Epoch, Hyperparameters, Outcome, Scalar, stable_seed
 from wst.search import GP, NSGA2, TPE, Grid, Median, Objective, Search, SuccessiveHalving
-from wst.space import Distribution, Float, Hyperparameters, Int, Scalar, applies, grid
+from wst.space import Distribution, Float, Int, applies, grid
 from wst.study import Study
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)

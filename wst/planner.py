@@ -13,8 +13,7 @@ from datetime import UTC, datetime
 
 from wst.choice import Candidate, candidates, confirmed, front
 from wst.optuna_search import CellSearch
-from wst.records import EndedTrial, Epoch, Intent, Outcome, Stage, State
-from wst.space import Hyperparameters
+from wst.records import EndedTrial, Epoch, Hyperparameters, Intent, Outcome, Stage, State
 from wst.study import Study
 
 STAGES: tuple[Stage, ...] = ("search", "confirm", "final")

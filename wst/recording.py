@@ -17,8 +17,8 @@ import numpy as np
 
 from wst.errors import InputError
 from wst.ledger_read import history, resolved_study
-from wst.records import Outcome
-from wst.space import Categorical, Float, Hyperparameters, Int
+from wst.records import Hyperparameters, Outcome
+from wst.space import Categorical, Float, Int
 from wst.study import Study, Variant
 
 _CONDITIONS = ("suite", "backbone", "image_size", "normalisation")

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PositiveInt, model_validator
 
-from wst.strict import Strict
+from wst.yaml_files import Strict
 
 Objective = Literal["val_top1", "trainable_parameters", "train_seconds"]
 Ties = Literal["val_loss", "trainable_parameters", "earlier"]

@@ -19,7 +19,7 @@ from wst.ledger import Ledger, check_unchanged, history
 from wst.models import count_without_weights, create_model, parameter_counts
 from wst.planner import CountParameters, Planner
 from wst.progress import Progress
-from wst.space import Hyperparameters
+from wst.records import Hyperparameters
 from wst.study import Study, Variant
 from wst.trackers import Trackers, open_tracker
 

@@ -21,8 +21,7 @@ from typing import Any, Literal
 from wst.errors import InputError
 from wst.planner import Planner
 from wst.recording import CellCurves, Recording
-from wst.records import Epoch, Intent, Outcome, stable_seed
-from wst.space import Hyperparameters
+from wst.records import Epoch, Hyperparameters, Intent, Outcome, stable_seed
 from wst.study import Study
 
 Cost = Literal["epochs", "seconds"]

@@ -9,10 +9,9 @@ from typing import Annotated, Literal, TypeVar
 import numpy as np
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
-from wst.strict import Strict
+from wst.records import Hyperparameters, Scalar
+from wst.yaml_files import Strict
 
-Scalar = bool | int | float | str
-Hyperparameters = dict[str, Scalar]
 _Range = TypeVar("_Range", "Float", "Int")
 
 

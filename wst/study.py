@@ -25,11 +25,11 @@ from pydantic import (
 from wst.data.tasks import Suite, is_gone
 from wst.data.tasks import suite as suite_named
 from wst.durations import parse_duration
+from wst.records import Hyperparameters, Normalisation, Scalar
 from wst.search import Grid, Search, Ties
-from wst.space import Distribution, Hyperparameters, Scalar, applies, grid
-from wst.strict import Strict
+from wst.space import Distribution, applies, grid
+from wst.yaml_files import Strict
 
-Normalisation = Literal["checkpoint", "half", "imagenet"]
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
 _MOST_SEEDS = 1000
 

@@ -10,11 +10,10 @@ from pydantic import ValidationError
 
 from wst.data.tasks import suites
 from wst.errors import InputError
-from wst.resources import find_yaml
-from wst.strict import first_error
+from wst.shipped import find_yaml
 from wst.study import Study, Variant
 from wst.warm_start import FromLedger, points_from_ledger
-from wst.yaml_files import read_yaml
+from wst.yaml_files import first_error, read_yaml
 
 
 def _override(data: dict[str, Any], assignment: str) -> None:

@@ -28,7 +28,8 @@ from wst.data.vtab import Split
 from wst.methods import NOT_FOR_METHODS
 from wst.models import create_model, parameter_counts
 from wst.recipe import autocast, gradient_scaler, learning_rate, optimiser
-from wst.records import Epoch, Outcome, Stage, State, TrialSpec
+from wst.records import Epoch, Outcome, Stage, State
+from wst.training.spec import TrialSpec
 
 _SCORING_BATCH = 256
 

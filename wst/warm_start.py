@@ -11,9 +11,9 @@ from pydantic import PositiveInt
 from wst.choice import Candidate, candidates
 from wst.errors import InputError
 from wst.ledger import history, resolved_study
-from wst.records import EndedTrial
-from wst.space import Hyperparameters, Space
-from wst.strict import Strict
+from wst.records import EndedTrial, Hyperparameters
+from wst.space import Space
+from wst.yaml_files import Strict
 
 
 class FromLedger(Strict):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from wst.methods import check_hyperparameters
-from wst.resources import shipped_names
+from wst.shipped import shipped_names
 from wst.study_files import load_study
 
 NAMES = [name for name in shipped_names("studies") if name.startswith("ablations/")]

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from analysis.schema_page import page
 from tests.analysis.ledgers import ALPHA
+from tools.ledger_page import page
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -59,5 +59,5 @@ def test_loading_in_python(alpha: Path) -> None:
 
 
 def test_ledger_page_is_up_to_date() -> None:
-    """To renew it: python -m analysis.schema_page > docs/ledger.md."""
+    """To renew it: python -m tools.ledger_page > docs/ledger.md."""
     assert (DOCS / "ledger.md").read_text() == page()

@@ -18,7 +18,7 @@ from PIL import Image
 
 from wst.data.tasks import MINI, Task
 from wst.data.vtab import Split
-from wst.resources import ASSETS
+from wst.shipped import ASSETS
 
 Images = np.ndarray
 Labels = np.ndarray

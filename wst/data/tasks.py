@@ -15,7 +15,7 @@ from typing import Literal
 
 from wst.data.sources import SOURCES
 from wst.errors import InputError
-from wst.resources import ASSETS
+from wst.shipped import ASSETS
 
 Group = Literal["natural", "specialized", "structured", "own"]
 GROUPS: tuple[Group, ...] = ("natural", "specialized", "structured", "own")

@@ -1,6 +1,6 @@
 """The page docs/ledger.md, generated from the ledger's schema.
 
-``python -m analysis.schema_page > docs/ledger.md`` renews it.
+``python -m tools.ledger_page > docs/ledger.md`` renews it.
 """
 
 from __future__ import annotations

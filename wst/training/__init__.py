@@ -1,0 +1,1 @@
+"""One configuration, trained: the arithmetic of a trial, without Ray and Optuna."""
