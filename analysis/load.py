@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
-from wst.data.tasks import Suite, Task, is_gone, suites
-from wst.data.tasks import suite as suite_named
+from wst.data.suites import find_suite, is_gone, suites
+from wst.data.tasks import Suite, Task
 from wst.errors import InputError
 from wst.ledger import again_if_moved, fragments, resolved_study, whole_files
 from wst.study import Study
@@ -124,7 +124,7 @@ def common_suite(studies: Mapping[str, Study], folders: Sequence[Path]) -> Suite
         raise InputError(
             f"studies: expected one suite, since suites do not compare; found {', '.join(found)}"
         )
-    return _recorded_suite(Path(found[0]), studies, folders) if is_gone(found[0]) else suite_named(found[0])
+    return _recorded_suite(Path(found[0]), studies, folders) if is_gone(found[0]) else find_suite(found[0])
 
 
 def _recorded_suite(path: Path, studies: Mapping[str, Study], folders: Sequence[Path]) -> Suite:

@@ -15,7 +15,7 @@ from pathlib import Path
 import pandas as pd
 
 from analysis.leaderboard import Leaderboard, Row, Score, ranked
-from wst.data.tasks import suite as suite_named
+from wst.data.suites import find_suite
 from wst.errors import InputError
 
 _FOLDER = Path(__file__).parent / "literature"
@@ -58,7 +58,7 @@ def rows(tasks: tuple[str, ...]) -> list[Row]:
                 printed_parameters=None if pd.isna(parameters) else 1e6 * float(parameters),
             )
         )
-    if len(tasks) == len(suite_named(SUITE).tasks):
+    if len(tasks) == len(find_suite(SUITE).tasks):
         for line in averages().to_dict("records"):
             parameters = line["params_millions"]
             found.append(
@@ -111,7 +111,7 @@ def recomputed_averages(tolerance: float = 0.05) -> list[Recomputed]:
 
     The verdict is ``agrees`` within the tolerance, or says why not.
     """
-    suite = suite_named(SUITE)
+    suite = find_suite(SUITE)
     printed = _read("printed_averages").set_index("method")["average"].to_dict()
     found = []
     for row in rows(tuple(task.name for task in suite.tasks)):

@@ -25,7 +25,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from wst.data.tasks import suite
+from wst.data.suites import find_suite
 from wst.ledger import EPOCHS_SCHEMA, trials_schema
 from wst.study import Study
 
@@ -34,7 +34,7 @@ VARIANTS = [f"wst-{i}" for i in range(10)]
 
 
 def study(trials: int) -> Study:
-    tasks = len(suite("vtab1k").tasks)
+    tasks = len(find_suite("vtab1k").tasks)
     space: dict[str, Any] = {
         "scale": {"type": "categorical", "choices": [0.1, 1.0, 10.0]},
         "lr": {"type": "float", "low": 1e-4, "high": 1e-2, "log": True},
@@ -69,7 +69,7 @@ def generate(folder: Path, trials: int, epochs: int) -> None:
         "epochs": pq.ParquetWriter(folder / "ledger/epochs/compacted.parquet", EPOCHS_SCHEMA),
     }
     for task, variant in made.cells:
-        group = suite("vtab1k").task(task).group
+        group = find_suite("vtab1k").task(task).group
         for stage, number in (("search", made.search.trials), ("final", SEEDS)):
             ids = [f"{task}.{variant}.{stage}.{i:04d}" for i in range(number)]
             lr = 10 ** generator.uniform(-4, -2, number)

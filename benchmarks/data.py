@@ -33,8 +33,8 @@ from torchvision import transforms
 from torchvision.datasets.folder import default_loader
 
 from wst.data import cache
-from wst.data.normalise import Normaliser
-from wst.data.vtab import ImageList, read_file
+from wst.data.lists import ImageList, read_file
+from wst.training.batches import Normaliser
 
 BATCH, SIZE, WIDTH, HEIGHT = 32, 224, 500, 400
 

@@ -26,14 +26,14 @@ import numpy as np
 import torch
 from PIL import Image
 
-from wst.data.tasks import suite
+from wst.data.suites import find_suite
 from wst.records import Intent
 from wst.study import Study
 from wst.training.spec import trial_spec
 from wst.trial import Trial
 
 PICTURES = 256
-TASK = suite("vtab1k").task("dsprites_loc")
+TASK = find_suite("vtab1k").task("dsprites_loc")
 
 
 def write_task(root: Path) -> None:

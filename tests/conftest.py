@@ -29,8 +29,8 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def mini_root() -> Path:
     """Folder that holds the mini suite."""
+    from wst.data.mini import MINI
     from wst.data.splits import data_root
-    from wst.data.tasks import MINI
 
     return data_root(MINI, None)
 

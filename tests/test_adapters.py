@@ -12,8 +12,8 @@ from safetensors.torch import load_file, save_file
 
 from tests.conftest import small_study
 from wst.adapters import load_adapter, read_card
+from wst.data.mini import MINI
 from wst.data.splits import open_split
-from wst.data.tasks import MINI
 from wst.errors import InputError
 from wst.records import Intent
 from wst.study import Recipe

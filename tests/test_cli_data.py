@@ -5,7 +5,7 @@ from typer.testing import CliRunner
 
 from tests.data.trees import class_folders, small_vtab, write_task
 from wst.cli_data import app
-from wst.data import tasks
+from wst.data import suites
 from wst.errors import InputError
 
 
@@ -27,7 +27,7 @@ def run(monkeypatch, tmp_path):
 @pytest.fixture
 def vtab(monkeypatch, tmp_path):
     small = small_vtab(["svhn", "dtd"])
-    monkeypatch.setattr(tasks, "suites", lambda: {"vtab1k": small})
+    monkeypatch.setattr(suites, "suites", lambda: {"vtab1k": small})
     for task in small.tasks:
         write_task(tmp_path / "data", small, task)
     return tmp_path / "data" / small.folder
@@ -100,7 +100,7 @@ def test_build_of_another_suite(run):
 def test_cache(run, tmp_path):
     from wst.data.splits import data_root, open_split
 
-    of = tasks.suite(str(class_folders(tmp_path / "pets", {"cat": 12, "dog": 10})))
+    of = suites.find_suite(str(class_folders(tmp_path / "pets", {"cat": 12, "dog": 10})))
     open_split(data_root(of, None), of, of.tasks[0], "train800", 32, "search")
     found = json.loads(run("cache", "--json").stdout)
     assert [entry["images"] for entry in found["entries"]] == [14] and found["size"] > 14 * 3 * 32 * 32

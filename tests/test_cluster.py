@@ -19,8 +19,8 @@ from tests.conftest import small_study
 from tests.synthetic import run_all
 from tests.test_engine import CODE, SyntheticJob
 from wst import backbones, engine
+from wst.data.mini import MINI
 from wst.data.splits import data_hash
-from wst.data.tasks import MINI
 from wst.driver import Driver, Environment
 from wst.errors import InputError
 from wst.ledger import Ledger, history

@@ -23,8 +23,8 @@ import torch
 import wst.trial
 from tests.conftest import small_study
 from wst import engine
+from wst.data.mini import MINI
 from wst.data.splits import data_hash
-from wst.data.tasks import MINI
 from wst.driver import Driver, Environment
 from wst.faults import DISK_FULL, StudyStoppedError, TimeLimitError, error_type, failed, no_room, time_limit
 from wst.ledger import Ledger, history

@@ -8,8 +8,8 @@ import pytest
 
 from tests.conftest import small_study
 from wst import backbones
+from wst.data.mini import MINI
 from wst.data.splits import data_hash
-from wst.data.tasks import MINI
 from wst.driver import Environment
 from wst.presence import difference
 

@@ -10,11 +10,11 @@ from rich.console import Console
 
 from tests.conftest import small_study
 from tests.synthetic import run_all
-from wst.data.tasks import suite
+from wst.data.suites import find_suite
 from wst.planner import Planner
 from wst.progress import _COLUMNS, Progress, Snapshot, TaskRow, duration, fold, lines
 
-VTAB = [task.name for task in suite("vtab1k").tasks]
+VTAB = [task.name for task in find_suite("vtab1k").tasks]
 
 
 @pytest.mark.parametrize(

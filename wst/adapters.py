@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from wst import backbones
-from wst.data.cache import decode
+from wst.data.decode import decode
 from wst.errors import InputError
 from wst.models import create_model
 from wst.records import Hyperparameters

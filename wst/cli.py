@@ -384,7 +384,7 @@ def list_known(
 ) -> None:
     """List what there is."""
     from wst import methods
-    from wst.data.tasks import suites
+    from wst.data.suites import suites
     from wst.shipped import shipped_names
 
     known: dict[str, Any] = {

@@ -20,7 +20,7 @@ from rich.table import Table
 from wst.errors import InputError
 
 if TYPE_CHECKING:
-    from wst.data.check import TaskReport
+    from wst.data.check.check import TaskReport
     from wst.data.tasks import Suite, Task
 
 app = typer.Typer(no_args_is_help=True, help="Make, verify and describe suites of tasks.")
@@ -45,9 +45,9 @@ def _table(*columns: str) -> Table:
 
 def _opened(name: str, root: str | None, tasks: list[str] | None) -> tuple[Path, Suite, list[Task]]:
     from wst.data.splits import data_root
-    from wst.data.tasks import suite as suite_named
+    from wst.data.suites import find_suite
 
-    suite = suite_named(name)
+    suite = find_suite(name)
     chosen = [suite.task(task) for task in tasks] if tasks else list(suite.tasks)
     return data_root(suite, root), suite, chosen
 
@@ -68,7 +68,7 @@ def check(
     as_json: Json = False,
 ) -> None:
     """Look at every list line and every image; exit status 1 if a task cannot be used."""
-    from wst.data.check import check_suite
+    from wst.data.check.check import check_suite
 
     where, opened, tasks = _opened(suite, root, task)
     with _bar("images") as (bar, line):
@@ -145,15 +145,15 @@ def build(
         return
     if suite != "vtab1k":
         raise InputError(f"suite: expected vtab1k or mini; found {suite!r}")
-    from wst.data.tasks import suite as suite_named
+    from wst.data.suites import find_suite
 
-    vtab = suite_named(suite)
+    vtab = find_suite(suite)
     tasks = [vtab.task(name) for name in task] if task else list(vtab.tasks)
     below = archives or root / "archives"
     if explain:
         _explain(tasks, below, as_json)
     elif from_folder is not None:
-        from wst.data.build.adopt import adopt
+        from wst.data.vtab1k.adopt import adopt
 
         with _bar("images") as (bar, line):
             reports = adopt(
@@ -184,8 +184,8 @@ def _build_all(
     as_json: bool,
 ) -> None:
     """Build data set by data set; one that cannot be built does not keep the others from it."""
-    from wst.data.build.archives import fetch
-    from wst.data.build.builder import Options, Progress, build_source, sources_of
+    from wst.data.vtab1k.archives import fetch
+    from wst.data.vtab1k.builder import Options, Progress, build_source, sources_of
 
     rows: list[dict[str, Any]] = []
     with _bar("") as (bar, line):
@@ -228,7 +228,7 @@ def _build_all(
 
 
 def _explain(tasks: Sequence[Task], archives: Path, as_json: bool) -> None:
-    from wst.data.build.builder import sources_of
+    from wst.data.vtab1k.builder import sources_of
 
     rows: list[dict[str, Any]] = [
         {
@@ -236,7 +236,7 @@ def _explain(tasks: Sequence[Task], archives: Path, as_json: bool) -> None:
             "source": source.name,
             "folder": str(archives / source.name),
             "files": [asdict(archive) for archive in source.archives],
-            "licence": source.licence,
+            "licence": members[0].licence,
             "note": source.note,
         }
         for source, members in sources_of(tasks).items()
@@ -276,7 +276,8 @@ def info(
     as_json: Json = False,
 ) -> None:
     """Show what is there: tasks, sizes, classes, hashes, and samples on request."""
-    from wst.data.info import contact_sheet, describe
+    from wst.data.check.contact_sheet import contact_sheet
+    from wst.data.check.describe import describe
 
     where, opened, tasks = _opened(suite, root, task)
     found = describe(where, opened, tasks)
@@ -314,20 +315,21 @@ def cache(
 ) -> None:
     """Show or clear the cache of decoded splits."""
     from wst.data import cache as decoded
+    from wst.data.hashes import cache_folder
 
     if clear:
         freed = decoded.clear()
         if as_json:
-            _print_json({"folder": str(decoded.cache_folder()), "freed": freed})
+            _print_json({"folder": str(cache_folder()), "freed": freed})
         else:
-            print(f"freed {freed / 1e6:,.1f} MB in {decoded.cache_folder()}")
+            print(f"freed {freed / 1e6:,.1f} MB in {cache_folder()}")
         if not show:
             return
     found = decoded.entries()
     total, limit = sum(entry.size for entry in found), decoded.cache_limit()
     if as_json:
         rows = [{**asdict(entry), "folder": str(entry.folder)} for entry in found]
-        _print_json({"folder": str(decoded.cache_folder()), "limit": limit, "size": total, "entries": rows})
+        _print_json({"folder": str(cache_folder()), "limit": limit, "size": total, "entries": rows})
         return
     table = _table()
     table.add_column("made from", overflow="fold")
@@ -337,6 +339,4 @@ def cache(
         used = datetime.fromtimestamp(entry.used).strftime("%Y-%m-%d %H:%M")
         table.add_row(entry.source, f"{entry.images:,}", f"{entry.size / 1e6:,.1f}", used)
     console.print(table)
-    print(
-        f"{total / 1e9:.2f} of {limit / 1e9:.0f} GB in {decoded.cache_folder()} (WST_CACHE_LIMIT, WST_CACHE)"
-    )
+    print(f"{total / 1e9:.2f} of {limit / 1e9:.0f} GB in {cache_folder()} (WST_CACHE_LIMIT, WST_CACHE)")

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from wst import provenance
-from wst.data.tasks import suites
+from wst.data.suites import suites
 from wst.errors import InputError
 from wst.faults import failed
 from wst.ledger import Ledger, history, resolved_study

@@ -29,7 +29,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from wst.data.tasks import suite as suite_named
+from wst.data.suites import find_suite
 from wst.errors import InputError
 from wst.extension import check_extension
 from wst.ledger_generations import settle, written
@@ -91,7 +91,7 @@ class Ledger:
 
     def __init__(self, folder: Path, study: Study, code: Mapping[str, str | None]):
         self.folder, self.study, self._code = folder, study, code
-        self._suite = suite_named(study.suite)
+        self._suite = find_suite(study.suite)
         self._types = study.hyperparameter_types()
         self._schemas = table_schemas(self._types)
         self._partial = folder / "ledger" / ".partial"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from wst import backbones
 from wst.data.splits import data_hash
-from wst.data.tasks import suite as suite_named
+from wst.data.suites import find_suite
 from wst.driver import Environment
 from wst.errors import InputError
 from wst.study import Study
@@ -16,7 +16,7 @@ def difference(study: Study, environment: Environment) -> str | None:
         found = backbones.weights_id(study.backbone, study.checkpoint, study.pretrained)
         if found != environment.checkpoint_hash:
             return f"backbone weights: expected {environment.checkpoint_hash}; found {found}"
-        suite = suite_named(study.suite)
+        suite = find_suite(study.suite)
         for task in study.tasks:
             content = data_hash(environment.root, suite, suite.task(task))
             if content != environment.data_hashes[task]:

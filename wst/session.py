@@ -12,7 +12,7 @@ from rich.console import Console
 
 from wst import backbones, methods, provenance
 from wst.data.splits import data_hash, data_root, open_split
-from wst.data.tasks import suite as suite_named
+from wst.data.suites import find_suite
 from wst.driver import Driver, Environment
 from wst.errors import InputError
 from wst.ledger import Ledger, check_unchanged, history
@@ -94,7 +94,7 @@ def check(study: Study, root: str | None) -> Checked:
         raise InputError(
             f"checkpoint: expected a weights file for {study.backbone!r}, or pretrained: true; found neither"
         )
-    suite = suite_named(study.suite)
+    suite = find_suite(study.suite)
     tasks = [suite.task(name) for name in study.tasks]
     parameters, size = {}, 0
     for name, variant in study.variants.items():

@@ -22,8 +22,8 @@ from pydantic import (
     model_validator,
 )
 
-from wst.data.tasks import Suite, is_gone
-from wst.data.tasks import suite as suite_named
+from wst.data.suites import find_suite, is_gone
+from wst.data.tasks import Suite
 from wst.durations import parse_duration
 from wst.records import Hyperparameters, Normalisation, Scalar
 from wst.search import Grid, Search, Ties
@@ -245,7 +245,7 @@ class Study(Strict):
     @model_validator(mode="after")
     def _consistent(self) -> Study:
         # A resolved study, which lists its tasks, can be read where its images are not.
-        known = None if self.tasks and is_gone(self.suite) else suite_named(self.suite)
+        known = None if self.tasks and is_gone(self.suite) else find_suite(self.suite)
         if known is not None:
             self._take_tasks(known)
         if self.search is None and self.final is None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from wst.data.tasks import suites
+from wst.data.suites import suites
 from wst.errors import InputError
 from wst.shipped import find_yaml
 from wst.study import Study, Variant

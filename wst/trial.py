@@ -20,15 +20,15 @@ from torch import Tensor
 
 from wst import backbones
 from wst.adapters import Card, save_adapter
-from wst.data.cache import preprocessing
-from wst.data.normalise import Normaliser
+from wst.data.decode import preprocessing
+from wst.data.lists import Split
 from wst.data.splits import TRAINING_SPLIT, open_split
-from wst.data.tasks import suite as suite_named
-from wst.data.vtab import Split
+from wst.data.suites import find_suite
 from wst.methods import NOT_FOR_METHODS
 from wst.models import create_model, parameter_counts
 from wst.recipe import autocast, gradient_scaler, learning_rate, optimiser
 from wst.records import Epoch, Outcome, Stage, State
+from wst.training.batches import Normaliser
 from wst.training.spec import TrialSpec
 
 _SCORING_BATCH = 256
@@ -65,7 +65,7 @@ class Trial:
         torch.manual_seed(spec.intent.seed)
         self._shuffle = torch.Generator().manual_seed(spec.intent.seed)
 
-        task = suite_named(spec.suite).task(spec.intent.task)
+        task = find_suite(spec.suite).task(spec.intent.task)
         settings = dict(spec.intent.hyperparameters)
         self._peak_lr = float(settings.pop("lr"))
         drop_path = float(settings.pop("drop_path", 0.0))
@@ -147,7 +147,7 @@ class Trial:
             hyperparameters={k: v for k, v in settings.items() if k not in NOT_FOR_METHODS},
             suite=spec.suite,
             task=spec.intent.task,
-            classes=suite_named(spec.suite).task(spec.intent.task).classes,
+            classes=find_suite(spec.suite).task(spec.intent.task).classes,
             image_size=self._input.size,
             mean=self._input.mean,
             std=self._input.std,
@@ -312,7 +312,7 @@ def test_together(trials: Sequence[Trial]) -> list[tuple[float, int]]:
         TestSplitClosedError: in any stage but ``final``.
     """
     begin, spec = time.perf_counter(), trials[0].spec
-    suite = suite_named(spec.suite)
+    suite = find_suite(spec.suite)
     task = suite.task(spec.intent.task)
     for trial in trials:
         split = open_split(
@@ -356,7 +356,7 @@ def _resident_split(
     root: str, suite_name: str, task_name: str, split: Split, size: int, stage: Stage, device: torch.device
 ) -> tuple[Tensor, Tensor]:
     """A split as tensors on the device, kept there for the next trial in this process."""
-    suite = suite_named(suite_name)
+    suite = find_suite(suite_name)
     decoded = open_split(Path(root), suite, suite.task(task_name), split, size, stage)
     return torch.from_numpy(np.array(decoded.images)).to(device), torch.from_numpy(decoded.labels).to(device)
 

@@ -22,8 +22,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from wst.data.tasks import MINI
-from wst.data.tasks import suite as suite_named
+from wst.data.mini import MINI
+from wst.data.suites import find_suite
 from wst.ledger import Ledger
 from wst.records import Epoch, Intent, Outcome
 from wst.study import Study
@@ -136,7 +136,7 @@ class Writer:
             "train_seconds": 20.0,
             "peak_memory": 2**20,
             "trainable_parameters": PARAMETERS.get(variant, 100),
-            "head_parameters": 64 * suite_named(self.study.suite).task(task).classes,
+            "head_parameters": 64 * find_suite(self.study.suite).task(task).classes,
             "normalisation": "mean 0.5/0.5/0.5 std 0.5/0.5/0.5",
             "data_hash": f"{task}{self.data}",
             "device": "cpu",

@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.analysis.ledgers import LR, Writer, alpha_study
-from wst.data.tasks import MINI
+from wst.data.mini import MINI
 from wst.study import Study
 
 TASKS = ("digits", "emoji_group")

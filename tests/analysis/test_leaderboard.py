@@ -10,7 +10,7 @@ import pytest
 from analysis.leaderboard import Leaderboard, Row, read_leaderboard
 from analysis.leaderboard_notes import caveats
 from analysis.leaderboard_table import as_table, trial_ids
-from wst.data.tasks import MINI
+from wst.data.mini import MINI
 from wst.errors import InputError
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from analysis.leaderboard import Leaderboard, Row, Score, read_leaderboard
 from analysis.pareto import Front, as_table, choices, front
 from analysis.pareto_figures import draw, figure, front_line, ticks, zero_of
-from wst.data.tasks import MINI
+from wst.data.mini import MINI
 from wst.errors import InputError
 
 

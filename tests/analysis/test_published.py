@@ -11,11 +11,11 @@ from analysis.leaderboard_notes import caveats
 from analysis.leaderboard_table import as_table
 from analysis.pareto import front
 from analysis.published import averages, recomputed_averages, results, rows, with_published
-from wst.data.tasks import MINI
-from wst.data.tasks import suite as suite_named
+from wst.data.mini import MINI
+from wst.data.suites import find_suite
 from wst.errors import InputError
 
-VTAB = suite_named("vtab1k")
+VTAB = find_suite("vtab1k")
 TASKS = tuple(task.name for task in VTAB.tasks)
 DIFFERENT = {"LoRA"}
 """Methods whose printed average does not follow from the values by task; the verdict says why."""

@@ -22,7 +22,7 @@ from analysis.search import (
     selections,
 )
 from tests.analysis.ledgers import LR, TASKS, alpha_study
-from wst.data.tasks import MINI
+from wst.data.mini import MINI
 from wst.optuna_search import distribution
 from wst.space import Float
 from wst.study import Study

@@ -12,8 +12,10 @@ from PIL import Image
 from torchvision import transforms
 
 from tests.data.trees import small_vtab, write_task
-from wst.data import cache, splits
-from wst.data.vtab import ImageList, read_list
+from wst.data import cache, hashes, splits
+from wst.data import decode as decoding
+from wst.data.lists import ImageList
+from wst.data.splits import read_list
 from wst.errors import InputError
 
 SUITE = small_vtab(["svhn", "clevr_count"])
@@ -39,18 +41,18 @@ def listed(root) -> ImageList:
 def decodes(monkeypatch):
     """Paths that were decoded."""
     seen = []
-    original = cache.decode
+    original = decoding.decode
 
     def decode(content, size, path):
         seen.append(path)
         return original(content, size, path)
 
-    monkeypatch.setattr(cache, "decode", decode)
+    monkeypatch.setattr(decoding, "decode", decode)
     return seen
 
 
 def entry_folder():
-    (folder,) = (p for p in (cache.cache_folder() / "splits").iterdir() if p.is_dir())
+    (folder,) = (p for p in (hashes.cache_folder() / "splits").iterdir() if p.is_dir())
     return folder
 
 
@@ -140,21 +142,21 @@ def test_damage_while_the_process_runs_is_noticed(listed, decodes):
 
 
 def test_a_damaged_memo_of_hashes_is_not_trusted(listed):
-    right = cache.content_hash(listed)
-    for memo in (cache.cache_folder() / "hashes").iterdir():
+    right = hashes.content_hash(listed)
+    for memo in (hashes.cache_folder() / "hashes").iterdir():
         memo.write_bytes(b"\xff nonsense")
-    assert cache.content_hash(listed) == right
+    assert hashes.content_hash(listed) == right
 
 
 def test_content_hash_is_that_of_the_files_and_labels(listed):
     digest = hashlib.sha256()
     for path, label in zip(listed.images, listed.labels, strict=True):
         digest.update(hashlib.sha256(path.read_bytes()).digest() + label.to_bytes(4, "big"))
-    assert cache.content_hash(listed) == digest.hexdigest()
+    assert hashes.content_hash(listed) == digest.hexdigest()
 
 
 def test_an_unreadable_image_is_named_and_nothing_stays(listed):
-    cache.content_hash(listed)  # remembered before the damage, as if the file changed in between
+    hashes.content_hash(listed)  # remembered before the damage, as if the file changed in between
     stamp = listed.images[5].stat()
     content = bytearray(listed.images[5].read_bytes())
     content[40:80] = bytes(40)
@@ -162,7 +164,7 @@ def test_an_unreadable_image_is_named_and_nothing_stays(listed):
     os.utime(listed.images[5], ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
     with pytest.raises(InputError, match=r"000005.png: expected a readable image"):
         cache.load(listed, 16)
-    assert not [path for path in (cache.cache_folder() / "splits").iterdir() if path.is_dir()]
+    assert not [path for path in (hashes.cache_folder() / "splits").iterdir() if path.is_dir()]
 
 
 PROCESS = """
@@ -170,10 +172,11 @@ import os, sys, time
 from pathlib import Path
 from tests.data.trees import small_vtab
 from wst.data import cache
-from wst.data.vtab import read_list
+from wst.data import decode as decoding
+from wst.data.splits import read_list
 suite = small_vtab(["svhn", "clevr_count"])
 root, log, wait = Path(sys.argv[1]), sys.argv[2], sys.argv[3] == "wait"
-original = cache.decode
+original = decoding.decode
 def decode(content, size, path):
     with open(log, "a") as file:
         file.write(f"{os.getpid()} {path.name}\\n")
@@ -182,7 +185,7 @@ def decode(content, size, path):
         time.sleep(60)
     time.sleep(0.005)
     return original(content, size, path)
-cache.decode = decode
+decoding.decode = decode
 print(cache.load(read_list(root, suite, suite.task("svhn"), "train800"), 16).images.sum())
 """
 
@@ -209,11 +212,11 @@ def test_a_process_killed_while_decoding_leaves_nothing_that_is_trusted(root, li
     assert process.stdout.readline() == "half way\n"
     process.send_signal(signal.SIGKILL)
     process.wait()
-    left = [path for path in (cache.cache_folder() / "splits").iterdir() if path.is_dir()]
+    left = [path for path in (hashes.cache_folder() / "splits").iterdir() if path.is_dir()]
     assert len(left) == 1 and cache.entries() == []
     decoded = cache.load(listed, 16)
     assert sorted(decodes) == sorted(listed.images)
-    direct = [cache.decode(path.read_bytes(), 16, path) for path in listed.images]
+    direct = [decoding.decode(path.read_bytes(), 16, path) for path in listed.images]
     assert np.array_equal(decoded.images, np.stack(direct))
     assert [entry_folder()] == [entry.folder for entry in cache.entries()]  # what was left is gone
 
@@ -225,12 +228,12 @@ def test_the_longest_unused_goes_first(root, listed, decodes, monkeypatch):
         newest = max(cache.entries(), key=lambda entry: entry.used)
         os.utime(newest.folder / "entry.json", (newest.used - age, newest.used - age))
     words = [entry.preprocessing for entry in cache.entries()]
-    assert words == [cache.preprocessing(size) for size in (16, 18, 17)]
+    assert words == [decoding.preprocessing(size) for size in (16, 18, 17)]
     total = sum(entry.size for entry in cache.entries())
     monkeypatch.setenv("WST_CACHE_LIMIT", f"{total}B")
     cache.load(listed, 15)
     words = [entry.preprocessing for entry in cache.entries()]
-    assert words == [cache.preprocessing(size) for size in (18, 17, 15)]
+    assert words == [decoding.preprocessing(size) for size in (18, 17, 15)]
 
 
 def test_use_counts_for_eviction(listed):
@@ -281,11 +284,11 @@ def test_batches(listed):
 MEMORY = """
 import resource, sys
 from pathlib import Path
-from wst.data import cache
-from wst.data.vtab import ImageList
+from wst.data import cache, hashes
+from wst.data.lists import ImageList
 paths = sorted(Path(sys.argv[1]).iterdir())
 listed = ImageList(Path(sys.argv[1]), tuple(paths) * 40, (0,) * 40 * len(paths))
-cache.content_hash(listed)
+hashes.content_hash(listed)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 decoded = cache.load(listed, 224)
 total = sum(int(images[0, 0, 0, 0]) for images, _ in decoded.batches(64))

@@ -10,12 +10,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from wst.data.tasks import Suite, Task, suite
+from wst.data.suites import find_suite
+from wst.data.tasks import Suite, Task
 
 
 def small_vtab(names: list[str] | None = None) -> Suite:
     """VTAB-1K with all names and class counts, and few images."""
-    full = suite("vtab1k")
+    full = find_suite("vtab1k")
     tasks = tuple(
         replace(task, train=max(24, task.classes), val=8, test=12)
         for task in full.tasks

@@ -17,18 +17,16 @@ import os
 import re
 import shutil
 import tempfile
-from collections import deque
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
-from wst.data.vtab import ImageList
+from wst.data.decode import decode_all, preprocessing
+from wst.data.hashes import cache_folder, images_hash
+from wst.data.lists import ImageList
 from wst.errors import InputError
 
 DEFAULT_LIMIT = "64GB"
@@ -77,14 +75,6 @@ class CacheEntry:
     used: float
 
 
-def cache_folder() -> Path:
-    """``$WST_CACHE``, or ``wst`` in the user's cache folder."""
-    explicit = os.environ.get("WST_CACHE")
-    if explicit:
-        return Path(explicit)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "wst"
-
-
 def cache_limit() -> int:
     """Bytes that decoded splits may take: ``$WST_CACHE_LIMIT``, such as ``20GB``.
 
@@ -96,28 +86,6 @@ def cache_limit() -> int:
     if match is None or match[2] not in _UNITS:
         raise InputError(f"WST_CACHE_LIMIT: expected a size such as 20GB; found {text!r}")
     return int(float(match[1]) * _UNITS[match[2]])
-
-
-def preprocessing(size: int) -> str:
-    """What is done to an image, in words that go into the ledger."""
-    return f"RGB, {size} x {size}, bicubic, aspect ratio not kept"
-
-
-def decode(content: bytes, size: int, path: Path) -> np.ndarray:
-    """Decode an image file to RGB (3, size, size) uint8.
-
-    Bicubic resizing by Pillow, which is what torchvision's ``Resize`` does to a PIL image; the aspect ratio
-    is not kept, as in VTAB-1K.
-
-    Raises:
-        InputError: the file is no readable image.
-    """
-    try:
-        with Image.open(BytesIO(content)) as image:
-            resized = image.convert("RGB").resize((size, size), Image.Resampling.BICUBIC)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise _unreadable(path, content, error) from None
-    return np.asarray(resized).transpose(2, 0, 1)
 
 
 def load(listed: ImageList, size: int) -> DecodedSplit:
@@ -140,38 +108,6 @@ def load(listed: ImageList, size: int) -> DecodedSplit:
         raise InputError(f"{entry}: expected the pixels just written; found others (a failing disk?)")
     images, mapping = found
     return DecodedSplit(images, np.array(listed.labels, np.int64), mapping)
-
-
-def content_hash(listed: ImageList) -> str:
-    """SHA-256 over every image file's bytes and label, in order; remembered until a file changes on disk.
-
-    Raises:
-        InputError: a file that is no image.
-    """
-    return _hashes(listed)[0]
-
-
-def images_hash(listed: ImageList) -> str:
-    """SHA-256 over every image file's bytes, in order: equal for tasks that share images.
-
-    Raises:
-        InputError: a file that is no image.
-    """
-    return _hashes(listed)[1]
-
-
-def remember_hashes(listed: ImageList, files: Sequence[bytes]) -> str:
-    """Combine the SHA-256 digests of a split's files, keep the result, and return the content hash."""
-    content, images = hashlib.sha256(), hashlib.sha256()
-    for digest, label in zip(files, listed.labels, strict=True):
-        content.update(digest + label.to_bytes(4, "big"))
-        images.update(digest)
-    memo = _memo(listed)
-    memo.parent.mkdir(parents=True, exist_ok=True)
-    aside = memo.with_suffix(f".{os.getpid()}")
-    aside.write_text(f"{content.hexdigest()} {images.hexdigest()}\n")
-    aside.replace(memo)
-    return content.hexdigest()
 
 
 def entries() -> list[CacheEntry]:
@@ -213,43 +149,6 @@ def clear() -> int:
 
 def _splits() -> Path:
     return cache_folder() / "splits"
-
-
-def _memo(listed: ImageList) -> Path:
-    digest = hashlib.sha256()
-    for path, label in zip(listed.images, listed.labels, strict=True):
-        status = path.stat()
-        digest.update(
-            f"{path.absolute()} {label} {status.st_size} {status.st_mtime_ns}\n".encode(
-                errors="surrogateescape"
-            )
-        )
-    return cache_folder() / "hashes" / digest.hexdigest()[:32]
-
-
-def _hashes(listed: ImageList) -> tuple[str, str]:
-    memo = _memo(listed)
-    if not memo.is_file() or not re.fullmatch(
-        r"[0-9a-f]{64} [0-9a-f]{64}\n", memo.read_text(errors="replace")
-    ):
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            remember_hashes(listed, list(pool.map(_file_hash, listed.images)))
-    content, images = memo.read_text().split()
-    return content, images
-
-
-def _file_hash(path: Path) -> bytes:
-    content = path.read_bytes()
-    try:
-        with Image.open(BytesIO(content)) as image:
-            image.verify()
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise _unreadable(path, content, error) from None
-    return hashlib.sha256(content).digest()
-
-
-def _unreadable(path: Path, content: bytes, error: Exception) -> InputError:
-    return InputError(f"{path}: expected a readable image; found {len(content)} bytes ({error})")
 
 
 _verified: dict[Path, tuple[int, int, int]] = {}
@@ -310,7 +209,7 @@ def _fill(entry: Path, listed: ImageList, size: int) -> None:
             np.lib.format.write_array_header_1_0(
                 file, {"descr": "|u1", "fortran_order": False, "shape": shape}
             )
-            for pixels in _decoded(listed.images, size):
+            for pixels in decode_all(listed.images, size):
                 content = pixels.tobytes()
                 digest.update(content)
                 file.write(content)
@@ -326,22 +225,6 @@ def _fill(entry: Path, listed: ImageList, size: int) -> None:
     except BaseException:
         shutil.rmtree(aside, ignore_errors=True)
         raise
-
-
-def _decoded(images: Sequence[Path], size: int) -> Iterator[np.ndarray]:
-    """Decoded images in order, a few ahead; Pillow lets other threads run while it decodes and resizes."""
-    workers = os.cpu_count() or 1
-    with ThreadPoolExecutor(workers) as pool:
-        ahead: deque[Future[np.ndarray]] = deque()
-        try:
-            for path in images:
-                ahead.append(pool.submit(lambda p: decode(p.read_bytes(), size, p), path))
-                if len(ahead) >= 8 * workers:
-                    yield ahead.popleft().result()
-            while ahead:
-                yield ahead.popleft().result()
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _make_room(needed: int, source: Path) -> None:

@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from wst.data.tasks import MINI, Task
-from wst.data.vtab import Split
+from wst.data.lists import Split
+from wst.data.tasks import Suite, Task
 from wst.shipped import ASSETS
 
 Images = np.ndarray
@@ -160,3 +160,28 @@ def _count(rng: np.random.RandomState, label: int) -> np.ndarray:
         y = (5 + 11 * (cell // 3)) * _FINE + rng.randint(-_FINE, _FINE + 1)
         _place(picture, rng, x, y, rng.randint(3 * _FINE, 5 * _FINE), rng.randint(360), _sprite(rng))
     return picture.astype(np.uint8)
+
+
+MINI = Suite(
+    name="mini",
+    folder="mini",
+    tasks=(
+        Task(
+            "digits", "digits", "natural", 10, 800, 200, 797, "handwritten digit (scikit-learn's 8 x 8 scans)"
+        ),
+        Task("emoji_group", "emoji_group", "specialized", 6, 800, 200, 261, "Unicode group of a Noto emoji"),
+        Task("sprite_loc", "sprite_loc", "structured", 8, 800, 200, 1000, "x position of a rendered sprite"),
+        Task("sprite_ori", "sprite_ori", "structured", 8, 800, 200, 1000, "orientation of a rendered sprite"),
+        Task(
+            "sprite_count",
+            "sprite_count",
+            "structured",
+            6,
+            800,
+            200,
+            1000,
+            "number of rendered sprites, 1 to 6",
+        ),
+    ),
+    caveat="The mini suite is a small stand-in (32 x 32 images): not comparable with VTAB-1K.",
+)

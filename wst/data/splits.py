@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from wst.data import cache
+from wst.data.folders import read_own
+from wst.data.hashes import cache_folder, content_hash
+from wst.data.lists import SPLITS, ImageList, Split, read_file
 from wst.data.mini import ensure_mini
 from wst.data.tasks import Suite, Task
-from wst.data.vtab import SPLITS, Split, read_list
 from wst.errors import InputError
 from wst.records import Stage
 
@@ -39,7 +41,7 @@ def data_root(suite: Suite, root: str | None) -> Path:
         return suite.location
     if root is None:
         if suite.name == "mini":
-            return ensure_mini(cache.cache_folder() / "data")
+            return ensure_mini(cache_folder() / "data")
         raise InputError(f"--root: expected the folder that holds {suite.folder}; found none given")
     if not Path(root).is_dir():
         raise InputError(f"--root: expected a folder; found none at {root}")
@@ -68,10 +70,38 @@ def data_hash(root: Path, suite: Suite, task: Task) -> str:
     Raises:
         InputError: a list file or an image is missing or unreadable.
     """
-    return combined_hash([cache.content_hash(read_list(root, suite, task, split)) for split in SPLITS])
+    return combined_hash([content_hash(read_list(root, suite, task, split)) for split in SPLITS])
 
 
 def combined_hash(splits: Sequence[str]) -> str:
     """The hash of a task's data from the content hashes of its splits, in the order of ``SPLITS``."""
     parts = [f"{split} {content}" for split, content in zip(SPLITS, splits, strict=True)]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def task_folder(root: Path, suite: Suite, task: Task) -> Path:
+    """The folder of a task.
+
+    Raises:
+        InputError: it does not exist.
+    """
+    folder = root / suite.folder / task.folder
+    if not folder.is_dir():
+        raise InputError(f"data of task {task.name!r}: expected a folder {folder}; found none")
+    return folder
+
+
+def read_list(root: Path, suite: Suite, task: Task, split: Split) -> ImageList:
+    """The images of a split.
+
+    Raises:
+        InputError: the list file is missing, a line is not ``path label``, a label is out of range, or a path
+            leaves the task's folder or names no file; the message names file and line.
+    """
+    folder = task_folder(root, suite, task)
+    if task.layout != "vtab":
+        return read_own(folder, task, split)
+    file = folder / f"{split}.txt"
+    if not file.is_file():
+        raise InputError(f"data of task {task.name!r}: expected a list file {file}; found none")
+    return read_file(file, task.classes)

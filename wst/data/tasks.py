@@ -2,20 +2,16 @@
 
 A suite on disk is a folder ``<root>/<suite folder>`` holding one folder a task, each with the list files
 ``train800.txt``, ``val200.txt``, ``train800val200.txt`` and ``test.txt`` (lines ``path label``), as the
-VTAB-1K exports of NOAH, SSF and WST have it.  A user's own suite (:mod:`wst.data.own`) goes by its path.
+VTAB-1K exports of NOAH, SSF and WST have it.  A user's own suite (:mod:`wst.data.folders`) goes by its path.
 """
 
 from __future__ import annotations
 
-import csv
-from dataclasses import dataclass, replace
-from functools import cache
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from wst.data.sources import SOURCES
 from wst.errors import InputError
-from wst.shipped import ASSETS
 
 Group = Literal["natural", "specialized", "structured", "own"]
 GROUPS: tuple[Group, ...] = ("natural", "specialized", "structured", "own")
@@ -38,7 +34,7 @@ class Task:
         licence: what the source says about use, in short; its own page decides.
         class_names: a name for every label, or empty where none is known.
         layout: how the folder says what is in which split: ``vtab`` (the four list files), ``lists`` (list
-            files of the user's) or ``classes`` (a subfolder a class); see :mod:`wst.data.own`.
+            files of the user's) or ``classes`` (a subfolder a class); see :mod:`wst.data.folders`.
         cut: shares of a class that ``val`` and ``test`` take where the folder does not say.
     """
 
@@ -87,80 +83,3 @@ class Suite:
                 return task
         names = ", ".join(task.name for task in self.tasks)
         raise InputError(f"task: expected one of {names}; found {name!r}")
-
-
-MINI = Suite(
-    name="mini",
-    folder="mini",
-    tasks=(
-        Task(
-            "digits", "digits", "natural", 10, 800, 200, 797, "handwritten digit (scikit-learn's 8 x 8 scans)"
-        ),
-        Task("emoji_group", "emoji_group", "specialized", 6, 800, 200, 261, "Unicode group of a Noto emoji"),
-        Task("sprite_loc", "sprite_loc", "structured", 8, 800, 200, 1000, "x position of a rendered sprite"),
-        Task("sprite_ori", "sprite_ori", "structured", 8, 800, 200, 1000, "orientation of a rendered sprite"),
-        Task(
-            "sprite_count",
-            "sprite_count",
-            "structured",
-            6,
-            800,
-            200,
-            1000,
-            "number of rendered sprites, 1 to 6",
-        ),
-    ),
-    caveat="The mini suite is a small stand-in (32 x 32 images): not comparable with VTAB-1K.",
-)
-
-
-@cache
-def suites() -> dict[str, Suite]:
-    """Suites by name."""
-    with (ASSETS / "vtab1k_tasks.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    vtab = tuple(
-        Task(
-            name=row["task"],
-            folder=row["folder"],
-            group=row["group"],  # type: ignore[arg-type]
-            classes=int(row["classes"]),
-            train=int(row["train"]),
-            val=int(row["val"]),
-            test=int(row["test"]),
-            about=f"{row['label']} ({row['tfds_name']} {row['tfds_version']})",
-            source=row["tfds_name"].split("/")[0],
-            licence=SOURCES[row["tfds_name"].split("/")[0]].licence,
-        )
-        for row in rows
-    )
-    return {"mini": MINI, "vtab1k": Suite("vtab1k", "vtab-1k", vtab)}
-
-
-def is_gone(name: str) -> bool:
-    """Whether this is the absolute path of a user's own suite with nothing there (any more, or here).
-
-    A resolved study names its suite so; its ledger can be read without the images.
-    """
-    return Path(name).is_absolute() and not Path(name).exists()
-
-
-def suite(name: str) -> Suite:
-    """The suite of that name, or the user's own suite at that path (see :mod:`wst.data.own`).
-
-    Raises:
-        InputError: there is no such suite.
-    """
-    known = suites()
-    if name in known:
-        return known[name]
-    path = Path(name)
-    if path.name == known["vtab1k"].folder and path.is_dir():
-        return replace(known["vtab1k"], location=path.resolve().parent)
-    if path.exists():
-        from wst.data.own import own_suite
-
-        return own_suite(path)
-    raise InputError(
-        f"suite: expected one of {', '.join(known)}, or the path of a folder or YAML file; found {name!r}"
-    )

@@ -1,4 +1,4 @@
-"""What a suite on disk holds, in numbers and in pictures."""
+"""Sample images of every class, as a PNG sheet or an HTML page."""
 
 from __future__ import annotations
 
@@ -11,68 +11,24 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from wst.data.splits import data_hash
+from wst.data.lists import class_names
+from wst.data.splits import read_list, task_folder
 from wst.data.tasks import Suite, Task
-from wst.data.vtab import class_names, read_list, task_folder
 from wst.errors import InputError
 
 _TILE = 72
+
+
 _GAP = 4
+
+
 _CAPTION = 15
+
+
 _LABEL_WIDTH = 150
+
+
 _CLASSES_SHOWN = 40
-
-
-@dataclass(frozen=True)
-class TaskInfo:
-    """One task on disk; sizes and hash are None where the data is not there or not readable."""
-
-    task: str
-    group: str
-    classes: int
-    train: int | None
-    val: int | None
-    test: int | None
-    metric: str
-    source: str
-    licence: str
-    data_hash: str | None
-    state: str
-
-
-def describe(root: Path, suite: Suite, tasks: Sequence[Task]) -> list[TaskInfo]:
-    """What there is of each task; files are hashed, pixels are not decoded."""
-    return [_describe(root, suite, task) for task in tasks]
-
-
-def _describe(root: Path, suite: Suite, task: Task) -> TaskInfo:
-    sizes: tuple[int | None, int | None, int | None] = (None, None, None)
-    found, state = None, "ready"
-    try:
-        task_folder(root, suite, task)
-    except InputError:
-        state = "absent"
-    else:
-        try:
-            sizes = (
-                len(read_list(root, suite, task, "train800").images),
-                len(read_list(root, suite, task, "val200").images),
-                len(read_list(root, suite, task, "test").images),
-            )
-            found = data_hash(root, suite, task)
-        except InputError as error:
-            state = str(error)
-    return TaskInfo(
-        task.name,
-        task.group,
-        task.classes,
-        *sizes,
-        task.metric,
-        task.source,
-        task.licence,
-        found,
-        state,
-    )
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from wst.data.build import labels
-from wst.data.build.formats import example_features, open_zip, pick_zip, tar_members, tfrecords
-from wst.data.build.opened import Opened, Payload, Wanted
+from wst.data.vtab1k import labels
+from wst.data.vtab1k.formats import example_features, open_zip, pick_zip, tar_members, tfrecords
+from wst.data.vtab1k.opened import Opened, Payload, Wanted
 from wst.errors import InputError
 
 _KITTI_SEED = 123

@@ -6,15 +6,16 @@ import pytest
 from PIL import Image
 
 from tests.data.trees import class_folders, small_vtab, write_task
-from wst.data.info import contact_sheet, describe, samples
+from wst.data.check.contact_sheet import contact_sheet, samples
+from wst.data.check.describe import describe
 from wst.data.splits import data_hash, data_root
-from wst.data.tasks import suite
+from wst.data.suites import find_suite
 from wst.errors import InputError
 
 
 @pytest.fixture
 def own(tmp_path):
-    of = suite(str(class_folders(tmp_path / "pets", {"cat": 12, "<b>dog": 5})))
+    of = find_suite(str(class_folders(tmp_path / "pets", {"cat": 12, "<b>dog": 5})))
     return data_root(of, None), of
 
 

@@ -20,13 +20,13 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from wst.data.build import archives, arrays, pictures, scenes
-from wst.data.build.opened import Opened, Opener, Payload
-from wst.data.check import TaskReport, check_task
-from wst.data.sources import SOURCES, Source
+from wst.data.check.check import TaskReport, check_task
+from wst.data.lists import CLASS_NAMES
 from wst.data.tasks import Suite, Task
-from wst.data.tfds_order import CUTS, Chosen, cut
-from wst.data.vtab import CLASS_NAMES
+from wst.data.vtab1k import archives, arrays, pictures, scenes
+from wst.data.vtab1k.opened import Opened, Opener, Payload
+from wst.data.vtab1k.sources import SOURCES, Source
+from wst.data.vtab1k.tfds_order import CUTS, Chosen, cut
 from wst.errors import InputError
 
 OPENERS: Mapping[str, Opener] = {
@@ -47,7 +47,7 @@ OPENERS: Mapping[str, Opener] = {
     "dsprites": arrays.dsprites,
     "smallnorb": arrays.smallnorb,
 }
-"""How each data set is opened, by its name in :mod:`wst.data.sources`."""
+"""How each data set is opened, by its name in :mod:`wst.data.vtab1k.sources`."""
 
 RECORD = "build.json"
 _BEGUN = ".building.json"

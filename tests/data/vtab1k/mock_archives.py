@@ -24,12 +24,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from wst.data.build import pictures, processing
-from wst.data.build.builder import OPENERS
-from wst.data.build.opened import Opened, Opener
-from wst.data.sources import SOURCES, Source
-from wst.data.tasks import Suite, suite
-from wst.data.tfds_order import CUTS
+from wst.data.suites import find_suite
+from wst.data.tasks import Suite
+from wst.data.vtab1k import pictures, processing
+from wst.data.vtab1k.builder import OPENERS
+from wst.data.vtab1k.opened import Opened, Opener
+from wst.data.vtab1k.sources import SOURCES, Source
+from wst.data.vtab1k.tfds_order import CUTS
 
 TRAIN, VAL = 12, 4
 EYE = 30
@@ -509,7 +510,7 @@ def make(name: str, folder: Path) -> Mock:
     """Write the mock archives of a data set to ``folder/<name>``."""
     (folder / name).mkdir(parents=True)
     truth = MAKERS[name](folder / name)
-    full = suite("vtab1k")
+    full = find_suite("vtab1k")
     if name == "caltech101":
         test = len(truth["test"])
     else:

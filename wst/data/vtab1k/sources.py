@@ -1,4 +1,4 @@
-"""Where the images of VTAB-1K come from: the archives of its 16 data sets, their checksums and licences.
+"""Where the images of VTAB-1K come from: the archives of its 16 data sets and their checksums.
 
 Sizes and SHA-256 sums are those that TensorFlow Datasets records for the files; they are public facts about
 the files.  Licence notes say in short what the sources state; the source's own page decides.
@@ -41,14 +41,12 @@ class Source:
     Attributes:
         name: name in TensorFlow Datasets.
         archives: what has to be downloaded.
-        licence: what its authors say about use.
         note: what the user must know before building.
         lossy: the archive itself holds JPEGs.
     """
 
     name: str
     archives: tuple[Archive, ...]
-    licence: str
     note: str = ""
     lossy: bool = False
 
@@ -83,7 +81,6 @@ _ALL = (
                 "331234750fc7f77520e50d9565e8b6907b03565e30320da1401130db08c61f91",
             ),
         ),
-        "CC BY 4.0",
         "Its draw of 30 training images a class depended on the file system it was made on and cannot be "
         "recomputed: give the split with --manifest FILE, or adopt an export with --from-folder DIR.",
         lossy=True,
@@ -98,7 +95,6 @@ _ALL = (
                 "58a81ae192c23a4be8b1804d68e518ed807d710a4eb253b1f2a199162a40d8ec",
             ),
         ),
-        "none stated; cite Krizhevsky 2009",
     ),
     Source(
         "dtd",
@@ -110,7 +106,6 @@ _ALL = (
                 "e42855a52a4950a3b59612834602aa253914755c95b0cff9ead6d07395f8e205",
             ),
         ),
-        "for research purposes",
         lossy=True,
     ),
     Source(
@@ -135,7 +130,6 @@ _ALL = (
                 "46b8678f91fd95d3c8f4feab80d271a6c834a1dd896fe29fd3e6ad9ce5c8dccd",
             ),
         ),
-        "none stated; pictures from the web",
         lossy=True,
     ),
     Source(
@@ -154,7 +148,6 @@ _ALL = (
                 "52425fb6de5c424942b7626b428656fcbd798db970a937df61750c0f1d358e91",
             ),
         ),
-        "CC BY-SA 4.0",
         "A dozen files are PNG, GIF or damaged JPEG under a .jpg name; they are decoded as they are.",
         lossy=True,
     ),
@@ -174,7 +167,6 @@ _ALL = (
                 "cdce80dfb2a2c4c6160906d0bd7c68ec5a99d7ca4831afa54f09182025b6a75b",
             ),
         ),
-        "non-commercial use",
     ),
     Source(
         "sun397",
@@ -186,7 +178,6 @@ _ALL = (
                 "f404130965a7ad77bed5ececc71e720ab50f3cc1e1bb257257610d38f3b928ec",
             ),
         ),
-        "research use; pictures belong to their owners",
         "The partition is TensorFlow Datasets' own and comes with this package.  Pictures of more than "
         "120,000 pixels are shrunk and saved as JPEG of quality 95 on the way, as TensorFlow Datasets does.",
         lossy=True,
@@ -203,7 +194,6 @@ _ALL = (
             _pcam("test_x", 800_875_929, "79174c2201ad521602a5888be8f36ee10875f37403dd3f2086caf2182ef87245"),
             _pcam("test_y", 3_040, "0a522005fccc8bbd04c5a117bfaf81d8da2676f03a29d7499f71d0a0bd6068ef"),
         ),
-        "CC0",
         "Needs 9 GB of free space beside the archives while it is built.",
     ),
     Source(
@@ -216,7 +206,6 @@ _ALL = (
                 "8ebea626349354c5328b142b96d0430e647051f26efc2dc974c843f25ecf70bd",
             ),
         ),
-        "MIT",
         lossy=True,
     ),
     Source(
@@ -228,7 +217,6 @@ _ALL = (
                 direct=False,
             ),
         ),
-        "for research purposes",
         "Unpack NWPU-RESISC45.rar, so that NWPU-RESISC45/<class>/<class>_001.jpg is there.",
         lossy=True,
     ),
@@ -246,7 +234,6 @@ _ALL = (
                 "a6af3d66804e81887da89b9261bcfb7da4f5bacedb070f1b5db83fa879ab60c9",
             ),
         ),
-        "rules of the Kaggle competition",
         "Join and unpack all parts of train.zip and test.zip, so that train/10_left.jpeg is there.  "
         "Images are processed as btgraham-300 and saved as JPEG of quality 72 on the way, as there.",
         lossy=True,
@@ -261,7 +248,6 @@ _ALL = (
                 "5cd61cf1096ed20944df93c9adb31e74d189b8459a94f54ba00090e5c59936d1",
             ),
         ),
-        "CC BY 4.0",
     ),
     Source(
         "dmlab",
@@ -273,7 +259,6 @@ _ALL = (
                 "638b18fa69a5d61bbc310cd0b87ac603a39f41de0fdb07b6e77de274a24480a4",
             ),
         ),
-        "none stated; published with VTAB",
         lossy=True,
     ),
     Source(
@@ -298,7 +283,6 @@ _ALL = (
                 "ce0b76b69c0c5f89690a0d65b7302bbbdb962a0c7e8aba6efc7050d1b04b4cf1",
             ),
         ),
-        "CC BY-NC-SA 3.0",
     ),
     Source(
         "dsprites",
@@ -311,7 +295,6 @@ _ALL = (
                 "729fa22e884c9c500e1f17415d580746b4c5894fbbb780a1319bbcfa39a745bb",
             ),
         ),
-        "Apache 2.0",
     ),
     Source(
         "smallnorb",
@@ -337,7 +320,6 @@ _ALL = (
                 "16adf314226327ee006d1a44db8cfef52773c06c829951d5653a9f6f310248a2",
             ),
         ),
-        "research only, not to be sold",
         "Validation and test images both come from the official test set, by VTAB's definition.",
     ),
 )

@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 
 from tests.data.trees import png_16_bit, small_vtab, write_task
-from wst.data.check import check_suite, check_task
+from wst.data.check.check import check_suite, check_task
+from wst.data.lists import SPLITS
 from wst.data.splits import data_hash
-from wst.data.vtab import SPLITS
 
 SUITE = small_vtab(["svhn"])
 TASK = SUITE.tasks[0]

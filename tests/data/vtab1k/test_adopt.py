@@ -3,10 +3,10 @@ import json
 import pytest
 
 from tests.data.trees import small_vtab, write_task
-from wst.data.build.adopt import adopt
-from wst.data.build.builder import RECORD, Options, build_source
-from wst.data.sources import SOURCES
 from wst.data.splits import data_hash
+from wst.data.vtab1k.adopt import adopt
+from wst.data.vtab1k.builder import RECORD, Options, build_source
+from wst.data.vtab1k.sources import SOURCES
 from wst.errors import InputError
 
 SUITE = small_vtab(["svhn", "cifar_100", "dtd"])

@@ -12,10 +12,10 @@ from types import ModuleType
 
 import numpy as np
 
-from wst.data.build import labels
-from wst.data.build.formats import norb_matrix, pick, tar_members
-from wst.data.build.opened import Opened, Payload, Wanted
-from wst.data.sources import SOURCES
+from wst.data.vtab1k import labels
+from wst.data.vtab1k.formats import norb_matrix, pick, tar_members
+from wst.data.vtab1k.opened import Opened, Payload, Wanted
+from wst.data.vtab1k.sources import SOURCES
 from wst.errors import InputError
 
 _BLOCK = 8192

@@ -21,8 +21,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from wst.data.lists import CLASS_NAMES, ImageList, Split, inside_of, read_file
 from wst.data.tasks import Group, Suite, Task
-from wst.data.vtab import CLASS_NAMES, ImageList, Split, inside_of, read_file
 from wst.errors import InputError
 from wst.yaml_files import read_yaml
 

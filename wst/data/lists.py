@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-from wst.data.tasks import Suite, Task
+from wst.data.tasks import Task
 from wst.errors import InputError
 
 Split = Literal["train800", "val200", "train800val200", "test"]
@@ -37,36 +37,6 @@ class Problem:
     kind: Literal["syntax", "label", "outside", "missing"]
     line: int
     text: str
-
-
-def task_folder(root: Path, suite: Suite, task: Task) -> Path:
-    """The folder of a task.
-
-    Raises:
-        InputError: it does not exist.
-    """
-    folder = root / suite.folder / task.folder
-    if not folder.is_dir():
-        raise InputError(f"data of task {task.name!r}: expected a folder {folder}; found none")
-    return folder
-
-
-def read_list(root: Path, suite: Suite, task: Task, split: Split) -> ImageList:
-    """The images of a split.
-
-    Raises:
-        InputError: the list file is missing, a line is not ``path label``, a label is out of range, or a path
-            leaves the task's folder or names no file; the message names file and line.
-    """
-    folder = task_folder(root, suite, task)
-    if task.layout != "vtab":
-        from wst.data.own import read_own
-
-        return read_own(folder, task, split)
-    file = folder / f"{split}.txt"
-    if not file.is_file():
-        raise InputError(f"data of task {task.name!r}: expected a list file {file}; found none")
-    return read_file(file, task.classes)
 
 
 def read_file(file: Path, classes: int | None) -> ImageList:

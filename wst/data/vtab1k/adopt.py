@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from wst.data.build.builder import RECORD, describe, link_or_copy
-from wst.data.check import TaskReport, check_suite
+from wst.data.check.check import TaskReport, check_suite
+from wst.data.lists import CLASS_NAMES, SPLITS
 from wst.data.tasks import Suite, Task
-from wst.data.vtab import CLASS_NAMES, SPLITS
+from wst.data.vtab1k.builder import RECORD, describe, link_or_copy
 from wst.errors import InputError
 
 _ALIASES = {"cifar": "cifar100", "oxford_iiit_pet": "oxford_pet"}

@@ -9,13 +9,14 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import IO
 
-from wst.data.build import processing
-from wst.data.build.formats import open_zip, pick, pick_zip, tar_members
-from wst.data.build.opened import Opened, Payload, Wanted
-from wst.data.tfds_order import Chosen
+from wst.data.vtab1k import processing
+from wst.data.vtab1k.formats import open_zip, pick, pick_zip, tar_members
+from wst.data.vtab1k.opened import Opened, Payload, Wanted
+from wst.data.vtab1k.tfds_order import Chosen
 from wst.errors import InputError
+from wst.shipped import ASSETS
 
-SUN397_PARTITION = Path(__file__).parent.parent / "assets" / "sun397_partition.txt.xz"
+SUN397_PARTITION = ASSETS / "sun397_partition.txt.xz"
 
 
 def _members(names: Mapping[str, Sequence[str]], wanted: Wanted) -> dict[str, tuple[str, int]]:

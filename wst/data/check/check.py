@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from wst.data import cache
-from wst.data.examine import UNUSABLE, Examined, examine_all
-from wst.data.splits import combined_hash
+from wst.data.check.image_files import UNUSABLE, Examined, examine_all
+from wst.data.hashes import remember_hashes
+from wst.data.lists import SPLITS, ImageList, Split, class_names, scan_file
+from wst.data.splits import combined_hash, read_list, task_folder
 from wst.data.tasks import Suite, Task
-from wst.data.vtab import SPLITS, ImageList, Split, class_names, read_list, scan_file, task_folder
 from wst.errors import InputError
 
 Level = Literal["error", "warning"]
@@ -27,7 +27,7 @@ class Finding:
     Attributes:
         level: ``error`` makes the task unusable.
         kind: ``folder``, ``list``, ``count``, ``syntax``, ``label``, ``outside``, ``missing``, ``coverage``,
-            ``union``, ``overlap``, or what is wrong with images (:data:`wst.data.examine.ImageProblem`).
+            ``union``, ``overlap``, or what is wrong with images (:data:`.image_files.ImageProblem`).
         split: where, or None for the whole task.
         text: what was expected and found, in words.
         count: how many lines, images or classes have it.
@@ -201,7 +201,7 @@ def _report(scan: _Scan, files: dict[Path, Examined]) -> TaskReport:
     sizes = {found.size for found in files.values() if found.format}
     usable = not any(finding.level == "error" for finding in findings)
     content = {
-        split: cache.remember_hashes(listed, [files[path].digest for path in listed.images])
+        split: remember_hashes(listed, [files[path].digest for path in listed.images])
         for split, listed in lists.items()
         if usable
     }

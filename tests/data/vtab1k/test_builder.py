@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.data import mock_archives
-from wst.data.build import archives, builder
-from wst.data.build.builder import Options, build_source
-from wst.data.check import check_suite
-from wst.data.sources import SOURCES, Archive
-from wst.data.tasks import suite
-from wst.data.tfds_order import CUTS
-from wst.data.vtab import read_list
+from tests.data.vtab1k import mock_archives
+from wst.data.check.check import check_suite
+from wst.data.splits import read_list
+from wst.data.suites import find_suite
+from wst.data.vtab1k import archives, builder
+from wst.data.vtab1k.builder import Options, build_source
+from wst.data.vtab1k.sources import SOURCES, Archive
+from wst.data.vtab1k.tfds_order import CUTS
 from wst.errors import InputError
 
 pytest.importorskip("h5py")
@@ -259,5 +259,5 @@ def test_fetch_with_torchvision(tmp_path):
 
 
 def test_every_task_has_a_source_and_an_opener():
-    assert {task.source for task in suite("vtab1k").tasks} == set(SOURCES) == set(builder.OPENERS)
+    assert {task.source for task in find_suite("vtab1k").tasks} == set(SOURCES) == set(builder.OPENERS)
     assert set(SOURCES) - set(CUTS) == {"caltech101"}

@@ -6,8 +6,8 @@ import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
-from wst.data.cache import cache_folder
-from wst.data.sources import Archive, Source
+from wst.data.hashes import cache_folder
+from wst.data.vtab1k.sources import Archive, Source
 from wst.errors import InputError
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from wst.data.tfds_order import Chosen
+from wst.data.vtab1k.tfds_order import Chosen
 
 Payload = bytes | np.ndarray
 """An image: the bytes of an encoded file, or (H, W) or (H, W, 3) uint8 pixels."""
@@ -45,5 +45,5 @@ class Opened:
 
 
 Opener = Callable[[Mapping[str, Path], ExitStack, Path | None], Opened]
-"""Opens a data set: its archives by the names in :mod:`wst.data.sources`, a stack that closes what is kept
-open, and the user's manifest for a data set that needs one."""
+"""Opens a data set: its archives by the names in :mod:`.sources`, a stack that closes what is kept open, and
+the user's manifest for a data set that needs one."""

@@ -6,21 +6,20 @@ from PIL import Image
 
 from tests.data.trees import class_folders, small_vtab, write_task
 from wst.data import splits
-from wst.data.check import check_suite
-from wst.data.splits import data_hash, data_root, open_split
-from wst.data.tasks import suite
-from wst.data.vtab import read_list
+from wst.data.check.check import check_suite
+from wst.data.splits import data_hash, data_root, open_split, read_list
+from wst.data.suites import find_suite
 from wst.errors import InputError
 
 
 def listed(path, split, task=0):
-    of = suite(str(path))
+    of = find_suite(str(path))
     return read_list(data_root(of, None), of, of.tasks[task], split)
 
 
 def test_one_folder_is_split_by_class(tmp_path):
     folder = class_folders(tmp_path / "pets", {"cat": 20, "dog": 10})
-    of = suite(str(folder))
+    of = find_suite(str(folder))
     (task,) = of.tasks
     assert (of.name, task.name, task.classes, task.class_names) == ("pets", "pets", 2, ("cat", "dog"))
     assert (task.train, task.val, task.test) == (18, 6, 6)
@@ -56,7 +55,7 @@ def test_every_image_is_in_one_split_and_every_class_in_train(tmp_path_factory, 
         (folder / f"c{label}").mkdir()
         for index in range(count):
             (folder / f"c{label}" / f"{index}.png").write_bytes(b"x")
-    of = suite(str(folder))
+    of = find_suite(str(folder))
     assert of.tasks[0].train + of.tasks[0].val + of.tasks[0].test == sum(counts)
     assert set(listed(folder, "train800").labels) == set(range(len(counts)))
 
@@ -70,7 +69,7 @@ def test_folders_of_splits(tmp_path, val, test):
         class_folders(folder / val, {"owl": 3, "tit": 3, "wren": 1})
     if test:
         class_folders(folder / test, {"owl": 5, "tit": 4})
-    (task,) = suite(str(folder)).tasks
+    (task,) = find_suite(str(folder)).tasks
     assert task.classes == (3 if val else 2)
     assert task.test == (9 if test else 8)
     assert task.val == (7 if val else 8)
@@ -88,7 +87,7 @@ def test_list_files(tmp_path):
     (folder / "train.txt").write_text("\n".join(paths[:7] + paths[10:17]))
     (folder / "test.txt").write_text("\n".join(paths[7:10] + paths[17:]))
     (folder / "classes.txt").write_text("apple\nbanana\n")
-    (task,) = suite(str(folder)).tasks
+    (task,) = find_suite(str(folder)).tasks
     assert (task.layout, task.classes, task.class_names) == ("lists", 2, ("apple", "banana"))
     assert (task.train, task.val, task.test) == (12, 2, 6)  # val is cut out of train.txt
     assert len(listed(folder, "train800val200").images) == 14
@@ -97,14 +96,14 @@ def test_list_files(tmp_path):
 def test_vtab_lists_of_another_size(tmp_path):
     of = small_vtab(["svhn"])
     folder = write_task(tmp_path, of, of.tasks[0])
-    (task,) = suite(str(folder)).tasks
+    (task,) = find_suite(str(folder)).tasks
     assert (task.train, task.val, task.test, task.classes) == (24, 8, 12, 10)
 
 
 def test_a_folder_of_tasks(tmp_path):
     class_folders(tmp_path / "both" / "first", {"x": 6, "y": 6})
     class_folders(tmp_path / "both" / "second" / "train", {"x": 6, "y": 6, "z": 6})
-    of = suite(str(tmp_path / "both"))
+    of = find_suite(str(tmp_path / "both"))
     assert [(task.name, task.classes, task.group) for task in of.tasks] == [
         ("first", 2, "own"),
         ("second", 3, "own"),
@@ -125,7 +124,7 @@ tasks:
   - {name: letters, folder: elsewhere, classes: [y, x]}
 """
     )
-    of = suite(str(file))
+    of = find_suite(str(file))
     assert (of.name, of.caveat, [t.name for t in of.tasks]) == ("mine", "Small.", ["pets", "letters"])
     pets, letters = of.tasks
     assert (pets.train, pets.val, pets.test, pets.group) == (12, 2, 6, "natural")
@@ -150,16 +149,16 @@ def test_bad_yaml_is_one_line(tmp_path, text, words):
     file = tmp_path / "bad.yaml"
     file.write_text(text)
     with pytest.raises(InputError) as error:
-        suite(str(file))
+        find_suite(str(file))
     assert words in str(error.value) and "\n" not in str(error.value) and "bad.yaml" in str(error.value)
 
 
 def test_what_is_no_suite(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="expected list files, a subfolder a class, or a folder a task"):
-        suite(str(tmp_path / "empty"))
+        find_suite(str(tmp_path / "empty"))
     with pytest.raises(InputError, match="expected one of mini, vtab1k, or the path"):
-        suite("nosuchsuite")
+        find_suite("nosuchsuite")
 
 
 def test_links_may_not_leave_the_folder(tmp_path):
@@ -167,11 +166,11 @@ def test_links_may_not_leave_the_folder(tmp_path):
     Image.new("RGB", (4, 4)).save(tmp_path / "secret.png")
     (folder / "cat" / "link.png").symlink_to(tmp_path / "secret.png")
     with pytest.raises(InputError, match=r"link.png: expected a file inside"):
-        suite(str(folder))
+        find_suite(str(folder))
 
 
 def test_no_root_is_needed_or_allowed(tmp_path):
-    of = suite(str(class_folders(tmp_path / "pets", {"cat": 5, "dog": 5})))
+    of = find_suite(str(class_folders(tmp_path / "pets", {"cat": 5, "dog": 5})))
     assert data_root(of, None) == data_root(of, str(tmp_path)) == tmp_path
     with pytest.raises(InputError, match="--root: expected none"):
         data_root(of, "/")
@@ -180,14 +179,14 @@ def test_no_root_is_needed_or_allowed(tmp_path):
 def test_a_vtab_folder_is_vtab(tmp_path):
     of = small_vtab(["svhn"])
     write_task(tmp_path, of, of.tasks[0])
-    found = suite(str(tmp_path / "vtab-1k"))
+    found = find_suite(str(tmp_path / "vtab-1k"))
     assert found.name == "vtab1k" and len(found.tasks) == 19 and data_root(found, None) == tmp_path
 
 
 def test_check_hash_and_guard(tmp_path):
     """An own suite passes the check, and its test split is closed to a search like any other."""
     folder = class_folders(tmp_path / "pets", {"cat": 10, "dog": 10})
-    of = suite(str(folder))
+    of = find_suite(str(folder))
     root, (task,) = data_root(of, None), of.tasks
     (report,) = check_suite(root, of)
     assert report.usable and not report.findings and report.data_hash == data_hash(root, of, task)

@@ -7,9 +7,9 @@ from functools import cache
 import numpy as np
 import pytest
 
-from wst.data.build.labels import dsprites_location, dsprites_orientation
-from wst.data.build.pictures import sun397_partition
-from wst.data.tfds_order import CUTS, Slice, cut, hash_order
+from wst.data.vtab1k.labels import dsprites_location, dsprites_orientation
+from wst.data.vtab1k.pictures import sun397_partition
+from wst.data.vtab1k.tfds_order import CUTS, Slice, cut, hash_order
 from wst.errors import InputError
 
 RESISC45 = """\

@@ -1,1 +1,0 @@
-"""Building VTAB-1K from the original archives, without TensorFlow."""

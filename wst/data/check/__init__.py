@@ -1,0 +1,1 @@
+"""Looking at a suite on disk: list lines, image files, sizes, samples."""

@@ -1,0 +1,63 @@
+"""What a suite on disk holds, in numbers and in pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from wst.data.splits import data_hash, read_list, task_folder
+from wst.data.tasks import Suite, Task
+from wst.errors import InputError
+
+
+@dataclass(frozen=True)
+class TaskInfo:
+    """One task on disk; sizes and hash are None where the data is not there or not readable."""
+
+    task: str
+    group: str
+    classes: int
+    train: int | None
+    val: int | None
+    test: int | None
+    metric: str
+    source: str
+    licence: str
+    data_hash: str | None
+    state: str
+
+
+def describe(root: Path, suite: Suite, tasks: Sequence[Task]) -> list[TaskInfo]:
+    """What there is of each task; files are hashed, pixels are not decoded."""
+    return [_describe(root, suite, task) for task in tasks]
+
+
+def _describe(root: Path, suite: Suite, task: Task) -> TaskInfo:
+    sizes: tuple[int | None, int | None, int | None] = (None, None, None)
+    found, state = None, "ready"
+    try:
+        task_folder(root, suite, task)
+    except InputError:
+        state = "absent"
+    else:
+        try:
+            sizes = (
+                len(read_list(root, suite, task, "train800").images),
+                len(read_list(root, suite, task, "val200").images),
+                len(read_list(root, suite, task, "test").images),
+            )
+            found = data_hash(root, suite, task)
+        except InputError as error:
+            state = str(error)
+    return TaskInfo(
+        task.name,
+        task.group,
+        task.classes,
+        *sizes,
+        task.metric,
+        task.source,
+        task.licence,
+        found,
+        state,
+    )

@@ -1,0 +1,58 @@
+"""An image file's bytes to RGB pixels of one size."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from wst.errors import InputError
+
+
+def preprocessing(size: int) -> str:
+    """What is done to an image, in words that go into the ledger."""
+    return f"RGB, {size} x {size}, bicubic, aspect ratio not kept"
+
+
+def decode(content: bytes, size: int, path: Path) -> np.ndarray:
+    """Decode an image file to RGB (3, size, size) uint8.
+
+    Bicubic resizing by Pillow, which is what torchvision's ``Resize`` does to a PIL image; the aspect ratio
+    is not kept, as in VTAB-1K.
+
+    Raises:
+        InputError: the file is no readable image.
+    """
+    try:
+        with Image.open(BytesIO(content)) as image:
+            resized = image.convert("RGB").resize((size, size), Image.Resampling.BICUBIC)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise unreadable(path, content, error) from None
+    return np.asarray(resized).transpose(2, 0, 1)
+
+
+def unreadable(path: Path, content: bytes, error: Exception) -> InputError:
+    """The line for an image file that Pillow cannot read."""
+    return InputError(f"{path}: expected a readable image; found {len(content)} bytes ({error})")
+
+
+def decode_all(images: Sequence[Path], size: int) -> Iterator[np.ndarray]:
+    """Decoded images in order, a few ahead; Pillow lets other threads run while it decodes and resizes."""
+    workers = os.cpu_count() or 1
+    with ThreadPoolExecutor(workers) as pool:
+        ahead: deque[Future[np.ndarray]] = deque()
+        try:
+            for path in images:
+                ahead.append(pool.submit(lambda p: decode(p.read_bytes(), size, p), path))
+                if len(ahead) >= 8 * workers:
+                    yield ahead.popleft().result()
+            while ahead:
+                yield ahead.popleft().result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)

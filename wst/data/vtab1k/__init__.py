@@ -1,0 +1,1 @@
+"""VTAB-1K's construction from the original archives."""
