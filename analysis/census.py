@@ -11,10 +11,11 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from analysis.load import dataset, load
+from analysis.load import load
 from analysis.tables import Cell, Column, Table
-from wst.search import NoPruner
+from wst.ledger import read_table
 from wst.study import Study
+from wst.study.search import NoPruner
 
 MOST_FAILURES = 200
 """Failed trials listed one by one; of more, the first of these."""
@@ -54,7 +55,7 @@ def census(folder: Path, study: Study) -> Census:
     """Count one study's trials; the columns pass through Arrow, not through pandas."""
     columns = [*_GROUPED, *_DISTINCT, "task", "data_hash", "epochs", "wall_seconds", "test_images"]
     columns += ["started", "ended"]
-    table = dataset(folder, "trials").to_table(columns=columns)
+    table = read_table(folder, "trials", columns)
     sums = table.group_by(list(_GROUPED)).aggregate(
         [("wall_seconds", "sum"), ("epochs", "sum"), ("test_images", "count"), ("state", "count")]
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.compute as pc
 
-from analysis.load import batches
+from wst.ledger.reading import batches
 
 _BINS = 2_001
 """Bins of accuracy in [0, 1]: steps of 0.0005, ten to one image of val200."""

@@ -20,7 +20,7 @@ import plotly.graph_objects as go
 from analysis.ablation import Ablation
 from analysis.curves import CurveBand
 from analysis.search import SearchCurve, run_trials
-from wst.space import Categorical, Distribution
+from wst.study.space import Categorical, Distribution
 
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#999999", "#F0E442")
 """Okabe and Ito's palette."""

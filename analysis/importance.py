@@ -17,8 +17,8 @@ from analysis.search import run_trials
 from analysis.tables import Cell, Column, Table
 from wst.errors import InputError
 from wst.optuna_search import distribution
-from wst.space import Distribution, Int
 from wst.study import Study
+from wst.study.space import Distribution, Int
 
 Method = Literal["ped-anova", "fanova"]
 MOST_TRIALS = 2_000

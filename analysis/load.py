@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
-import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as ds
 
 from wst.data.suites import find_suite, is_gone, suites
 from wst.data.tasks import Suite, Task
 from wst.errors import InputError
-from wst.ledger import again_if_moved, fragments, resolved_study, whole_files
+from wst.ledger import read_table, resolved_study
 from wst.study import Study
 
 
@@ -39,7 +37,7 @@ def load(
             newer schema, or a file in it is not whole.
     """
     names = studies_of(folders)
-    frames = [_read(folder, table, columns, where) for folder in folders]
+    frames: list[pd.DataFrame] = [read_table(folder, table, columns, where).to_pandas() for folder in folders]
     for folder, name, frame in zip(folders, names, frames, strict=True):
         others = set(frame["study"].unique()) - {name} if "study" in frame else set()
         if others:
@@ -47,48 +45,6 @@ def load(
     filled = [frame for frame in frames if len(frame)]
     together = pd.concat(filled or frames, ignore_index=True)
     return together if columns is None else together.reindex(columns=list(columns))
-
-
-def _read(
-    folder: Path, table: str, columns: Sequence[str] | None, where: pc.Expression | None
-) -> pd.DataFrame:
-    def read() -> pd.DataFrame:
-        found = dataset(folder, table)
-        present = None if columns is None else [name for name in columns if name in found.schema.names]
-        with whole_files(folder, table):
-            frame: pd.DataFrame = found.to_table(columns=present, filter=where).to_pandas()
-        return frame
-
-    return again_if_moved(read)
-
-
-def batches(
-    folder: Path, table: str, columns: Sequence[str], where: pc.Expression | None = None
-) -> Iterator[pa.RecordBatch]:
-    """The same rows as :func:`load` reads, a batch at a time, for tables larger than memory.
-
-    Raises:
-        InputError: as :func:`load`, or the ledger was compacted between two batches.
-    """
-    found = again_if_moved(lambda: dataset(folder, table))
-    try:
-        with whole_files(folder, table):
-            yield from found.to_batches(columns=list(columns), filter=where)
-    except FileNotFoundError:
-        raise InputError(
-            f"{folder}: expected the ledger's files to stay in place while they are read; found that they "
-            "were compacted meanwhile (read again)"
-        ) from None
-
-
-def dataset(folder: Path, table: str) -> ds.Dataset:
-    """A ledger's table as a pyarrow data set; nothing but one file's schema is read yet.
-
-    Raises:
-        InputError: the folder holds no ledger, or one of a newer schema than this version reads.
-    """
-    files, schema = fragments(folder, table)
-    return ds.dataset(files, schema=schema, format="parquet") if files else ds.dataset(schema.empty_table())
 
 
 def studies_of(folders: Sequence[Path]) -> dict[str, Study]:

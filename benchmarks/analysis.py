@@ -26,7 +26,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from wst.data.suites import find_suite
-from wst.ledger import EPOCHS_SCHEMA, trials_schema
+from wst.ledger.schema import EPOCHS_SCHEMA, trials_schema
 from wst.study import Study
 
 SEEDS = 5

@@ -19,8 +19,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-from wst import ledger as ledgers
 from wst.ledger import Ledger, history
+from wst.ledger import writing as ledgers
 from wst.records import Epoch, Intent, Outcome
 from wst.study import Study
 

@@ -13,8 +13,7 @@ from wst.cli import app
 from wst.errors import InputError
 from wst.ledger import Ledger
 from wst.planner import Planner
-from wst.study import Study
-from wst.study_files import load_study
+from wst.study import Study, load_study
 
 CODE = {"version": "0", "commit": None, "libraries": "{}"}
 

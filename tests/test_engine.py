@@ -22,7 +22,8 @@ from wst.faults import failed
 from wst.ledger import Ledger, history
 from wst.planner import Planner
 from wst.records import EndedTrial, Epoch, Outcome, Report
-from wst.study import Resources, Study
+from wst.study import Study
+from wst.study.study import Resources
 
 CODE = {"version": "0", "commit": None, "libraries": "{}"}
 

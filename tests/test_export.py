@@ -12,13 +12,14 @@ import pytest
 from typer.testing import CliRunner
 
 from tests.conftest import small_study
-from tests.ledger_processes import CODE, write
+from tests.ledger.processes import CODE, write
+from tests.ledger.test_ledger import small_trials
 from tests.synthetic import run_all
-from tests.test_ledger import small_trials
 from wst.cli_export import export_app
 from wst.errors import InputError
 from wst.export import export_optuna, export_parquet
-from wst.ledger import TABLES, Ledger, history, resolved_study
+from wst.ledger import Ledger, history, resolved_study
+from wst.ledger.schema import TABLES
 from wst.planner import Planner
 from wst.records import EndedTrial, Outcome
 

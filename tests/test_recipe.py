@@ -59,7 +59,7 @@ def test_default_recipe_file_is_the_default() -> None:
 
 
 def test_study_may_name_a_recipe_and_change_it(tmp_path: Any) -> None:
-    from wst.study_files import load_study
+    from wst.study import load_study
 
     path = tmp_path / "s.yaml"
     path.write_text(

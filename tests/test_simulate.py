@@ -14,15 +14,13 @@ from hypothesis import strategies as st
 from tests.conftest import small_study
 from tests.synthetic import run_all
 from wst.errors import InputError
-from wst.ledger import Ledger
-from wst.ledger_read import resolved_study
+from wst.ledger import Ledger, resolved_study
 from wst.planner import Planner
 from wst.recording import CellCurves, Recording
 from wst.records import EndedTrial, Epoch, Intent, Outcome
 from wst.shipped import shipped_names
 from wst.simulate import CellReplay, Machine, replay, searching
-from wst.study import Study
-from wst.study_files import load_study
+from wst.study import Study, load_study
 
 CODE = {"version": "0", "commit": None, "libraries": "{}"}
 LR = {"type": "float", "low": 1e-4, "high": 1e-1, "log": True}

@@ -13,10 +13,9 @@ from pydantic import BaseModel
 
 from tests.conftest import small_study
 from tests.synthetic import curve, run_all
-from wst import search, study
 from wst.planner import Planner
 from wst.records import Outcome
-from wst.study_files import load_study
+from wst.study import load_study, search, study
 from wst.trackers import Trackers
 
 PAGE = (Path(__file__).parent.parent / "docs" / "studies.md").read_text()

@@ -11,8 +11,8 @@ from wst.errors import InputError
 from wst.ledger import Ledger
 from wst.planner import Planner
 from wst.records import EndedTrial
-from wst.study import Study
-from wst.study_files import load_study
+from wst.study import Study, load_study
+from wst.warm_start import resolve_warm_starts
 
 CODE = {"version": "0", "commit": None, "libraries": "{}"}
 
@@ -41,7 +41,7 @@ def _study(tmp_path: Path, start: object, **space: object) -> Study:
     }
     path = tmp_path / "next.yaml"
     path.write_text(yaml.safe_dump(data))
-    return load_study(str(path))
+    return resolve_warm_starts(load_study(str(path)))
 
 
 def _best(ended: list[EndedTrial], *tasks: str) -> list[float]:

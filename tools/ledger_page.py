@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from wst.ledger import COMPACT_ABOVE, SCHEMA_VERSION
-from wst.ledger_schema import table_schemas
+from wst.ledger.schema import SCHEMA_VERSION, table_schemas
+from wst.ledger.writing import COMPACT_ABOVE
 
 _HEAD = """# The ledger
 
@@ -22,7 +22,7 @@ import pandas as pd
 trials = pd.read_parquet("runs/demo/ledger/trials")
 ```
 
-This page is generated from the schema in `wst/ledger_schema.py`; the schema's version is {version}.
+This page is generated from the schema in `wst/ledger/schema.py`; the schema's version is {version}.
 
 A row of `trials` is a trial that ended, each once. Accuracies are fractions in [0, 1], seconds are
 wall-clock. A column is null where a trial has nothing to say there.

@@ -13,7 +13,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from wst.ledger_read import history, read_table, resolved_study
+from wst.ledger import history, read_table, resolved_study
 from wst.planner import Planner
 
 _MACHINE = ("node", "slot")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from wst.optuna_search import objective_values
 from wst.records import EndedTrial
-from wst.search import Objective, Ties
+from wst.study.search import Objective, Ties
 
 
 @dataclass(frozen=True)

@@ -73,10 +73,11 @@ def tune(
     as_json: Json = False,
 ) -> None:
     """Start a study, or go on with the one in the output folder."""
-    from wst.durations import parse_duration
-    from wst.study_files import load_study
+    from wst.study import load_study
+    from wst.study.durations import parse_duration
+    from wst.warm_start import resolve_warm_starts
 
-    loaded = load_study(study, overrides=set_ or (), tasks=task or ())
+    loaded = resolve_warm_starts(load_study(study, overrides=set_ or (), tasks=task or ()))
     folder = out or Path("runs") / loaded.name
     if dry_run:
         _print_costs(loaded, root, as_json)
@@ -149,7 +150,7 @@ def demo(
     out: Annotated[Path, typer.Option(help="Output folder.")] = Path("runs/demo"),
 ) -> None:
     """Tune WST and linear probing on the embedded default, and show what came out."""
-    from wst.study_files import load_study
+    from wst.study import load_study
 
     _run(load_study("demo"), out)
     show_leaderboard([out], False, console)

@@ -61,11 +61,14 @@ def simulate(
     from analysis.tables import Format, show
     from wst.recording import Recording
     from wst.simulate import CellReplay, replay
-    from wst.study_files import load_study
+    from wst.study import load_study
+    from wst.warm_start import resolve_warm_starts
 
     if out is not None:
         check_format(out)
-    loaded = [load_study(name, overrides=set_ or (), tasks=task or ()) for name in studies]
+    loaded = [
+        resolve_warm_starts(load_study(name, overrides=set_ or (), tasks=task or ())) for name in studies
+    ]
     names = [study.name for study in loaded]
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wst.records import Intent, Stage
-from wst.search import SuccessiveHalving
 from wst.session import Checked, example
 from wst.study import Study
+from wst.study.search import SuccessiveHalving
 from wst.training.spec import trial_spec
 from wst.trial import Trial
 

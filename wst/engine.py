@@ -42,7 +42,8 @@ from wst.driver import Driver, Environment
 from wst.errors import InputError
 from wst.faults import OutOfTime, StudyInterrupted, StudyStoppedError
 from wst.job import Job
-from wst.study import Resources, Study
+from wst.study import Study
+from wst.study.study import Resources
 from wst.watchdog import watched
 
 _RAY_NEEDS = (ray_constants.PROCESS_TYPE_RAYLET, ray_constants.PROCESS_TYPE_GCS_SERVER)

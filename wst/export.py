@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from wst.errors import InputError
 from wst.ledger import history, resolved_study
-from wst.ledger_read import again_if_moved, ordered_tables
+from wst.ledger.reading import ordered_tables
 from wst.records import EndedTrial, Intent
 from wst.study import Study
 
@@ -40,7 +40,7 @@ def export_parquet(folder: Path, target: str) -> None:
             written to.
     """
     study = resolved_study(folder)
-    tables = again_if_moved(lambda: ordered_tables(folder))
+    tables = ordered_tables(folder)
     try:
         file_system, path = _place(target)
         _check_free(file_system, path, target)

@@ -9,16 +9,15 @@ from typing import Any
 from pydantic import ValidationError
 from rich.console import Console
 
-from wst import provenance
 from wst.data.suites import suites
 from wst.errors import InputError
 from wst.faults import failed
-from wst.ledger import Ledger, history, resolved_study
+from wst.ledger import Ledger, history, provenance, resolved_study
 from wst.records import Hyperparameters, Intent, Outcome, Stage
 from wst.session import check
 from wst.shipped import find_yaml
 from wst.study import Study
-from wst.study_files import absolute_suite
+from wst.study.load import absolute_suite
 from wst.training.spec import trial_spec
 from wst.trial import Trial
 from wst.yaml_files import first_error, read_yaml

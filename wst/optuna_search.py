@@ -12,9 +12,9 @@ from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
 from wst.records import Epoch, Hyperparameters, Outcome, Scalar, stable_seed
-from wst.search import GP, NSGA2, TPE, Grid, Median, Objective, Search, SuccessiveHalving
-from wst.space import Distribution, Float, Int, applies, grid
 from wst.study import Study
+from wst.study.search import GP, NSGA2, TPE, Grid, Median, Objective, Search, SuccessiveHalving
+from wst.study.space import Distribution, Float, Int, applies, grid
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 

@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 
 from wst.errors import InputError
-from wst.ledger_read import history, resolved_study
+from wst.ledger import history, resolved_study
 from wst.records import Hyperparameters, Outcome
-from wst.space import Categorical, Float, Int
 from wst.study import Study, Variant
+from wst.study.space import Categorical, Float, Int
 
 _CONDITIONS = ("suite", "backbone", "image_size", "normalisation")
 _OUTSIDE = 0.1

@@ -10,12 +10,13 @@ from pathlib import Path
 
 from rich.console import Console
 
-from wst import backbones, methods, provenance
+from wst import backbones, methods
 from wst.data.splits import data_hash, data_root, open_split
 from wst.data.suites import find_suite
 from wst.driver import Driver, Environment
 from wst.errors import InputError
-from wst.ledger import Ledger, check_unchanged, history
+from wst.ledger import Ledger, history, provenance
+from wst.ledger.reading import check_unchanged
 from wst.models import count_without_weights, create_model, parameter_counts
 from wst.planner import CountParameters, Planner
 from wst.progress import Progress

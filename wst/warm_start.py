@@ -6,30 +6,34 @@ from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 
-from pydantic import PositiveInt
-
 from wst.choice import Candidate, candidates
 from wst.errors import InputError
 from wst.ledger import history, resolved_study
 from wst.records import EndedTrial, Hyperparameters
-from wst.space import Space
-from wst.yaml_files import Strict
+from wst.study import Study
+from wst.study.space import Space
+from wst.study.variant import FromLedger
 
 
-class FromLedger(Strict):
-    """The best settings of another study's search: of the same task where it has that, else of all tasks."""
+def resolve_warm_starts(study: Study) -> Study:
+    """The study with the settings that its warm starts find in other studies' ledgers, so that it depends on
+    no other folder.
 
-    ledger: str
-    """The other study's output folder."""
-    top: PositiveInt = 3
-    """Settings for each task."""
-    variant: str | None = None
-    """The other study's variant; all of them when left out."""
+    Raises:
+        InputError: a folder holds no study, or no completed trial whose settings fit.
+    """
+    variants = {
+        name: variant.model_copy(
+            update={"warm_start": _points(variant.warm_start, study.tasks, variant.space or {})}
+        )
+        if isinstance(variant.warm_start, FromLedger)
+        else variant
+        for name, variant in study.variants.items()
+    }
+    return study.model_copy(update={"variants": variants})
 
 
-def points_from_ledger(
-    start: FromLedger, tasks: Iterable[str], space: Space
-) -> dict[str, list[Hyperparameters]]:
+def _points(start: FromLedger, tasks: Iterable[str], space: Space) -> dict[str, tuple[Hyperparameters, ...]]:
     """Settings to try first, by task.
 
     Hyperparameters that ``space`` lacks are left out, and so are settings with a value outside their range:
@@ -48,13 +52,13 @@ def points_from_ledger(
             by_task[trial.intent.task].append(trial)
     everything = [trial for trials in by_task.values() for trial in trials]
 
-    def best(trials: list[EndedTrial]) -> list[Hyperparameters]:
+    def best(trials: list[EndedTrial]) -> tuple[Hyperparameters, ...]:
         found: list[Hyperparameters] = []
         for candidate in candidates(trials, ("val_top1",), study.ties):
             point = _fitting(candidate, space)
             if point and point not in found:
                 found.append(point)
-        return found[: start.top]
+        return tuple(found[: start.top])
 
     points = {task: best(by_task.get(task, [])) or best(everything) for task in tasks}
     if not all(points.values()):

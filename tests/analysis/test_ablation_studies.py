@@ -6,7 +6,7 @@ import pytest
 
 from wst.methods import check_hyperparameters
 from wst.shipped import shipped_names
-from wst.study_files import load_study
+from wst.study import load_study
 
 NAMES = [name for name in shipped_names("studies") if name.startswith("ablations/")]
 

@@ -11,7 +11,7 @@ import pytest
 
 from analysis import figures
 from analysis.search import SearchCurve
-from wst.space import Categorical, Distribution, Float
+from wst.study.space import Categorical, Distribution, Float
 
 SPACE: dict[str, Distribution] = {
     "lr": Float(low=1e-4, high=1e-2, log=True),

@@ -13,10 +13,12 @@ import pytest
 from analysis.ablation import read_ablation
 from analysis.leaderboard import read_leaderboard
 from analysis.leaderboard_table import as_table
-from analysis.load import batches, common_suite, load, studies_of
+from analysis.load import common_suite, load, studies_of
 from tests.analysis.ledgers import CODE, alpha_study, beta_study
 from wst.errors import InputError
-from wst.ledger import SCHEMA_VERSION, Ledger
+from wst.ledger import Ledger
+from wst.ledger.reading import batches
+from wst.ledger.schema import SCHEMA_VERSION
 
 
 def test_tables_of_several_studies_stand_below_each_other(alpha: Path, beta: Path) -> None:

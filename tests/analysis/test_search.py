@@ -24,8 +24,8 @@ from analysis.search import (
 from tests.analysis.ledgers import LR, TASKS, alpha_study
 from wst.data.mini import MINI
 from wst.optuna_search import distribution
-from wst.space import Float
 from wst.study import Study
+from wst.study.space import Float
 
 
 def test_best_so_far_worked_out_by_hand(alpha: Path) -> None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from wst.durations import parse_duration
+from wst.study.durations import parse_duration
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ one table.  A trial's fragments, named after it, are written aside, flushed and 
 epochs come first and its row last: the row is the commit, and writing again after a crash replaces.
 
 Many fragments are slow to read, so on opening and on closing they become one file a table, in a new
-generation of the ledger (:mod:`wst.ledger_generations`); so does everything when a study grows by a
+generation of the ledger (:mod:`wst.ledger.generations`); so does everything when a study grows by a
 hyperparameter, and when trials are discarded to be run again.
 
 Who opens a ledger for writing holds its lock, which the operating system frees when the process ends,
@@ -31,46 +31,22 @@ import pyarrow.parquet as pq
 
 from wst.data.suites import find_suite
 from wst.errors import InputError
-from wst.extension import check_extension
-from wst.ledger_generations import settle, written
-from wst.ledger_read import (
-    again_if_moved,
-    check_unchanged,
+from wst.ledger.generations import settle, written
+from wst.ledger.reading import (
     fragments,
-    history,
     ordered_tables,
     read_files,
     read_table,
     resolved_study,
-    whole_files,
 )
-from wst.ledger_schema import (
-    EPOCHS_SCHEMA,
-    INTENTS_SCHEMA,
+from wst.ledger.schema import (
     SCHEMA_VERSION,
     TABLES,
     table_schemas,
-    trials_schema,
 )
 from wst.records import Intent, Outcome
 from wst.study import Study
-
-__all__ = [
-    "COMPACT_ABOVE",
-    "EPOCHS_SCHEMA",
-    "INTENTS_SCHEMA",
-    "SCHEMA_VERSION",
-    "TABLES",
-    "Ledger",
-    "again_if_moved",
-    "check_unchanged",
-    "fragments",
-    "history",
-    "read_table",
-    "resolved_study",
-    "trials_schema",
-    "whole_files",
-]
+from wst.study.growth import check_extension
 
 COMPACT_ABOVE = 500
 """Files of the three tables together that are left as they are."""
@@ -82,8 +58,8 @@ class Ledger:
     Args:
         folder: the study's output folder.
         study: the resolved study; its hyperparameters give the ``hp_*`` columns.  It may ask for more than
-            the study in the folder, as :func:`wst.extension.check_extension` says.
-        code: code version, commit and library versions, as :func:`wst.provenance.code` gives them.
+            the study in the folder, as :func:`wst.study.growth.check_extension` says.
+        code: code version, commit and library versions, as :func:`wst.ledger.provenance.code` gives them.
 
     Raises:
         InputError: the folder belongs to another study, or another process writes to it.

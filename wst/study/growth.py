@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from wst.errors import InputError
-from wst.study import Study
+from wst.study.study import Study
 
 _FREE = {
     "resources",

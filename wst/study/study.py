@@ -7,10 +7,8 @@ results says everything that was asked for.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterable
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import yaml
 from pydantic import (
@@ -24,37 +22,14 @@ from pydantic import (
 
 from wst.data.suites import find_suite, is_gone
 from wst.data.tasks import Suite
-from wst.durations import parse_duration
-from wst.records import Hyperparameters, Normalisation, Scalar
-from wst.search import Grid, Search, Ties
-from wst.space import Distribution, applies, grid
+from wst.records import Normalisation, Scalar
+from wst.study.durations import parse_duration
+from wst.study.recipe import Recipe, short_hash
+from wst.study.search import Grid, Search, Ties
+from wst.study.space import grid
+from wst.study.stages import Confirm, Final
+from wst.study.variant import NAME, FromLedger, Variant
 from wst.yaml_files import Strict
-
-NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
-_MOST_SEEDS = 1000
-
-
-class Confirm(Strict):
-    """Stage ``confirm``: the best settings of the search over several seeds, on val200 still.
-
-    val200 is coarse and the search's winner is lucky in part; so the mean over fresh seeds chooses.  Settings
-    of which a seed fails are out.
-    """
-
-    top: PositiveInt = 5
-    """How many settings; with several objectives at most so many members of the search's front."""
-    seeds: int = Field(3, ge=1, le=_MOST_SEEDS)
-
-
-class Final(Strict):
-    """Stage ``final``: the chosen settings retrained on train800val200; the test split read once a seed."""
-
-    seeds: int = Field(3, ge=1, le=_MOST_SEEDS)
-    seeds_per_job: PositiveInt = 1
-    """Seeds trained one after another on one slot and scored in one pass over the test split.  More than one
-    spares reading a large test split again, and gives up running the seeds side by side."""
-    save_adapters: bool = False
-    """Keep each final trial's trainable tensors, with a card, in ``adapters/`` of the output folder."""
 
 
 class Faults(Strict):
@@ -87,118 +62,6 @@ class Resources(Strict):
         if gpus > 1 and gpus != int(gpus):
             raise ValueError(f"expected a share of one GPU or a whole number of them; found {gpus:g}")
         return gpus
-
-
-class Recipe(Strict):
-    """How a trial trains: the same for every trial of a study.
-
-    AdamW; weight decay spares biases and norms (``no_decay: vectors``) or biases alone (``biases``).
-
-    Two schedules.  ``cosine``: a linear warm-up from ``warmup_lr`` over ``warmup_epochs``, then half a cosine
-    down to ``min_lr``, both stepped at every batch.  ``timm_cosine``: timm's ``CosineLRScheduler`` without
-    ``warmup_prefix``, stepped once an epoch, whose cosine begins below the warm-up.  Either ends
-    ``cooldown_epochs`` before the last epoch, and these run at ``min_lr``.
-    """
-
-    epochs: PositiveInt = 100
-    batch_size: PositiveInt = 32
-    weight_decay: NonNegativeFloat = 0.05
-    no_decay: Literal["vectors", "biases"] = "vectors"
-    schedule: Literal["cosine", "timm_cosine"] = "cosine"
-    warmup_epochs: NonNegativeFloat = 10
-    warmup_lr: NonNegativeFloat = 1e-7
-    min_lr: NonNegativeFloat = 1e-8
-    cooldown_epochs: int = Field(0, ge=0)
-    label_smoothing: float = Field(0.0, ge=0, lt=1)
-    drop_last: bool = False
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
-
-    @model_validator(mode="after")
-    def _warmup_fits(self) -> Recipe:
-        if self.warmup_epochs + self.cooldown_epochs >= self.epochs:
-            raise ValueError(
-                "expected warmup_epochs + cooldown_epochs < epochs; "
-                f"found warmup_epochs {self.warmup_epochs:g}, "
-                f"cooldown_epochs {self.cooldown_epochs} and epochs {self.epochs}"
-            )
-        return self
-
-    def digest(self) -> str:
-        """A short hash that is equal for equal recipes."""
-        return _digest(self.model_dump(mode="json"))
-
-
-class Variant(Strict):
-    """A method with the hyperparameters that are searched, taken over, or fixed.
-
-    One of four: ``space`` (searched), ``settings_from`` (the settings found for another variant),
-    ``per_task`` (a table of settings by task), or none of these (``fixed`` says everything).  ``fixed`` comes
-    on top of each. A variant without a space has no search and goes straight to the final stage.
-    """
-
-    method: str = Field(pattern=NAME)
-    fixed: Hyperparameters = Field(default_factory=dict)
-    space: dict[str, Distribution] | None = None
-    settings_from: str | None = None
-    per_task: dict[str, Hyperparameters] | None = None
-    """Settings by task; in a study file also the name of a shipped table, such as ``released/vit_base``."""
-    warm_start: tuple[Hyperparameters, ...] | dict[str, tuple[Hyperparameters, ...]] | None = None
-    """Settings that a search tries first: a list for every task, or one by task.  In a study file also the
-    name of a shipped table, or ``{ledger: DIR, top: 3}`` for the best settings of another study."""
-
-    @field_validator("warm_start", mode="before")
-    @classmethod
-    def _one_is_a_list(cls, value: Any) -> Any:
-        if isinstance(value, dict):
-            return {task: [points] if isinstance(points, dict) else points for task, points in value.items()}
-        return value
-
-    @model_validator(mode="after")
-    def _one_source(self) -> Variant:
-        sources = [n for n in ("space", "settings_from", "per_task") if getattr(self, n) is not None]
-        if len(sources) > 1:
-            found = " and ".join(sources)
-            raise ValueError(f"expected at most one of space, settings_from, per_task; found {found}")
-        if self.warm_start is not None and self.space is None:
-            raise ValueError("expected a space to warm-start; found none")
-        if self.space is not None and not self.space:
-            raise ValueError("expected at least one hyperparameter in space; found none")
-        before = set(self.fixed)
-        for name, entry in (self.space or {}).items():
-            for condition in entry.when:
-                if condition not in before:
-                    raise ValueError(
-                        f"space.{name}.when: expected hyperparameters set before it "
-                        f"({', '.join(sorted(before)) or 'none'}); found {condition!r}"
-                    )
-            before.add(name)
-        both = sorted(set(self.fixed) & set(self.space or {}))
-        if both:
-            raise ValueError(f"expected each hyperparameter in space or in fixed; found {both[0]!r} in both")
-        tables = self.per_task.values() if self.per_task is not None else [{}]
-        if self.settings_from is None and any(
-            "lr" not in {*self.fixed, *(self.space or {}), *t} for t in tables
-        ):
-            raise ValueError("expected a learning rate ('lr') in space, per_task or fixed; found none")
-        return self
-
-    def settings(self, task: str) -> Hyperparameters:
-        """The settings of a variant that is neither searched nor taken over."""
-        return {**(self.per_task or {}).get(task, {}), **self.fixed}
-
-    def first_points(self, task: str) -> list[Hyperparameters]:
-        """The settings with which a task's search begins, those hyperparameters that are searched alone."""
-        given = self.warm_start or ()
-        points = given.get(task, ()) if isinstance(given, dict) else given
-        return [{name: point[name] for name in self.space or {} if name in point} for point in points]
-
-    def any_settings(self) -> Hyperparameters:
-        """One configuration of a searched variant: every hyperparameter at its first value."""
-        found = dict(self.fixed)
-        for name, entry in (self.space or {}).items():
-            if applies(entry, found):
-                found[name] = entry.values(2)[0]
-        return found
 
 
 class Study(Strict):
@@ -258,7 +121,7 @@ class Study(Strict):
                 raise ValueError(
                     f"variants.{name}.per_task: expected settings for task {absent[0]!r}; found none"
                 )
-            for task in self.tasks:
+            for task in self.tasks if not isinstance(variant.warm_start, FromLedger) else ():
                 for point in variant.first_points(task):
                     if not point:
                         raise ValueError(
@@ -332,10 +195,10 @@ class Study(Strict):
 
     def digest(self) -> str:
         """A short hash that is equal for studies of equal identity."""
-        return _digest(self.identity())
+        return short_hash(self.identity())
 
     def to_yaml(self) -> str:
-        """The resolved study as YAML that :func:`wst.study_files.load_study` reads back."""
+        """The resolved study as YAML that :func:`wst.study.load.load_study` reads back."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, width=110)
 
 
@@ -344,7 +207,3 @@ def _common_type(types: Iterable[type]) -> type:
     if len(found) == 1:
         return found.pop()
     return float if found == {int, float} else str
-
-
-def _digest(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]

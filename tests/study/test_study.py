@@ -8,8 +8,7 @@ import yaml
 from tests.conftest import small_study
 from wst.errors import InputError
 from wst.shipped import shipped_names
-from wst.study import Study
-from wst.study_files import load_study
+from wst.study import Study, load_study
 
 GOOD = {
     "name": "s",

@@ -1,7 +1,7 @@
 """Reading a ledger: its files as they are now, its tables, and the history that a study goes on from.
 
 Readers need no lock.  The writer may put a new generation of the ledger in the place of the one that is
-being read (see :mod:`wst.ledger_generations`); a file of the old one is then gone, and the reader begins
+being read (see :mod:`wst.ledger.generations`); a file of the old one is then gone, and the reader begins
 again.
 """
 
@@ -17,11 +17,12 @@ from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 from pydantic import ValidationError
 
 from wst.errors import InputError
-from wst.ledger_schema import SCHEMA_VERSION, TABLES, table_schemas
+from wst.ledger.schema import SCHEMA_VERSION, TABLES, table_schemas
 from wst.records import EndedTrial, Epoch, Intent, Outcome
 from wst.study import Study
 from wst.yaml_files import first_error, read_yaml
@@ -44,7 +45,7 @@ def resolved_study(folder: Path) -> Study:
         raise first_error(error, str(path)) from None
 
 
-def again_if_moved(read: Callable[[], _Result]) -> _Result:
+def _again_if_moved(read: Callable[[], _Result]) -> _Result:
     """The result of ``read``, called a second time when a file vanished under it: another generation of the
     ledger is in place then."""
     try:
@@ -73,7 +74,7 @@ def fragments(folder: Path, table: str) -> tuple[list[Path], pa.Schema]:
         return [], table_schemas({})[table]
     # A newer version of wst that went on with the study wrote the newest file.
     newest = max(found, key=lambda name: found[name])
-    with whole_files(folder, table):
+    with _whole_files(folder, table):
         schema = pq.read_schema(where / newest)
     version = int((schema.metadata or {}).get(b"wst_schema_version", b"0"))
     if version > SCHEMA_VERSION:
@@ -83,7 +84,7 @@ def fragments(folder: Path, table: str) -> tuple[list[Path], pa.Schema]:
 
 
 @contextmanager
-def whole_files(folder: Path, table: str) -> Iterator[None]:
+def _whole_files(folder: Path, table: str) -> Iterator[None]:
     """Turn pyarrow's complaint about a damaged file into a line that names the file."""
     try:
         yield
@@ -115,27 +116,36 @@ def read_files(files: Sequence[Path], columns: Sequence[str] | None = None) -> p
     return pa.concat_tables(tables).combine_chunks()
 
 
-def read_table(folder: Path, table: str, columns: Sequence[str] | None = None) -> pa.Table:
+def read_table(
+    folder: Path, table: str, columns: Sequence[str] | None = None, where: pc.Expression | None = None
+) -> pa.Table:
     """One of the tables ``trials``, ``epochs`` or ``intents`` as it is now, in no particular order.
 
     Args:
         folder: the study's output folder.
         table: the table.
         columns: read these columns alone, as far as the table has them; all by default.
+        where: keep the rows for which this expression over columns holds; row groups that cannot hold one
+            are not read.
 
     Raises:
         InputError: as :func:`fragments`.
     """
 
     def read() -> pa.Table:
+        if where is not None:
+            found = _dataset(folder, table)
+            present = None if columns is None else [name for name in columns if name in found.schema.names]
+            with _whole_files(folder, table):
+                return found.to_table(columns=present, filter=where)
         files, schema = fragments(folder, table)
         names = schema.names if columns is None else [name for name in columns if name in schema.names]
         if not files:
             return schema.empty_table().select(names)
-        with whole_files(folder, table):
+        with _whole_files(folder, table):
             return read_files(files, None if columns is None else names)
 
-    return again_if_moved(read)
+    return _again_if_moved(read)
 
 
 def ordered_tables(folder: Path) -> dict[str, pa.Table]:
@@ -208,3 +218,32 @@ def check_unchanged(
                 raise InputError(
                     f"{what}: expected hash {recorded[:12]} as in the ledger; found {found[:12]}"
                 )
+
+
+def batches(
+    folder: Path, table: str, columns: Sequence[str], where: pc.Expression | None = None
+) -> Iterator[pa.RecordBatch]:
+    """The same rows as :func:`read_table` gives, a batch at a time, for tables larger than memory.
+
+    Raises:
+        InputError: as :func:`read_table`, or the ledger was compacted between two batches.
+    """
+    found = _again_if_moved(lambda: _dataset(folder, table))
+    try:
+        with _whole_files(folder, table):
+            yield from found.to_batches(columns=list(columns), filter=where)
+    except FileNotFoundError:
+        raise InputError(
+            f"{folder}: expected the ledger's files to stay in place while they are read; found that they "
+            "were compacted meanwhile (read again)"
+        ) from None
+
+
+def _dataset(folder: Path, table: str) -> ds.Dataset:
+    """A ledger's table as a pyarrow data set; nothing but one file's schema is read yet.
+
+    Raises:
+        InputError: the folder holds no ledger, or one of a newer schema than this version reads.
+    """
+    files, schema = fragments(folder, table)
+    return ds.dataset(files, schema=schema, format="parquet") if files else ds.dataset(schema.empty_table())

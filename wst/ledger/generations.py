@@ -22,7 +22,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from wst.errors import InputError
-from wst.ledger_schema import TABLES
+from wst.ledger.schema import TABLES
 
 _GENERATION = re.compile(r"ledger-(\d+)")
 _HALF_WRITTEN = re.compile(r"\.ledger(-\d+)?")

@@ -11,14 +11,14 @@ import pytest
 import yaml
 
 from tests.conftest import LR, small_study
-from tests.ledger_processes import CODE, write
+from tests.ledger.processes import CODE, write
+from tests.ledger.test_ledger import small_trials
 from tests.synthetic import run_all
-from tests.test_ledger import small_trials
 from wst.errors import InputError
-from wst.extension import check_extension, forbidden_changes
 from wst.ledger import Ledger, history, resolved_study
 from wst.planner import Planner
 from wst.study import Study
+from wst.study.growth import check_extension, forbidden_changes
 
 
 def _changed(**changes: Any) -> Study:

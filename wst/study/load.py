@@ -11,8 +11,8 @@ from pydantic import ValidationError
 from wst.data.suites import suites
 from wst.errors import InputError
 from wst.shipped import find_yaml
-from wst.study import Study, Variant
-from wst.warm_start import FromLedger, points_from_ledger
+from wst.study.study import Study
+from wst.study.variant import Variant
 from wst.yaml_files import first_error, read_yaml
 
 
@@ -75,27 +75,6 @@ def _resolve_spaces(data: dict[str, Any], source: Path) -> None:
                 raise first_error(error, f"{where} (space of variant {name!r})") from None
 
 
-def _take_out_ledgers(data: dict[str, Any]) -> dict[str, FromLedger]:
-    """Remove from a study's variants, and return, the warm starts that point to another study's ledger."""
-    starts = {}
-    variants = data.get("variants")
-    for name, variant in variants.items() if isinstance(variants, dict) else ():
-        start = variant.get("warm_start") if isinstance(variant, dict) else None
-        if isinstance(start, dict) and isinstance(start.get("ledger"), str):
-            starts[name] = FromLedger.model_validate(start)
-            del variant["warm_start"]
-    return starts
-
-
-def _with_points(study: Study, starts: dict[str, FromLedger]) -> dict[str, Any]:
-    """The study with the settings that its warm starts find, so that it depends on no other folder."""
-    data = study.model_dump(mode="json")
-    for name, start in starts.items():
-        space = study.variants[name].space or {}
-        data["variants"][name]["warm_start"] = points_from_ledger(start, study.tasks, space)
-    return data
-
-
 def load_study(name: str, *, overrides: Sequence[str] = (), tasks: Sequence[str] = ()) -> Study:
     """Read, resolve and validate a study.
 
@@ -121,8 +100,6 @@ def load_study(name: str, *, overrides: Sequence[str] = (), tasks: Sequence[str]
         data["suite"] = absolute_suite(data["suite"], path.parent)
     _resolve_spaces(data, path)
     try:
-        starts = _take_out_ledgers(data)
-        study = Study.model_validate(data)
-        return Study.model_validate(_with_points(study, starts)) if starts else study
+        return Study.model_validate(data)
     except ValidationError as error:
         raise first_error(error, str(path)) from None

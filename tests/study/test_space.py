@@ -5,7 +5,7 @@ from itertools import product
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wst.space import Categorical, Float, Int, applies, grid
+from wst.study.space import Categorical, Float, Int, applies, grid
 
 
 @given(st.floats(1e-6, 1.0), st.floats(1.0, 1e3), st.integers(2, 9), st.booleans())

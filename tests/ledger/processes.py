@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from wst import ledger as ledgers
 from wst.ledger import Ledger
+from wst.ledger import writing as ledgers
 from wst.records import EndedTrial
 from wst.study import Study
 

@@ -16,18 +16,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.conftest import LR, small_study
-from tests.ledger_processes import CODE, write, write_for_ever
+from tests.ledger.processes import CODE, write, write_for_ever
 from tests.synthetic import run_all
 from wst.errors import InputError
-from wst.ledger import (
-    SCHEMA_VERSION,
-    Ledger,
-    check_unchanged,
-    history,
-    read_table,
-    resolved_study,
-    trials_schema,
-)
+from wst.ledger import Ledger, history, read_table, resolved_study
+from wst.ledger.reading import check_unchanged
+from wst.ledger.schema import SCHEMA_VERSION, trials_schema
 from wst.planner import Planner
 from wst.records import EndedTrial
 
@@ -231,7 +225,7 @@ def test_reader_beside_a_killed_writer_sees_whole_rows_only(tmp_path: Path) -> N
 
 def test_newer_schema_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _filled(tmp_path / "s")
-    monkeypatch.setattr("wst.ledger_read.SCHEMA_VERSION", 0)
+    monkeypatch.setattr("wst.ledger.reading.SCHEMA_VERSION", 0)
     with pytest.raises(InputError, match="expected schema version 0 or older; found 1"):
         read_table(tmp_path / "s", "trials")
 

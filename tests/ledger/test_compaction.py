@@ -24,16 +24,18 @@ import pytest
 
 from analysis.leaderboard import read_leaderboard
 from analysis.leaderboard_table import as_table
-from analysis.load import batches, load
+from analysis.load import load
 from tests.analysis.ledgers import CODE as ALPHA_CODE
 from tests.analysis.ledgers import alpha_study, write_alpha
 from tests.conftest import small_study
-from tests.ledger_processes import CODE, compact_for_ever, kill_at, write
+from tests.ledger.processes import CODE, compact_for_ever, kill_at, write
+from tests.ledger.test_ledger import small_trials
 from tests.synthetic import run_all
-from tests.test_ledger import small_trials
-from wst import ledger as ledgers
 from wst.errors import InputError
-from wst.ledger import SCHEMA_VERSION, TABLES, Ledger, history, read_table
+from wst.ledger import Ledger, history, read_table
+from wst.ledger import writing as ledgers
+from wst.ledger.reading import batches
+from wst.ledger.schema import SCHEMA_VERSION, TABLES
 from wst.planner import Planner
 from wst.records import EndedTrial, Intent
 from wst.study import Study

@@ -1,0 +1,35 @@
+"""The stages after the search."""
+
+from __future__ import annotations
+
+from pydantic import (
+    Field,
+    PositiveInt,
+)
+
+from wst.yaml_files import Strict
+
+_MOST_SEEDS = 1000
+
+
+class Confirm(Strict):
+    """Stage ``confirm``: the best settings of the search over several seeds, on val200 still.
+
+    val200 is coarse and the search's winner is lucky in part; so the mean over fresh seeds chooses.  Settings
+    of which a seed fails are out.
+    """
+
+    top: PositiveInt = 5
+    """How many settings; with several objectives at most so many members of the search's front."""
+    seeds: int = Field(3, ge=1, le=_MOST_SEEDS)
+
+
+class Final(Strict):
+    """Stage ``final``: the chosen settings retrained on train800val200; the test split read once a seed."""
+
+    seeds: int = Field(3, ge=1, le=_MOST_SEEDS)
+    seeds_per_job: PositiveInt = 1
+    """Seeds trained one after another on one slot and scored in one pass over the test split.  More than one
+    spares reading a large test split again, and gives up running the seeds side by side."""
+    save_adapters: bool = False
+    """Keep each final trial's trainable tensors, with a card, in ``adapters/`` of the output folder."""
