@@ -12,6 +12,9 @@ import torch
 
 from wst.study import Study
 
+ROOT = Path(__file__).parent.parent
+"""The clone."""
+
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:

@@ -15,15 +15,16 @@ import pytest
 import ray
 from ray.cluster_utils import Cluster
 
-from tests.conftest import small_study
+from tests.conftest import ROOT, small_study
 from tests.synthetic import run_all
 from tests.test_engine import CODE, SyntheticJob
-from wst import backbones, engine
+from wst import engine
 from wst.data.mini import MINI
 from wst.data.splits import data_hash
 from wst.driver import Driver, Environment
 from wst.errors import InputError
 from wst.ledger import Ledger, history
+from wst.models import backbones
 from wst.planner import Planner
 from wst.records import EndedTrial, Epoch, Outcome
 from wst.shipped import ASSETS
@@ -66,7 +67,7 @@ def with_data(mini_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 def cluster(with_data: Path) -> Iterator[Cluster]:
     """A head with one CPU."""
     with pytest.MonkeyPatch.context() as patch, engine._loopback():
-        patch.setenv("PYTHONPATH", str(Path(__file__).parent.parent))
+        patch.setenv("PYTHONPATH", str(ROOT))
         head = {"num_cpus": 1, "node_ip_address": "127.0.0.1", "include_dashboard": False}
         with contextlib.chdir(with_data):
             started = Cluster(initialize_head=True, head_node_args={**head, "_system_config": HEALTH})

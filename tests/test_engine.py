@@ -14,7 +14,7 @@ import psutil
 import pytest
 from ray import tune
 
-from tests.conftest import small_study
+from tests.conftest import ROOT, small_study
 from tests.synthetic import curve, run_all
 from wst import engine
 from wst.driver import Driver, Environment
@@ -102,7 +102,7 @@ def _summary(ended: list[EndedTrial]) -> list[tuple[object, ...]]:
 
 @pytest.fixture(autouse=True)
 def _workers_find_the_tests(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent.parent))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
 
 
 @pytest.mark.slow

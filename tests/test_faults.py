@@ -21,7 +21,7 @@ import pytest
 import torch
 
 import wst.trial
-from tests.conftest import small_study
+from tests.conftest import ROOT, small_study
 from wst import engine
 from wst.data.mini import MINI
 from wst.data.splits import data_hash
@@ -129,7 +129,7 @@ def _run(study: Study, ledger: Ledger, root: Path, **environment: Any) -> list[E
 
 @pytest.fixture(autouse=True)
 def _workers_find_the_tests(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent.parent))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
 
 
 @pytest.mark.slow
@@ -188,7 +188,7 @@ def test_full_disk_and_a_limit_on_time_stop_the_study_and_it_goes_on_to_its_end(
     with Ledger(out, study, CODE) as ledger, pytest.raises(engine.OutOfTime):
         _run(study, ledger, mini_root, deadline=time.monotonic() + 3600)
     monkeypatch.undo()
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent.parent))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
     assert ended() == ["first", "second"]
     kept = torch.load(checkpoint, weights_only=True)
     assert 1 <= len(kept["curve"]) < 6

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
 from pkgutil import iter_modules
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+from tests.conftest import ROOT
 
 _BLOCK = """
 import sys
@@ -50,7 +49,7 @@ def test_need_neither_torch_nor_ray() -> None:
 
 @pytest.mark.slow
 def test_trials_need_no_ray() -> None:
-    _imports(["wst.trial", "wst.adapters", "wst.finetune", "wst.driver", "wst.job"], ["ray"])
+    _imports(["wst.trial", "wst.models.adapters", "wst.finetune", "wst.driver", "wst.job"], ["ray"])
 
 
 def test_unknown_name_of_the_package_is_an_attribute_error() -> None:

@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import ROOT
+
 pytestmark = pytest.mark.slow  # starts processes
 
-SCRIPT = Path(__file__).parent.parent / "studies" / "launch" / "slurm.sh"
+SCRIPT = ROOT / "studies" / "launch" / "slurm.sh"
 
 # Every stand-in writes a line into the log: its name, its arguments, and the environment that matters.
 _LOG = 'echo "$(basename "$0") ${*//$\'\\n\'/ }" >> "$LOG"\n'

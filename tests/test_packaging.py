@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+from tests.conftest import ROOT
 
 
 @pytest.mark.slow
@@ -23,7 +23,7 @@ def test_wheel_works_outside_the_clone(tmp_path: Path) -> None:
         "import wst, analysis\n"
         "assert wst.__file__.startswith(sys.argv[1]) and analysis.__file__.startswith(sys.argv[1])\n"
         "from wst.shipped import shipped_names\n"
-        "from wst.study.load import load_study\n"
+        "from wst.study import load_study\n"
         "assert 'demo' in shipped_names('studies') and 'wst' in shipped_names('search_spaces')\n"
         "assert 'released' in shipped_names('recipes')\n"
         "assert load_study('demo').variants['wst-r2'].space\n"

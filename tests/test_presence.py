@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import small_study
-from wst import backbones
 from wst.data.mini import MINI
 from wst.data.splits import data_hash
 from wst.driver import Environment
+from wst.models import backbones
 from wst.presence import difference
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from timm.scheduler import CosineLRScheduler
 from torch import nn
 
-from wst.models import create_model
+from wst.models.create import create_model
 from wst.recipe import autocast, gradient_scaler, learning_rate, optimiser
 from wst.shipped import find_yaml
 from wst.study import Recipe

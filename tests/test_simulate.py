@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.conftest import small_study
+from tests.conftest import ROOT, small_study
 from tests.synthetic import run_all
 from wst.errors import InputError
 from wst.ledger import Ledger, resolved_study
@@ -355,7 +355,7 @@ def test_a_short_curve_and_records_of_other_conditions_are_refused(recorded: Pat
         Recording([recorded, folder])
 
 
-RECORD = Path(__file__).parent.parent / "docs" / "simulation"
+RECORD = ROOT / "docs" / "simulation"
 
 
 def test_the_shipped_record_is_whole_and_names_no_machine() -> None:

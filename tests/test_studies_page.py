@@ -11,14 +11,14 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from tests.conftest import small_study
+from tests.conftest import ROOT, small_study
 from tests.synthetic import curve, run_all
 from wst.planner import Planner
 from wst.records import Outcome
 from wst.study import load_study, search, study
 from wst.trackers import Trackers
 
-PAGE = (Path(__file__).parent.parent / "docs" / "studies.md").read_text()
+PAGE = (ROOT / "docs" / "studies.md").read_text()
 
 
 def _blocks(language: str) -> list[str]:
@@ -134,7 +134,7 @@ def test_tracker_of_the_example_works(tmp_path: Path) -> None:
 
 
 def test_links_lead_somewhere() -> None:
-    docs = Path(__file__).parent.parent / "docs"
+    docs = ROOT / "docs"
     for target in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", PAGE):
         assert target.startswith("https://") or (docs / target).exists(), target
     headings = re.findall(r"^#+ (.*)$", PAGE, flags=re.MULTILINE)

@@ -22,7 +22,7 @@ from pretraining_images import GROUNDS, HUES, SHAPES, clip_art, fashion_mnist, s
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from wst.backbones import micro_vit
+from wst.models.backbones import micro_vit
 
 SIZE = 32
 

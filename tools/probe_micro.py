@@ -17,10 +17,10 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
 
-from wst.backbones import micro_vit
 from wst.data.mini import MINI
 from wst.data.splits import data_root, open_split
 from wst.data.tasks import Task
+from wst.models.backbones import micro_vit
 from wst.records import Hyperparameters, Intent, Stage
 from wst.study import Recipe, Study
 from wst.training.spec import trial_spec

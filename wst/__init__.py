@@ -4,18 +4,18 @@ from importlib import import_module, metadata
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from wst.adapters import load_adapter as load_adapter
-    from wst.models import create_model as create_model
-    from wst.models import parameter_counts as parameter_counts
-    from wst.released import export_released_adapter as export_released_adapter
-    from wst.released import load_released_adapter as load_released_adapter
+    from wst.models.adapters import load_adapter as load_adapter
+    from wst.models.create import create_model as create_model
+    from wst.models.create import parameter_counts as parameter_counts
+    from wst.models.released import export_released_adapter as export_released_adapter
+    from wst.models.released import load_released_adapter as load_released_adapter
 
 _WHERE = {
-    "create_model": "wst.models",
-    "export_released_adapter": "wst.released",
-    "load_adapter": "wst.adapters",
-    "load_released_adapter": "wst.released",
-    "parameter_counts": "wst.models",
+    "create_model": "wst.models.create",
+    "export_released_adapter": "wst.models.released",
+    "load_adapter": "wst.models.adapters",
+    "load_released_adapter": "wst.models.released",
+    "parameter_counts": "wst.models.create",
 }
 
 __version__ = metadata.version("wst")

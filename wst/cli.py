@@ -269,7 +269,7 @@ def predict(
     as_json: Json = False,
 ) -> None:
     """Print the likeliest classes of images, with their probabilities."""
-    from wst.adapters import load_adapter
+    from wst.models.adapters import load_adapter
 
     predictor = load_adapter(adapter, checkpoint=checkpoint, any_backbone=any_backbone)
     paths: list[Path] = []
@@ -384,8 +384,8 @@ def list_known(
     as_json: Json = False,
 ) -> None:
     """List what there is."""
-    from wst import methods
     from wst.data.suites import suites
+    from wst.methods import registry as methods
     from wst.shipped import shipped_names
 
     known: dict[str, Any] = {

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from wst import backbones
 from wst.data.splits import data_hash
 from wst.data.suites import find_suite
 from wst.driver import Environment
 from wst.errors import InputError
+from wst.models import backbones
 from wst.study import Study
 
 

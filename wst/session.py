@@ -10,14 +10,15 @@ from pathlib import Path
 
 from rich.console import Console
 
-from wst import backbones, methods
 from wst.data.splits import data_hash, data_root, open_split
 from wst.data.suites import find_suite
 from wst.driver import Driver, Environment
 from wst.errors import InputError
 from wst.ledger import Ledger, history, provenance
 from wst.ledger.reading import check_unchanged
-from wst.models import count_without_weights, create_model, parameter_counts
+from wst.methods import registry as methods
+from wst.models import backbones
+from wst.models.create import count_without_weights, create_model, parameter_counts
 from wst.planner import CountParameters, Planner
 from wst.progress import Progress
 from wst.records import Hyperparameters
@@ -33,7 +34,7 @@ class Checked:
         root: folder that holds the suite's folder.
         data_hashes: hash of each task's data.
         checkpoint_hash: SHA-256 of the backbone's weights file, or timm's name of the weights.
-        parameters: :func:`wst.models.parameter_counts` of each cell (task, variant).
+        parameters: :func:`wst.models.create.parameter_counts` of each cell (task, variant).
     """
 
     root: Path

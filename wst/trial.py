@@ -18,14 +18,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from wst import backbones
-from wst.adapters import Card, save_adapter
 from wst.data.decode import preprocessing
 from wst.data.lists import Split
 from wst.data.splits import TRAINING_SPLIT, open_split
 from wst.data.suites import find_suite
-from wst.methods import NOT_FOR_METHODS
-from wst.models import create_model, parameter_counts
+from wst.methods.registry import NOT_FOR_METHODS
+from wst.models import backbones
+from wst.models.adapters import Card, save_adapter
+from wst.models.create import create_model, parameter_counts
 from wst.recipe import autocast, gradient_scaler, learning_rate, optimiser
 from wst.records import Epoch, Outcome, Stage, State
 from wst.training.batches import Normaliser

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from wst.methods import check_hyperparameters
+from wst.methods.registry import check_hyperparameters
 from wst.shipped import shipped_names
 from wst.study import load_study
 

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from tests.analysis.ledgers import ALPHA
+from tests.conftest import ROOT
 from tools.ledger_page import page
 
-DOCS = Path(__file__).parents[2] / "docs"
+DOCS = ROOT / "docs"
 
 
 def _blocks(language: str) -> list[str]:

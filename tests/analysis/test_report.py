@@ -14,6 +14,7 @@ import pytest
 from analysis.report import Section, figures, render, table, text, write_report
 from analysis.tables import Column, Table
 from tests.analysis.ledgers import CODE, Writer, alpha_study
+from tests.conftest import ROOT
 from wst.errors import InputError
 from wst.ledger import Ledger
 
@@ -34,7 +35,7 @@ def page(alpha: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def demo_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The report of the demo study, from the ledger that the documents keep."""
     path = tmp_path_factory.mktemp("demo") / "report.html"
-    write_report([Path(__file__).parents[2] / "docs" / "demo"], path)
+    write_report([ROOT / "docs" / "demo"], path)
     return path
 
 

@@ -4,13 +4,13 @@ import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 from torchvision import transforms
 
+from tests.conftest import ROOT
 from tests.data.trees import small_vtab, write_task
 from wst.data import cache, hashes, splits
 from wst.data import decode as decoding
@@ -20,7 +20,6 @@ from wst.errors import InputError
 
 SUITE = small_vtab(["svhn", "clevr_count"])
 TASK = SUITE.task("svhn")
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture

@@ -1,14 +1,12 @@
 """The documented way from a folder of pictures to an adapter, run as it stands in the docs."""
 
 import re
-from pathlib import Path
 
 import pytest
 
+from tests.conftest import ROOT
 from tests.data.trees import class_folders
 from wst import cli
-
-ROOT = Path(__file__).parents[2]
 
 
 def block(name: str) -> str:

@@ -16,10 +16,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from wst import backbones
 from wst.data.decode import decode
 from wst.errors import InputError
-from wst.models import create_model
+from wst.models import backbones
+from wst.models.create import create_model
 from wst.records import Hyperparameters
 
 

@@ -14,8 +14,8 @@ from timm.models import VisionTransformer
 from timm.models.deit import VisionTransformerDistilled
 from torch import Tensor, nn
 
-from wst.checkpoints import load_checkpoint
 from wst.errors import InputError
+from wst.models.weights import load_checkpoint
 from wst.records import Normalisation
 from wst.shipped import ASSETS
 
@@ -118,7 +118,7 @@ def create(
         name: ``micro`` or a timm model name.
         num_classes: width of the head; its weight starts from a normal truncated at two sigma (std 0.02),
             its bias at 0.
-        checkpoint: weights file, see :mod:`wst.checkpoints`; without one ``micro`` takes its own.
+        checkpoint: weights file, see :mod:`wst.models.weights`; without one ``micro`` takes its own.
         pretrained: whether timm fetches the weights that it knows under this name, from its cache or the
             network.  Without these and without a file any model but ``micro`` stays random.
         drop_path: stochastic-depth rate of the last block; it grows linearly from 0 over the blocks.

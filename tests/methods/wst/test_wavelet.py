@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from wst.wavelet import DB2, dwt, haar_dwt, haar_idwt, idwt
+from wst.methods.wst.wavelet import DB2, dwt, haar_dwt, haar_idwt, idwt
 
 HAAR = (2**-0.5, 2**-0.5)
 TRANSFORMS: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor], str]] = {

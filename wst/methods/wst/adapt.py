@@ -2,7 +2,7 @@
 
 Zeng, Huang, Wang: "WST: Wavelet-Based Multi-scale Tuning for Visual Transfer Learning", AAAI 2025,
 doi 10.1609/aaai.v39i21.34387.  Here are the options and the checks; the modules are in
-:mod:`wst.wavelet_tuning`.
+:mod:`wst.methods.registry.wst.branch`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from timm.models import SwinTransformer, VisionTransformer
 from torch import nn
 
 from wst.errors import InputError
-from wst.wavelet_tuning import (
+from wst.methods.wst.branch import (
     BLOCK_CHOICES,
     DOWNSAMPLINGS,
     LEVELS,

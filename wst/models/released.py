@@ -14,9 +14,9 @@ import torch
 from timm.models import SwinTransformer
 from torch import Tensor, nn
 
-from wst.checkpoints import check_fit, read_weights
 from wst.errors import InputError
-from wst.wavelet_tuning import Design, WaveletTuned
+from wst.methods.wst.branch import Design, WaveletTuned
+from wst.models.weights import check_fit, read_weights
 
 
 def load_released_adapter(model: nn.Module, source: str | Path | Mapping[str, Tensor]) -> None:

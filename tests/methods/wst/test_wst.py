@@ -12,12 +12,12 @@ from timm.models import SwinTransformer, VisionTransformer
 from timm.models.deit import VisionTransformerDistilled
 from torch import Tensor, nn
 
-from tests.methods.literal_wst import TRANSFORMS, literal_swin, literal_vit
-from wst.backbones import create, single_head
+from tests.methods.wst.literal_wst import TRANSFORMS, literal_swin, literal_vit
 from wst.errors import InputError
-from wst.methods.wst import adapt
-from wst.models import parameter_counts
-from wst.wavelet_tuning import BLOCK_CHOICES, DOWNSAMPLINGS, LEVELS, WaveletTuned
+from wst.methods.wst.adapt import adapt
+from wst.methods.wst.branch import BLOCK_CHOICES, DOWNSAMPLINGS, LEVELS, WaveletTuned
+from wst.models.backbones import create, single_head
+from wst.models.create import parameter_counts
 
 CLASSES = 5
 PREFIXES = {

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 
-from wst import backbones, methods
+from wst.methods import registry as methods
+from wst.models import backbones
 
 
 def create_model(
@@ -28,7 +29,7 @@ def create_model(
 
     Args:
         backbone: ``micro`` or a timm model name.
-        method: one of :func:`wst.methods.names`.
+        method: one of :func:`wst.methods.registry.names`.
         num_classes: number of classes.
         checkpoint: weights file of the backbone; without one ``micro`` takes its own, and any other backbone
             stays at random, which serves for counting parameters and for tests.
@@ -66,7 +67,7 @@ def count_without_weights(
 
     Args:
         backbone: ``micro`` or a timm model name.
-        method: one of :func:`wst.methods.names`.
+        method: one of :func:`wst.methods.registry.names`.
         image_size: side of the input in pixels; the backbone's own when None.
         hyperparameters: the method's, and those of the trial, which shape nothing.
 

@@ -13,7 +13,9 @@ from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from timm.models.deit import VisionTransformerDistilled
 from torch import Tensor, nn
 
-from wst.backbones import (
+from wst.errors import InputError
+from wst.methods.wst.adapt import adapt
+from wst.models.backbones import (
     MICRO,
     checkpoint_file,
     checkpoint_hash,
@@ -23,8 +25,6 @@ from wst.backbones import (
     single_head,
     timm_model,
 )
-from wst.errors import InputError
-from wst.methods.wst import adapt
 from wst.records import Normalisation
 from wst.shipped import ASSETS
 

@@ -16,9 +16,9 @@ from timm.models.deit import VisionTransformerDistilled
 from timm.models.swin_transformer import checkpoint_filter_fn
 from torch import Tensor, nn
 
-from wst.backbones import single_head
-from wst.checkpoints import load_checkpoint, read_weights
 from wst.errors import InputError
+from wst.models.backbones import single_head
+from wst.models.weights import load_checkpoint, read_weights
 
 Weights = dict[str, Tensor]
 

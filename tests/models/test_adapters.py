@@ -11,10 +11,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tests.conftest import small_study
-from wst.adapters import load_adapter, read_card
 from wst.data.mini import MINI
 from wst.data.splits import open_split
 from wst.errors import InputError
+from wst.models.adapters import load_adapter, read_card
 from wst.records import Intent
 from wst.study import Recipe
 from wst.training.spec import trial_spec
@@ -53,7 +53,7 @@ def test_same_accuracy_in_a_new_process(kept: tuple[Path, float], mini_root: Pat
         "import torch, wst\n"
         "from pathlib import Path\n"
         "from wst.data.splits import open_split\n"
-        "from wst.data.tasks import MINI\n"
+        "from wst.data.mini import MINI\n"
         f"split = open_split(Path({str(mini_root)!r}), MINI, MINI.task('digits'), 'test', 32, 'final')\n"
         f"predictor = wst.load_adapter({str(path)!r})\n"
         "with torch.inference_mode():\n"
@@ -86,7 +86,7 @@ def _copy(kept: Path, folder: Path) -> Path:
 def test_other_backbone_weights_are_refused_unless_told_otherwise(
     kept: tuple[Path, float], tmp_path: Path
 ) -> None:
-    from wst.backbones import micro_vit
+    from wst.models.backbones import micro_vit
 
     other = tmp_path / "other.safetensors"
     save_file(micro_vit().state_dict(), other)

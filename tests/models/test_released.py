@@ -10,10 +10,10 @@ import torch
 from timm.models import SwinTransformer
 from torch import Tensor, nn
 
-from wst.backbones import create
 from wst.errors import InputError
-from wst.methods.wst import adapt
-from wst.released import export_released_adapter, load_released_adapter
+from wst.methods.wst.adapt import adapt
+from wst.models.backbones import create
+from wst.models.released import export_released_adapter, load_released_adapter
 
 
 def tuned_vit(seed: int = 0, **options: object) -> nn.Module:

@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from wst.wavelet import DB2, dwt, idwt
-from wst.wavelet_tuning import WaveletTunedSwin, WaveletTunedViT
+from wst.methods.wst.branch import WaveletTunedSwin, WaveletTunedViT
+from wst.methods.wst.wavelet import DB2, dwt, idwt
 
 
 class Transform(NamedTuple):

@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from timm.models import SwinTransformer, VisionTransformer
 from torch import Tensor, nn
 
-from wst.wavelet import DB2, dwt, haar_dwt
+from wst.methods.wst.wavelet import DB2, dwt, haar_dwt
 
 
 class Downsampling(NamedTuple):

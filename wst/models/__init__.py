@@ -1,0 +1,1 @@
+"""Adapted models: a frozen backbone, a method, a head; and their weights."""
