@@ -16,7 +16,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 from analysis.search import run_trials
 from analysis.tables import Cell, Column, Table
 from wst.errors import InputError
-from wst.optuna_search import distribution
+from wst.planning.cell_search import distribution
 from wst.study import Study
 from wst.study.space import Distribution, Int
 

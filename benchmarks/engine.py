@@ -41,7 +41,7 @@ from ray.tune.search.optuna import OptunaSearch
 from wst import engine
 from wst.driver import Driver, Environment
 from wst.ledger import Ledger, history
-from wst.planner import Planner
+from wst.planning.planner import Planner
 from wst.records import Epoch, Intent, Outcome, Report, stable_seed
 from wst.study import Study
 

@@ -32,7 +32,7 @@ from ray import tune
 from wst import engine
 from wst.driver import Driver, Environment
 from wst.ledger import Ledger, read_table
-from wst.planner import Planner
+from wst.planning.planner import Planner
 from wst.records import Epoch, Outcome, Report, stable_seed
 from wst.study import Study
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from wst.planner import Planner
+from wst.planning.planner import Planner
 from wst.records import EndedTrial, Epoch, Intent, Outcome, stable_seed
 
 

@@ -12,7 +12,7 @@ from wst.chosen import chosen_settings, study_without_search
 from wst.cli import app
 from wst.errors import InputError
 from wst.ledger import Ledger
-from wst.planner import Planner
+from wst.planning.planner import Planner
 from wst.study import Study, load_study
 
 CODE = {"version": "0", "commit": None, "libraries": "{}"}

@@ -14,7 +14,7 @@ from tests.synthetic import run_all
 from wst import cli, session
 from wst.faults import OutOfTime, StudyInterrupted, StudyStoppedError
 from wst.ledger import Ledger
-from wst.planner import Planner
+from wst.planning.planner import Planner
 
 pytestmark = pytest.mark.slow  # trains, and looks at whole suites
 

@@ -25,7 +25,7 @@ from wst.driver import Driver, Environment
 from wst.errors import InputError
 from wst.ledger import Ledger, history
 from wst.models import backbones
-from wst.planner import Planner
+from wst.planning.planner import Planner
 from wst.records import EndedTrial, Epoch, Outcome
 from wst.shipped import ASSETS
 

@@ -11,7 +11,7 @@ from tests.synthetic import curve
 from wst.driver import Driver, Environment
 from wst.faults import DISK_FULL
 from wst.ledger import Ledger, history
-from wst.planner import Planner
+from wst.planning.planner import Planner
 from wst.records import EndedTrial, Epoch, Intent, Outcome, Report
 from wst.study import Study
 from wst.trackers import Tracker, Trackers

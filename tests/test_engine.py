@@ -20,7 +20,7 @@ from wst import engine
 from wst.driver import Driver, Environment
 from wst.faults import failed
 from wst.ledger import Ledger, history
-from wst.planner import Planner
+from wst.planning.planner import Planner
 from wst.records import EndedTrial, Epoch, Outcome, Report
 from wst.study import Study
 from wst.study.study import Resources

@@ -20,7 +20,7 @@ from wst.errors import InputError
 from wst.export import export_optuna, export_parquet
 from wst.ledger import Ledger, history, resolved_study
 from wst.ledger.schema import TABLES
-from wst.planner import Planner
+from wst.planning.planner import Planner
 from wst.records import EndedTrial, Outcome
 
 

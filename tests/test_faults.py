@@ -28,7 +28,7 @@ from wst.data.splits import data_hash
 from wst.driver import Driver, Environment
 from wst.faults import DISK_FULL, StudyStoppedError, TimeLimitError, error_type, failed, no_room, time_limit
 from wst.ledger import Ledger, history
-from wst.planner import Planner
+from wst.planning.planner import Planner
 from wst.records import EndedTrial
 from wst.study import Study
 from wst.training.spec import TrialSpec

@@ -15,7 +15,7 @@ from tests.conftest import ROOT, small_study
 from tests.synthetic import run_all
 from wst.errors import InputError
 from wst.ledger import Ledger, resolved_study
-from wst.planner import Planner
+from wst.planning.planner import Planner
 from wst.recording import CellCurves, Recording
 from wst.records import EndedTrial, Epoch, Intent, Outcome
 from wst.shipped import shipped_names

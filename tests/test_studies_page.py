@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from tests.conftest import ROOT, small_study
 from tests.synthetic import curve, run_all
-from wst.planner import Planner
+from wst.planning.planner import Planner
 from wst.records import Outcome
 from wst.study import load_study, search, study
 from wst.trackers import Trackers

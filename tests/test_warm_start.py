@@ -9,7 +9,7 @@ from tests.conftest import LR, small_study
 from tests.synthetic import run_all
 from wst.errors import InputError
 from wst.ledger import Ledger
-from wst.planner import Planner
+from wst.planning.planner import Planner
 from wst.records import EndedTrial
 from wst.study import Study, load_study
 from wst.warm_start import resolve_warm_starts

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from wst.ledger import history, read_table, resolved_study
-from wst.planner import Planner
+from wst.planning.planner import Planner
 
 _MACHINE = ("node", "slot")
 

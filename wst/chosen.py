@@ -7,7 +7,7 @@ from typing import Any
 
 from wst.errors import InputError
 from wst.ledger import history, resolved_study
-from wst.planner import Planner
+from wst.planning.planner import Planner
 from wst.study import Study
 
 

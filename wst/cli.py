@@ -301,7 +301,7 @@ def predict(
 def status(folder: Folder, as_json: Json = False) -> None:
     """Show how far a study is: trials by cell, stage and state, the best so far, what is left."""
     from wst.ledger import history, resolved_study
-    from wst.planner import STAGES, Planner
+    from wst.planning.planner import STAGES, Planner
 
     planner = Planner(resolved_study(folder), *history(folder))
     rows: list[dict[str, Any]] = []

@@ -15,7 +15,7 @@ from typing import Any
 
 from wst.faults import DISK_FULL, OUT_OF_MEMORY, WORKER_LOST, no_room
 from wst.ledger import Ledger
-from wst.planner import Planner
+from wst.planning.planner import Planner
 from wst.records import Epoch, Intent, Outcome, Report
 from wst.study import Study
 from wst.trackers import Trackers

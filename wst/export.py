@@ -203,7 +203,8 @@ def _optuna_trial(study: Study, intent: Intent, trial: EndedTrial | None, number
     """The trial as Optuna has it."""
     from optuna.trial import FrozenTrial, TrialState
 
-    from wst.optuna_search import distribution, objective_values
+    from wst.planning.cell_search import distribution
+    from wst.planning.ranking import objective_values
 
     assert study.search is not None
     space = study.variants[intent.variant].space or {}

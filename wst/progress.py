@@ -12,7 +12,7 @@ from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.text import Text
 
-from wst.planner import Cell, Planner
+from wst.planning.planner import Cell, Planner
 
 _PLAIN_EVERY_S = 15.0
 

@@ -19,7 +19,7 @@ from wst.ledger.reading import check_unchanged
 from wst.methods import registry as methods
 from wst.models import backbones
 from wst.models.create import count_without_weights, create_model, parameter_counts
-from wst.planner import CountParameters, Planner
+from wst.planning.planner import CountParameters, Planner
 from wst.progress import Progress
 from wst.records import Hyperparameters
 from wst.study import Study, Variant

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from wst.errors import InputError
-from wst.planner import Planner
+from wst.planning.planner import Planner
 from wst.recording import CellCurves, Recording
 from wst.records import Epoch, Hyperparameters, Intent, Outcome, stable_seed
 from wst.study import Study

@@ -6,9 +6,9 @@ from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 
-from wst.choice import Candidate, candidates
 from wst.errors import InputError
 from wst.ledger import history, resolved_study
+from wst.planning.ranking import Candidate, candidates
 from wst.records import EndedTrial, Hyperparameters
 from wst.study import Study
 from wst.study.space import Space

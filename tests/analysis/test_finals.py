@@ -19,9 +19,9 @@ from analysis.load import studies_of
 from analysis.pareto import as_table as front_table
 from analysis.pareto import front as pareto_front
 from tests.analysis.ledgers import alpha_study
-from wst.choice import candidates, confirmed, front
 from wst.ledger import history, resolved_study
-from wst.planner import Planner
+from wst.planning.planner import Planner
+from wst.planning.ranking import candidates, confirmed, front
 from wst.records import EndedTrial, Epoch, Intent, Outcome
 
 

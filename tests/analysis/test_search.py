@@ -23,7 +23,7 @@ from analysis.search import (
 )
 from tests.analysis.ledgers import LR, TASKS, alpha_study
 from wst.data.mini import MINI
-from wst.optuna_search import distribution
+from wst.planning.cell_search import distribution
 from wst.study import Study
 from wst.study.space import Float
 

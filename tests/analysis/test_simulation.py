@@ -18,7 +18,7 @@ from tests.synthetic import run_all
 from wst.cli_simulate import simulate_app
 from wst.errors import InputError
 from wst.ledger import Ledger
-from wst.planner import Planner
+from wst.planning.planner import Planner
 from wst.simulate import CellReplay
 from wst.study import Study
 

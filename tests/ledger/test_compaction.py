@@ -36,7 +36,7 @@ from wst.ledger import Ledger, history, read_table
 from wst.ledger import writing as ledgers
 from wst.ledger.reading import batches
 from wst.ledger.schema import SCHEMA_VERSION, TABLES
-from wst.planner import Planner
+from wst.planning.planner import Planner
 from wst.records import EndedTrial, Intent
 from wst.study import Study
 

@@ -22,7 +22,7 @@ from wst.errors import InputError
 from wst.ledger import Ledger, history, read_table, resolved_study
 from wst.ledger.reading import check_unchanged
 from wst.ledger.schema import SCHEMA_VERSION, trials_schema
-from wst.planner import Planner
+from wst.planning.planner import Planner
 from wst.records import EndedTrial
 
 # The columns that the design asks for from the start.

@@ -16,7 +16,7 @@ from tests.ledger.test_ledger import small_trials
 from tests.synthetic import run_all
 from wst.errors import InputError
 from wst.ledger import Ledger, history, resolved_study
-from wst.planner import Planner
+from wst.planning.planner import Planner
 from wst.study import Study
 from wst.study.growth import check_extension, forbidden_changes
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.conftest import LR, small_study
 from tests.synthetic import run_all, run_one
-from wst.planner import Planner
+from wst.planning.planner import Planner
 from wst.study import Study
 
 HALVING = {"type": "successive_halving", "min_resource": 1, "reduction_factor": 2}

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-from wst.choice import Candidate, candidates, confirmed, front
-from wst.optuna_search import CellSearch
+from wst.planning.cell_search import CellSearch
+from wst.planning.ranking import Candidate, candidates, confirmed, front
 from wst.records import EndedTrial, Epoch, Hyperparameters, Intent, Outcome, Stage, State
 from wst.study import Study
 

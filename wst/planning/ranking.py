@@ -6,8 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from wst.optuna_search import objective_values
-from wst.records import EndedTrial
+from wst.records import EndedTrial, Outcome
 from wst.study.search import Objective, Ties
 
 
@@ -93,3 +92,13 @@ def _ranked(found: Iterable[Candidate], ties: Ties) -> list[Candidate]:
         return -one.val_top1, by_rule[ties], one.trial.intent.number
 
     return sorted(found, key=rank)
+
+
+def objective_values(objectives: tuple[Objective, ...], outcome: Outcome) -> list[float]:
+    """A completed trial's values of the objectives: accuracy upwards, the others downwards."""
+    values = {
+        "val_top1": outcome.epochs[-1].val_top1,
+        "trainable_parameters": outcome.trainable_parameters,
+        "train_seconds": outcome.train_seconds,
+    }
+    return [float(values[name] or 0.0) for name in objectives]

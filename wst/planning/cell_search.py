@@ -11,9 +11,10 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
+from wst.planning.ranking import objective_values
 from wst.records import Epoch, Hyperparameters, Outcome, Scalar, stable_seed
 from wst.study import Study
-from wst.study.search import GP, NSGA2, TPE, Grid, Median, Objective, Search, SuccessiveHalving
+from wst.study.search import GP, NSGA2, TPE, Grid, Median, Search, SuccessiveHalving
 from wst.study.space import Distribution, Float, Int, applies, grid
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -39,16 +40,6 @@ def _suggest(trial: optuna.Trial, name: str, entry: Distribution) -> Scalar:
         return trial.suggest_int(name, entry.low, entry.high, log=entry.log, step=entry.step)
     value: Scalar = trial.suggest_categorical(name, entry.choices)  # type: ignore[assignment]
     return value
-
-
-def objective_values(objectives: tuple[Objective, ...], outcome: Outcome) -> list[float]:
-    """A completed trial's values of the objectives: accuracy upwards, the others downwards."""
-    values = {
-        "val_top1": outcome.epochs[-1].val_top1,
-        "trainable_parameters": outcome.trainable_parameters,
-        "train_seconds": outcome.train_seconds,
-    }
-    return [float(values[name] or 0.0) for name in objectives]
 
 
 def _sampler(search: Search, seed: int) -> optuna.samplers.BaseSampler:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tests.conftest import LR, small_study
 from tests.synthetic import curve, run_all, run_one
-from wst.planner import Planner
+from wst.planning.planner import Planner
 from wst.records import EndedTrial, Epoch, Outcome
 from wst.study import Study
 

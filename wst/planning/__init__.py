@@ -1,0 +1,1 @@
+"""What to run next: stages, searches, and the one rule of choice."""
