@@ -3,7 +3,7 @@
     python benchmarks/data_memory.py                                       # micro, 32 x 32 pixels
     python benchmarks/data_memory.py --backbone test_vit --image-size 224  # 11 GB of decoded images on disk
 
-A real :class:`wst.trial.Trial` on a folder in VTAB-1K's form, whose lists name the same few pictures again
+A real :class:`wst.training.trial.Trial` on a folder in VTAB-1K's form, whose lists name the same few pictures again
 and again: each line is decoded for itself, so that this changes nothing.  Printed is by how much the
 process grew over what it had when the trial was set up (model and 1,000 training images): first while it
 trained an epoch, then while it filled the cache with the test split and scored it.  Resident pages of the
@@ -30,7 +30,7 @@ from wst.data.suites import find_suite
 from wst.records import Intent
 from wst.study import Study
 from wst.training.spec import trial_spec
-from wst.trial import Trial
+from wst.training.trial import Trial
 
 PICTURES = 256
 TASK = find_suite("vtab1k").task("dsprites_loc")

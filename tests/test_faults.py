@@ -19,8 +19,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-
 import wst.trial
+
 from tests.conftest import ROOT, small_study
 from wst import engine
 from wst.data.mini import MINI
@@ -32,7 +32,7 @@ from wst.planning.planner import Planner
 from wst.records import EndedTrial
 from wst.study import Study
 from wst.training.spec import TrialSpec
-from wst.trial import Trial
+from wst.training.trial import Trial
 
 CODE = {"version": "0", "commit": None, "libraries": "{}"}
 _CALLS: Counter[str] = Counter()

@@ -11,11 +11,11 @@ import pytest
 import torch
 
 from tests.conftest import small_study
-from wst import trial as trial_module
 from wst.data import splits
 from wst.job import Job
 from wst.records import Intent, Outcome, Stage
 from wst.study import Recipe
+from wst.training import trial as trial_module
 from wst.training.spec import TrialSpec, trial_spec
 
 pytestmark = pytest.mark.slow  # trains

@@ -24,7 +24,7 @@ from wst.models.backbones import micro_vit
 from wst.records import Hyperparameters, Intent, Stage
 from wst.study import Recipe, Study
 from wst.training.spec import trial_spec
-from wst.trial import Trial
+from wst.training.trial import Trial
 
 RECIPE = Recipe(epochs=10, warmup_epochs=1)
 PROBE_RATES, WST_RATES, PIXEL_RATES = (1e-3, 3e-3, 1e-2, 3e-2), (2e-3, 5e-3, 1e-2), (3e-4, 1e-3, 3e-3)

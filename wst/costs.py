@@ -10,7 +10,7 @@ from wst.session import Checked, example
 from wst.study import Study
 from wst.study.search import SuccessiveHalving
 from wst.training.spec import trial_spec
-from wst.trial import Trial
+from wst.training.trial import Trial
 
 _FINAL_SHARE = 1000 / 800
 """Images of an epoch in stage final, which trains on val200 too, over those of an epoch before it."""

@@ -19,7 +19,7 @@ from wst.shipped import find_yaml
 from wst.study import Study
 from wst.study.load import absolute_suite
 from wst.training.spec import trial_spec
-from wst.trial import Trial
+from wst.training.trial import Trial
 from wst.yaml_files import first_error, read_yaml
 
 RELEASED_TABLES = {

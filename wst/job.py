@@ -43,7 +43,7 @@ class Job:
         """Train to the next report, or, when all trials have been trained, score them."""
         spec = self._left[0] if self._left else self._trained[0][0].spec
         try:
-            import_module("wst.trial")  # outside the limit, which would leave PyTorch half loaded
+            import_module("wst.training.trial")  # outside the limit, which would leave PyTorch half loaded
             taken = self._trial.seconds if self._trial is not None else 0.0
             left = spec.time_limit - taken if spec.time_limit is not None else None
             with time_limit(left, spec.time_limit):
@@ -54,7 +54,7 @@ class Job:
 
     def _train(self, spec: TrialSpec) -> list[Report]:
         if self._trial is None:
-            from wst.trial import Trial
+            from wst.training.trial import Trial
 
             self._trial = Trial(spec)
             self._epochs = self._trial.epochs()
@@ -73,7 +73,7 @@ class Job:
         return [] if self._left else self._score()
 
     def _score(self) -> list[Report]:
-        from wst.trial import test_together
+        from wst.training.trial import test_together
 
         scores = test_together([trial for trial, _ in self._trained])
         reports = []

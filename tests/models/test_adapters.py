@@ -18,7 +18,7 @@ from wst.models.adapters import load_adapter, read_card
 from wst.records import Intent
 from wst.study import Recipe
 from wst.training.spec import trial_spec
-from wst.trial import Trial
+from wst.training.trial import Trial
 
 pytestmark = pytest.mark.slow  # trains
 

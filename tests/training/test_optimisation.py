@@ -11,9 +11,9 @@ from timm.scheduler import CosineLRScheduler
 from torch import nn
 
 from wst.models.create import create_model
-from wst.recipe import autocast, gradient_scaler, learning_rate, optimiser
 from wst.shipped import find_yaml
 from wst.study import Recipe
+from wst.training.optimisation import autocast, gradient_scaler, learning_rate, optimiser
 from wst.yaml_files import read_yaml
 
 

@@ -11,7 +11,7 @@ from wst.data import splits
 from wst.records import Epoch, Intent, Stage
 from wst.study import Recipe
 from wst.training.spec import TrialSpec, trial_spec
-from wst.trial import DivergedError, Trial
+from wst.training.trial import DivergedError, Trial
 
 pytestmark = pytest.mark.slow  # trains
 

@@ -26,9 +26,9 @@ from wst.methods.registry import NOT_FOR_METHODS
 from wst.models import backbones
 from wst.models.adapters import Card, save_adapter
 from wst.models.create import create_model, parameter_counts
-from wst.recipe import autocast, gradient_scaler, learning_rate, optimiser
 from wst.records import Epoch, Outcome, Stage, State
 from wst.training.batches import Normaliser
+from wst.training.optimisation import autocast, gradient_scaler, learning_rate, optimiser
 from wst.training.spec import TrialSpec
 
 _SCORING_BATCH = 256
