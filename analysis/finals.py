@@ -101,7 +101,7 @@ confirmed though others are; out, since a confirming trial failed; no completed 
 
 
 def candidates(earlier: pd.DataFrame, studies: Mapping[str, Study]) -> pd.DataFrame:
-    """The completed search trials with what the confirm stage made of them, as :mod:`wst.planning.ranking` ranks them.
+    """The completed search trials with what the confirm stage made of them, ranked as the planner ranks them.
 
     Settings that a search came upon again count once, as the first trial that had them.
 

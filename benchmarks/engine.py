@@ -38,8 +38,8 @@ from ray import tune
 from ray.tune.search import ConcurrencyLimiter
 from ray.tune.search.optuna import OptunaSearch
 
-from wst import engine
-from wst.driver import Driver, Environment
+from wst.engine import ray_tune as engine
+from wst.engine.driver import Driver, Environment
 from wst.ledger import Ledger, history
 from wst.planning.planner import Planner
 from wst.records import Epoch, Intent, Outcome, Report, stable_seed

@@ -29,8 +29,8 @@ import numpy as np
 import ray
 from ray import tune
 
-from wst import engine
-from wst.driver import Driver, Environment
+from wst.engine import ray_tune as engine
+from wst.engine.driver import Driver, Environment
 from wst.ledger import Ledger, read_table
 from wst.planning.planner import Planner
 from wst.records import Epoch, Outcome, Report, stable_seed

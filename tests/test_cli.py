@@ -12,7 +12,7 @@ import yaml
 from tests.conftest import small_study
 from tests.synthetic import run_all
 from wst import cli, session
-from wst.faults import OutOfTime, StudyInterrupted, StudyStoppedError
+from wst.engine.faults import OutOfTime, StudyInterrupted, StudyStoppedError
 from wst.ledger import Ledger
 from wst.planning.planner import Planner
 

@@ -49,7 +49,10 @@ def test_need_neither_torch_nor_ray() -> None:
 
 @pytest.mark.slow
 def test_trials_need_no_ray() -> None:
-    _imports(["wst.training.trial", "wst.models.adapters", "wst.finetune", "wst.driver", "wst.job"], ["ray"])
+    _imports(
+        ["wst.training.trial", "wst.models.adapters", "wst.finetune", "wst.engine.driver", "wst.engine.job"],
+        ["ray"],
+    )
 
 
 def test_unknown_name_of_the_package_is_an_attribute_error() -> None:

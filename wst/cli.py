@@ -122,7 +122,7 @@ def _print_costs(study: Any, root: str | None, as_json: bool) -> None:
 
 def _run(study: Any, folder: Path, root: str | None = None, **options: Any) -> None:
     from wst import session
-    from wst.faults import OutOfTime, StudyStoppedError
+    from wst.engine.faults import OutOfTime, StudyStoppedError
 
     try:
         planner = session.run_study(study, folder, root, console=console, **options)

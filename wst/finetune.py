@@ -10,8 +10,8 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from wst.data.suites import suites
+from wst.engine.faults import failed
 from wst.errors import InputError
-from wst.faults import failed
 from wst.ledger import Ledger, history, provenance, resolved_study
 from wst.records import Hyperparameters, Intent, Outcome, Stage
 from wst.session import check

@@ -12,10 +12,10 @@ from rich.console import Console
 
 from wst.data.splits import data_hash, data_root, open_split
 from wst.data.suites import find_suite
-from wst.driver import Driver, Environment
+from wst.engine.driver import Driver, Environment
+from wst.engine.fingerprint import check_unchanged
 from wst.errors import InputError
 from wst.ledger import Ledger, history, provenance
-from wst.ledger.reading import check_unchanged
 from wst.methods import registry as methods
 from wst.models import backbones
 from wst.models.create import count_without_weights, create_model, parameter_counts
@@ -157,8 +157,8 @@ def run_study(
 
     Raises:
         InputError: bad input; no trial was lost.
-        wst.faults.StudyInterrupted: the user stopped it, or time is over; the same call goes on.
-        wst.faults.StudyStoppedError: it cannot go on; the ledger is whole.
+        wst.engine.faults.StudyInterrupted: the user stopped it, or time is over; the same call goes on.
+        wst.engine.faults.StudyStoppedError: it cannot go on; the ledger is whole.
     """
     deadline = time.monotonic() + stop_after if stop_after is not None else None
     checked = check(study, root)
@@ -172,7 +172,7 @@ def run_study(
             ledger.discard([t.intent.trial_id for t in ended if t.outcome.state == "failed"])
             ended = [t for t in ended if t.outcome.state != "failed"]
         planner = Planner(study, intents, ended, parameter_counter(study))
-        from wst import engine  # Ray takes seconds to import; checks come first
+        from wst.engine import ray_tune as engine  # Ray takes seconds to import; checks come first
 
         environment = Environment(
             checked.root.absolute(), checked.data_hashes, checked.checkpoint_hash, address, deadline

@@ -18,9 +18,9 @@ import pytest
 from tests.conftest import LR, small_study
 from tests.ledger.processes import CODE, write, write_for_ever
 from tests.synthetic import run_all
+from wst.engine.fingerprint import check_unchanged
 from wst.errors import InputError
 from wst.ledger import Ledger, history, read_table, resolved_study
-from wst.ledger.reading import check_unchanged
 from wst.ledger.schema import SCHEMA_VERSION, trials_schema
 from wst.planning.planner import Planner
 from wst.records import EndedTrial

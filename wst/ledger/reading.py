@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -198,26 +198,6 @@ def history(folder: Path) -> tuple[list[Intent], list[EndedTrial]]:
         trial_id = row.pop("trial_id")
         outcomes[trial_id] = Outcome(**row, epochs=tuple(curves.get(trial_id, ())))
     return intents, [EndedTrial(i, outcomes[i.trial_id]) for i in intents if i.trial_id in outcomes]
-
-
-def check_unchanged(
-    ended: Iterable[EndedTrial], data_hashes: Mapping[str, str], checkpoint_hash: str
-) -> None:
-    """Refuse to go on with a study whose images or backbone weights have changed since it began.
-
-    Raises:
-        InputError: naming what changed, with both hashes.
-    """
-    for trial in ended:
-        outcome, task = trial.outcome, trial.intent.task
-        for what, found, recorded in (
-            (f"data of task {task!r}", data_hashes[task], outcome.data_hash),
-            ("backbone weights", checkpoint_hash, outcome.checkpoint_hash),
-        ):
-            if recorded is not None and recorded != found:
-                raise InputError(
-                    f"{what}: expected hash {recorded[:12]} as in the ledger; found {found[:12]}"
-                )
 
 
 def batches(

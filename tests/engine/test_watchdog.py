@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from wst.watchdog import watched
+from wst.engine.watchdog import watched
 
 _STUCK = """
 import time
@@ -24,7 +24,7 @@ def test_process_that_stays_stuck_ends_with_a_line() -> None:
 
 
 def test_what_passes_is_let_pass(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("wst.watchdog._EVERY_S", 0.01)
+    monkeypatch.setattr("wst.engine.watchdog._EVERY_S", 0.01)
     answers = iter([("late", 1), None] * 1000)
     with watched(lambda: next(answers), patience_s=0.02):
         time.sleep(0.2)

@@ -1,6 +1,6 @@
 """Ray Tune places and runs what the planner decides on.
 
-A thin coat: a ``Trainable`` over :class:`wst.job.Job`, a ``Searcher`` over ``Driver.next_job``, a
+A thin coat: a ``Trainable`` over :class:`wst.engine.job.Job`, a ``Searcher`` over ``Driver.next_job``, a
 ``TrialScheduler`` over ``Driver.take``.  What Ray calls a trial is a *job* here and carries one trial, or
 several seeds of a final; none of Ray's state is kept, since the ledger holds everything (``Tuner.restore``
 repeats and loses trials).
@@ -38,19 +38,19 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from wst.driver import Driver, Environment
+from wst.engine.driver import Driver, Environment
+from wst.engine.faults import OutOfTime, StudyInterrupted, StudyStoppedError
+from wst.engine.job import Job
+from wst.engine.watchdog import watched
 from wst.errors import InputError
-from wst.faults import OutOfTime, StudyInterrupted, StudyStoppedError
-from wst.job import Job
 from wst.study import Study
 from wst.study.study import Resources
-from wst.watchdog import watched
 
 _RAY_NEEDS = (ray_constants.PROCESS_TYPE_RAYLET, ray_constants.PROCESS_TYPE_GCS_SERVER)
 
 
 class TrialJob(tune.Trainable):  # type: ignore[misc]
-    """A :class:`wst.job.Job` in an actor of Ray, which takes another afterwards."""
+    """A :class:`wst.engine.job.Job` in an actor of Ray, which takes another afterwards."""
 
     def setup(self, config: dict[str, Any]) -> None:
         """Take the trials of a job."""
@@ -306,7 +306,7 @@ def _check_nodes(study: Study, environment: Environment) -> None:
     Raises:
         InputError: naming the node, and what it lacks.
     """
-    from wst.presence import difference
+    from wst.engine.fingerprint import difference
 
     if study.checkpoint is not None:  # nodes have other current folders
         study = study.model_copy(update={"checkpoint": str(Path(study.checkpoint).absolute())})

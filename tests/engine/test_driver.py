@@ -8,8 +8,8 @@ import pytest
 
 from tests.conftest import LR, small_study
 from tests.synthetic import curve
-from wst.driver import Driver, Environment
-from wst.faults import DISK_FULL
+from wst.engine.driver import Driver, Environment
+from wst.engine.faults import DISK_FULL
 from wst.ledger import Ledger, history
 from wst.planning.planner import Planner
 from wst.records import EndedTrial, Epoch, Intent, Outcome, Report

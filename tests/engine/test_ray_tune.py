@@ -16,9 +16,9 @@ from ray import tune
 
 from tests.conftest import ROOT, small_study
 from tests.synthetic import curve, run_all
-from wst import engine
-from wst.driver import Driver, Environment
-from wst.faults import failed
+from wst.engine import ray_tune as engine
+from wst.engine.driver import Driver, Environment
+from wst.engine.faults import failed
 from wst.ledger import Ledger, history
 from wst.planning.planner import Planner
 from wst.records import EndedTrial, Epoch, Outcome, Report
@@ -162,7 +162,7 @@ def test_lost_worker_is_replaced_and_given_up_in_the_end(tmp_path: Path) -> None
 
 @pytest.mark.slow
 def test_sigterm_stops_within_seconds_and_leaves_a_whole_ledger(tmp_path: Path) -> None:
-    """Ctrl-C takes the same way; tests/test_interruption.py presses it in a process of its own."""
+    """Ctrl-C takes the same way; tests/engine/test_interruption.py presses it in a process of its own."""
     study = small_study(resources={"slots": 2})
     started = threading.Event()
 

@@ -19,14 +19,22 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-import wst.trial
+import wst.training.trial
 
 from tests.conftest import ROOT, small_study
-from wst import engine
 from wst.data.mini import MINI
 from wst.data.splits import data_hash
-from wst.driver import Driver, Environment
-from wst.faults import DISK_FULL, StudyStoppedError, TimeLimitError, error_type, failed, no_room, time_limit
+from wst.engine import ray_tune as engine
+from wst.engine.driver import Driver, Environment
+from wst.engine.faults import (
+    DISK_FULL,
+    StudyStoppedError,
+    TimeLimitError,
+    error_type,
+    failed,
+    no_room,
+    time_limit,
+)
 from wst.ledger import Ledger, history
 from wst.planning.planner import Planner
 from wst.records import EndedTrial
@@ -232,8 +240,8 @@ def test_study_whose_trials_fail_alike_ends_early_and_runs_them_again_once_the_c
     stopped = tune()
     assert stopped.returncode == 1 and "Traceback" not in stopped.stderr
     assert stopped.stderr.splitlines()[-2:] == [
-        "wst: 4 of the last 4 trials failed with TimeLimitError: wst.faults.TimeLimitError: expected an end "
-        "within 0.001 s; found the trial still training",
+        "wst: 4 of the last 4 trials failed with TimeLimitError: wst.engine.faults.TimeLimitError: expected "
+        "an end within 0.001 s; found the trial still training",
         f"The ledger is whole; the same command goes on with {out}.",
     ]
     intents, ended = history(out)

@@ -9,9 +9,9 @@ import pytest
 from tests.conftest import small_study
 from wst.data.mini import MINI
 from wst.data.splits import data_hash
-from wst.driver import Environment
+from wst.engine.driver import Environment
+from wst.engine.fingerprint import difference
 from wst.models import backbones
-from wst.presence import difference
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from wst.faults import DISK_FULL, OUT_OF_MEMORY, WORKER_LOST, no_room
+from wst.engine.faults import DISK_FULL, OUT_OF_MEMORY, WORKER_LOST, no_room
 from wst.ledger import Ledger
 from wst.planning.planner import Planner
 from wst.records import Epoch, Intent, Outcome, Report

@@ -16,12 +16,12 @@ import ray
 from ray.cluster_utils import Cluster
 
 from tests.conftest import ROOT, small_study
+from tests.engine.test_ray_tune import CODE, SyntheticJob
 from tests.synthetic import run_all
-from tests.test_engine import CODE, SyntheticJob
-from wst import engine
 from wst.data.mini import MINI
 from wst.data.splits import data_hash
-from wst.driver import Driver, Environment
+from wst.engine import ray_tune as engine
+from wst.engine.driver import Driver, Environment
 from wst.errors import InputError
 from wst.ledger import Ledger, history
 from wst.models import backbones

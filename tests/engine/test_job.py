@@ -12,7 +12,7 @@ import torch
 
 from tests.conftest import small_study
 from wst.data import splits
-from wst.job import Job
+from wst.engine.job import Job
 from wst.records import Intent, Outcome, Stage
 from wst.study import Recipe
 from wst.training import trial as trial_module

@@ -10,7 +10,7 @@ from dataclasses import replace
 from importlib import import_module
 from typing import Any
 
-from wst.faults import failed, time_limit
+from wst.engine.faults import failed, time_limit
 from wst.records import Epoch, Report, State
 from wst.training.spec import TrialSpec
 
