@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from analysis.tables import Cell, Column, Table
 from wst.errors import InputError
-from wst.simulate import CellReplay
+from wst.simulation.replay import CellReplay
 from wst.study import Study
 
 SHARES = (1.0, 0.5, 0.25)

@@ -11,10 +11,11 @@ import yaml
 
 from tests.conftest import small_study
 from tests.synthetic import run_all
-from wst import cli, session
+from wst import cli
 from wst.engine.faults import OutOfTime, StudyInterrupted, StudyStoppedError
 from wst.ledger import Ledger
 from wst.planning.planner import Planner
+from wst.workflows import tune as session
 
 pytestmark = pytest.mark.slow  # trains, and looks at whole suites
 

@@ -50,7 +50,13 @@ def test_need_neither_torch_nor_ray() -> None:
 @pytest.mark.slow
 def test_trials_need_no_ray() -> None:
     _imports(
-        ["wst.training.trial", "wst.models.adapters", "wst.finetune", "wst.engine.driver", "wst.engine.job"],
+        [
+            "wst.training.trial",
+            "wst.models.adapters",
+            "wst.workflows.single",
+            "wst.engine.driver",
+            "wst.engine.job",
+        ],
         ["ray"],
     )
 

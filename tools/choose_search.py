@@ -26,9 +26,9 @@ import numpy as np
 from analysis.simulation import Comparison, Interval, best_so_far, compare, search_in_words
 from analysis.tables import Column, Table, markdown
 from wst.ledger import resolved_study
-from wst.recording import Recording
-from wst.simulate import CellReplay
-from wst.simulate import replay as replay_study
+from wst.simulation.recording import Recording
+from wst.simulation.replay import CellReplay
+from wst.simulation.replay import replay as replay_study
 from wst.study import Study
 from wst.study.search import TPE
 

@@ -75,7 +75,7 @@ def tune(
     """Start a study, or go on with the one in the output folder."""
     from wst.study import load_study
     from wst.study.durations import parse_duration
-    from wst.warm_start import resolve_warm_starts
+    from wst.workflows.warm_start import resolve_warm_starts
 
     loaded = resolve_warm_starts(load_study(study, overrides=set_ or (), tasks=task or ()))
     folder = out or Path("runs") / loaded.name
@@ -95,9 +95,9 @@ def tune(
 
 
 def _print_costs(study: Any, root: str | None, as_json: bool) -> None:
-    from wst.costs import expected_costs
     from wst.progress import duration
-    from wst.session import check
+    from wst.workflows.costs import expected_costs
+    from wst.workflows.preflight import check
 
     costs = expected_costs(study, check(study, root))
     if as_json:
@@ -121,8 +121,8 @@ def _print_costs(study: Any, root: str | None, as_json: bool) -> None:
 
 
 def _run(study: Any, folder: Path, root: str | None = None, **options: Any) -> None:
-    from wst import session
     from wst.engine.faults import OutOfTime, StudyStoppedError
+    from wst.workflows import tune as session
 
     try:
         planner = session.run_study(study, folder, root, console=console, **options)
@@ -194,7 +194,7 @@ def train(
     as_json: Json = False,
 ) -> None:
     """Fine-tune once, without a study; the row goes into a ledger of its own."""
-    from wst import finetune
+    from wst.workflows import single as finetune
 
     before = None
     if trial is not None or from_ is not None:
@@ -354,7 +354,7 @@ def best(
     as_json: Json = False,
 ) -> None:
     """Show the settings that each cell's search has chosen, or write them as a study without a search."""
-    from wst.chosen import chosen_settings, study_without_search
+    from wst.workflows.best import chosen_settings, study_without_search
 
     rows, study = chosen_settings(folder), None
     if out is not None:

@@ -23,7 +23,7 @@ def parquet(
     ],
 ) -> None:
     """Write the three tables, one Parquet file each, to a path or a URL."""
-    from wst.export import export_parquet
+    from wst.export.parquet import export_parquet
 
     export_parquet(folder, url)
     console.print(f"tables: {url}", highlight=False, soft_wrap=True)
@@ -35,7 +35,7 @@ def optuna(
     out: Annotated[Path, typer.Option("-o", help="A new SQLite file.")] = Path("study.db"),
 ) -> None:
     """Write the searches as Optuna studies, one a cell, for optuna-dashboard."""
-    from wst.export import export_optuna
+    from wst.export.optuna import export_optuna
 
     for name, trials in export_optuna(folder, out).items():
         console.print(f"{name}: {trials} trials", highlight=False, soft_wrap=True)

@@ -59,10 +59,10 @@ def simulate(
     from analysis.simulation import as_plain, as_table, compare
     from analysis.simulation_figures import check_format, draw
     from analysis.tables import Format, show
-    from wst.recording import Recording
-    from wst.simulate import CellReplay, replay
+    from wst.simulation.recording import Recording
+    from wst.simulation.replay import CellReplay, replay
     from wst.study import load_study
-    from wst.warm_start import resolve_warm_starts
+    from wst.workflows.warm_start import resolve_warm_starts
 
     if out is not None:
         check_format(out)

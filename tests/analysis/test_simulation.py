@@ -19,7 +19,7 @@ from wst.cli_simulate import simulate_app
 from wst.errors import InputError
 from wst.ledger import Ledger
 from wst.planning.planner import Planner
-from wst.simulate import CellReplay
+from wst.simulation.replay import CellReplay
 from wst.study import Study
 
 EPOCHS = 4

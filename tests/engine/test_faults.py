@@ -19,8 +19,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-import wst.training.trial
 
+import wst.training.trial
 from tests.conftest import ROOT, small_study
 from wst.data.mini import MINI
 from wst.data.splits import data_hash
@@ -102,7 +102,7 @@ class PlantedJob(engine.TrialJob):
     """The engine's own job; in the worker's process trials get the faults above."""
 
     def setup(self, config: dict[str, Any]) -> None:
-        wst.trial.Trial = PlantedTrial  # type: ignore[misc]
+        wst.training.trial.Trial = PlantedTrial  # type: ignore[misc]
         limits = {"endless": 3.0}
         specs = [replace(s, time_limit=limits.get(s.intent.variant)) for s in config["specs"]]
         super().setup({**config, "specs": specs})

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wst.records import Intent, Stage
-from wst.session import Checked, example
 from wst.study import Study
 from wst.study.search import SuccessiveHalving
 from wst.training.spec import trial_spec
 from wst.training.trial import Trial
+from wst.workflows.preflight import Checked, example
 
 _FINAL_SHARE = 1000 / 800
 """Images of an epoch in stage final, which trains on val200 too, over those of an epoch before it."""

@@ -1,7 +1,4 @@
-"""A study's ledger for other programs: Parquet files at any URL, and Optuna studies for optuna-dashboard.
-
-Both are copies.  The ledger stays the only truth, and nothing is ever read back from them.
-"""
+"""A study's searches as Optuna studies, for optuna-dashboard."""
 
 from __future__ import annotations
 
@@ -12,73 +9,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
-import pyarrow.fs as pafs
-import pyarrow.parquet as pq
-
 from wst.errors import InputError
 from wst.ledger import history, resolved_study
-from wst.ledger.reading import ordered_tables
 from wst.records import EndedTrial, Intent
 from wst.study import Study
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
-
-
-def export_parquet(folder: Path, target: str) -> None:
-    """Write ``trials.parquet``, ``epochs.parquet`` and ``intents.parquet``, and ``study.yaml`` beside them.
-
-    Rows stand in the order of the asks.
-
-    Args:
-        folder: the study's output folder.
-        target: a new or empty place: a path, or a URL that pyarrow knows (file, s3, gs, abfs, hdfs).
-
-    Raises:
-        InputError: the folder is no study's, the scheme is unknown, or the place is taken or cannot be
-            written to.
-    """
-    study = resolved_study(folder)
-    tables = ordered_tables(folder)
-    try:
-        file_system, path = _place(target)
-        _check_free(file_system, path, target)
-        file_system.create_dir(path, recursive=True)
-        for name, table in tables.items():
-            pq.write_table(table, f"{path}/{name}.parquet", filesystem=file_system, compression="zstd")
-        with file_system.open_output_stream(f"{path}/study.yaml") as file:
-            file.write(study.to_yaml().encode())
-    except (OSError, pa.ArrowException) as error:
-        raise InputError(f"{target}: expected a place to write to; found {_first_line(error)}") from None
-
-
-def _place(target: str) -> tuple[pafs.FileSystem, str]:
-    if "://" not in target:
-        return pafs.LocalFileSystem(), str(Path(target).absolute())
-    try:
-        file_system, path = pafs.FileSystem.from_uri(target)
-    except (ValueError, pa.ArrowException) as error:
-        raise InputError(
-            f"{target}: expected a path or a URL of a file system that pyarrow knows (file, s3, gs, abfs, "
-            f"hdfs); found {_first_line(error)}"
-        ) from None
-    return file_system, path.rstrip("/")
-
-
-def _check_free(file_system: pafs.FileSystem, path: str, target: str) -> None:
-    kind = file_system.get_file_info(path).type
-    if kind == pafs.FileType.NotFound:
-        return
-    if kind != pafs.FileType.Directory:
-        raise InputError(f"{target}: expected a new or empty folder; found a file")
-    inside = file_system.get_file_info(pafs.FileSelector(path))
-    if inside:
-        raise InputError(f"{target}: expected a new or empty folder; found {inside[0].base_name!r} in it")
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
 
 
 def export_optuna(folder: Path, target: Path) -> dict[str, int]:

@@ -8,12 +8,12 @@ from typer.testing import CliRunner
 
 from tests.conftest import LR, small_study
 from tests.synthetic import run_all
-from wst.chosen import chosen_settings, study_without_search
 from wst.cli import app
 from wst.errors import InputError
 from wst.ledger import Ledger
 from wst.planning.planner import Planner
 from wst.study import Study, load_study
+from wst.workflows.best import chosen_settings, study_without_search
 
 CODE = {"version": "0", "commit": None, "libraries": "{}"}
 

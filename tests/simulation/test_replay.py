@@ -16,10 +16,10 @@ from tests.synthetic import run_all
 from wst.errors import InputError
 from wst.ledger import Ledger, resolved_study
 from wst.planning.planner import Planner
-from wst.recording import CellCurves, Recording
 from wst.records import EndedTrial, Epoch, Intent, Outcome
 from wst.shipped import shipped_names
-from wst.simulate import CellReplay, Machine, replay, searching
+from wst.simulation.recording import CellCurves, Recording
+from wst.simulation.replay import CellReplay, Machine, replay, searching
 from wst.study import Study, load_study
 
 CODE = {"version": "0", "commit": None, "libraries": "{}"}

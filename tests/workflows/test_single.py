@@ -9,9 +9,9 @@ from rich.console import Console
 from safetensors.torch import load_file
 
 from wst.errors import InputError
-from wst.finetune import from_options, recorded, released_settings, run_single, single
 from wst.ledger import history
 from wst.records import Outcome
+from wst.workflows.single import from_options, recorded, released_settings, run_single, single
 
 pytestmark = pytest.mark.slow  # trains
 

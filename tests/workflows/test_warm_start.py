@@ -12,7 +12,7 @@ from wst.ledger import Ledger
 from wst.planning.planner import Planner
 from wst.records import EndedTrial
 from wst.study import Study, load_study
-from wst.warm_start import resolve_warm_starts
+from wst.workflows.warm_start import resolve_warm_starts
 
 CODE = {"version": "0", "commit": None, "libraries": "{}"}
 

@@ -14,12 +14,12 @@ from wst.engine.faults import failed
 from wst.errors import InputError
 from wst.ledger import Ledger, history, provenance, resolved_study
 from wst.records import Hyperparameters, Intent, Outcome, Stage
-from wst.session import check
 from wst.shipped import find_yaml
 from wst.study import Study
 from wst.study.load import absolute_suite
 from wst.training.spec import trial_spec
 from wst.training.trial import Trial
+from wst.workflows.preflight import check
 from wst.yaml_files import first_error, read_yaml
 
 RELEASED_TABLES = {

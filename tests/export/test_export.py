@@ -17,7 +17,8 @@ from tests.ledger.test_ledger import small_trials
 from tests.synthetic import run_all
 from wst.cli_export import export_app
 from wst.errors import InputError
-from wst.export import export_optuna, export_parquet
+from wst.export.optuna import export_optuna
+from wst.export.parquet import export_parquet
 from wst.ledger import Ledger, history, resolved_study
 from wst.ledger.schema import TABLES
 from wst.planning.planner import Planner

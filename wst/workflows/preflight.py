@@ -1,29 +1,19 @@
-"""A study from its file to its ledger: check everything first, then run."""
+"""What a study needs, looked at before it starts: names, settings, weights, every image."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console
-
 from wst.data.splits import data_hash, data_root, open_split
 from wst.data.suites import find_suite
-from wst.engine.driver import Driver, Environment
-from wst.engine.fingerprint import check_unchanged
 from wst.errors import InputError
-from wst.ledger import Ledger, history, provenance
 from wst.methods import registry as methods
 from wst.models import backbones
 from wst.models.create import count_without_weights, create_model, parameter_counts
-from wst.planning.planner import CountParameters, Planner
-from wst.progress import Progress
+from wst.planning.planner import CountParameters
 from wst.records import Hyperparameters
 from wst.study import Study, Variant
-from wst.trackers import Trackers, open_tracker
 
 
 @dataclass(frozen=True)
@@ -130,53 +120,3 @@ def check(study: Study, root: str | None) -> Checked:
         if study.final:
             open_split(where, suite, task, "train800val200", size, "final")
     return Checked(where, hashes, weights, parameters)
-
-
-def run_study(
-    study: Study,
-    out: Path,
-    root: str | None = None,
-    *,
-    console: Console,
-    address: str | None = None,
-    stop_after: float | None = None,
-    retry_failed: bool = False,
-    track: Sequence[str] = (),
-) -> Planner:
-    """Run a study, or go on with the one in ``out``; returns the planner as it stands at the end.
-
-    Args:
-        study: what is asked for.
-        out: the study's output folder.
-        root: folder that holds the suite's folder.
-        console: where progress is shown.
-        address: a running Ray cluster.
-        stop_after: seconds after which to stop, with the study to be gone on with later.
-        retry_failed: run the trials again that failed before.
-        track: names of trackers, see :mod:`wst.trackers`.
-
-    Raises:
-        InputError: bad input; no trial was lost.
-        wst.engine.faults.StudyInterrupted: the user stopped it, or time is over; the same call goes on.
-        wst.engine.faults.StudyStoppedError: it cannot go on; the ledger is whole.
-    """
-    deadline = time.monotonic() + stop_after if stop_after is not None else None
-    checked = check(study, root)
-    with ExitStack() as stack:
-        trackers = Trackers([open_tracker(name, out) for name in track])
-        stack.callback(trackers.close)
-        ledger = stack.enter_context(Ledger(out, study, provenance.code()))
-        intents, ended = history(out)
-        check_unchanged(ended, checked.data_hashes, checked.checkpoint_hash)
-        if retry_failed:
-            ledger.discard([t.intent.trial_id for t in ended if t.outcome.state == "failed"])
-            ended = [t for t in ended if t.outcome.state != "failed"]
-        planner = Planner(study, intents, ended, parameter_counter(study))
-        from wst.engine import ray_tune as engine  # Ray takes seconds to import; checks come first
-
-        environment = Environment(
-            checked.root.absolute(), checked.data_hashes, checked.checkpoint_hash, address, deadline
-        )
-        progress = stack.enter_context(Progress(planner, console))
-        engine.run(Driver(study, planner, ledger, environment, progress.update, trackers))
-    return planner

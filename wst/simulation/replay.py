@@ -20,8 +20,8 @@ from typing import Any, Literal
 
 from wst.errors import InputError
 from wst.planning.planner import Planner
-from wst.recording import CellCurves, Recording
 from wst.records import Epoch, Hyperparameters, Intent, Outcome, stable_seed
+from wst.simulation.recording import CellCurves, Recording
 from wst.study import Study
 
 Cost = Literal["epochs", "seconds"]

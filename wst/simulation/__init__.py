@@ -1,0 +1,1 @@
+"""Searches replayed on recorded learning curves, on a virtual clock."""
