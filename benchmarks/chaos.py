@@ -84,7 +84,7 @@ FILE_CALLS = {"open", "os.mkdir", "os.rename", "os.symlink", "os.remove", "os.rm
 
 def tune(study: str, out: str, fatal_call: int) -> None:
     """``wst tune`` in its own process, which kills itself at that file-system call of a compaction."""
-    from wst import cli
+    from wst.cli import app as cli
     from wst.ledger import writing as ledger
 
     ledger.COMPACT_ABOVE = COMPACT_ABOVE

@@ -4,12 +4,11 @@
     python benchmarks/data_memory.py --backbone test_vit --image-size 224  # 11 GB of decoded images on disk
 
 A real :class:`wst.training.trial.Trial` on a folder in VTAB-1K's form, whose lists name the same few
-pictures again and again: each line is decoded for itself, so that this changes nothing.  Printed is by how
-much the process grew over what it had when the trial was set up (model and 1,000 training images): first while it
-trained an epoch, then while it filled the cache with the test split and scored it.  Resident pages of the
-memory-mapped cache count in the peak of all resident memory, though the system takes them back when it
-needs them; anonymous memory is what it cannot take back, sampled every 20 ms.
-"""
+pictures again and again: each line is decoded for itself, so that this changes nothing. Printed is by how
+much the process grew over what it had when the trial was set up (model and 1,000 training images): first
+while it trained an epoch, then while it filled the cache with the test split and scored it. Resident pages
+of the memory-mapped cache count in the peak of all resident memory, though the system takes them back when
+it needs them; anonymous memory is what it cannot take back, sampled every 20 ms."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ import pytest
 import typer
 
 from tests.conftest import ROOT
-from wst import cli
+from wst.cli import app as cli
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 

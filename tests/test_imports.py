@@ -43,7 +43,7 @@ def test_need_neither_torch_nor_ray() -> None:
     ours = ["study", "planner", "ledger", "records", "methods", "progress", "simulate", "trackers", "cli"]
     analysis = [f"analysis.{module.name}" for module in iter_modules([str(ROOT / "analysis")])]
     assert len(analysis) > 10
-    modules = ["wst", *(f"wst.{name}" for name in ours), *analysis, "wst.cli_analysis"]
+    modules = ["wst", *(f"wst.{name}" for name in ours), *analysis, "wst.cli.analysis"]
     _imports(modules, ["torch", "torchvision", "timm", "ray"])
 
 

@@ -15,7 +15,8 @@ import pyarrow.parquet as pq
 from record_simulation import without_machine
 from rich.console import Console
 
-from wst.cli_analysis import Style, draw_pareto, show_leaderboard
+from wst.cli.analysis import draw_pareto, show_leaderboard
+from wst.cli.output import Style
 from wst.ledger import read_table
 
 

@@ -1,5 +1,9 @@
 """``python -m wst``."""
 
-from wst.cli import main
+import sys
+from importlib import import_module
+from pathlib import Path
 
-main()
+# Python puts the current folder first: one with an ``analysis/`` of its own would hide ours.
+sys.path[0] = str(Path(__file__).parents[1])
+import_module("wst.cli.app").main()

@@ -15,7 +15,7 @@ from analysis.simulation_figures import draw, figure
 from analysis.tables import show
 from tests.conftest import small_study
 from tests.synthetic import run_all
-from wst.cli_simulate import simulate_app
+from wst.cli.simulate import simulate_app
 from wst.errors import InputError
 from wst.ledger import Ledger
 from wst.planning.planner import Planner

@@ -15,7 +15,7 @@ from tests.conftest import small_study
 from tests.ledger.processes import CODE, write
 from tests.ledger.test_ledger import small_trials
 from tests.synthetic import run_all
-from wst.cli_export import export_app
+from wst.cli.export import export_app
 from wst.errors import InputError
 from wst.export.optuna import export_optuna
 from wst.export.parquet import export_parquet

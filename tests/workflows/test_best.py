@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from tests.conftest import LR, small_study
 from tests.synthetic import run_all
-from wst.cli import app
+from wst.cli.app import app
 from wst.errors import InputError
 from wst.ledger import Ledger
 from wst.planning.planner import Planner

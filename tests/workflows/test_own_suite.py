@@ -6,7 +6,7 @@ import pytest
 
 from tests.conftest import ROOT
 from tests.data.trees import class_folders
-from wst import cli
+from wst.cli import app as cli
 
 
 def block(name: str) -> str:

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from rich.console import Console
 
+from wst.cli.progress import Progress
 from wst.engine.driver import Driver, Environment
 from wst.engine.fingerprint import check_unchanged
 from wst.ledger import Ledger, history, provenance
 from wst.planning.planner import Planner
-from wst.progress import Progress
 from wst.study import Study
 from wst.trackers import Trackers, open_tracker
 from wst.workflows.preflight import check, parameter_counter

@@ -6,13 +6,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
+
+from wst.cli.output import Folder, print_line
 
 export_app = typer.Typer(no_args_is_help=True, help="Copy a study's ledger for other programs.")
-
-Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A study's output folder.")]
-
-console = Console()
 
 
 @export_app.command()
@@ -26,7 +23,7 @@ def parquet(
     from wst.export.parquet import export_parquet
 
     export_parquet(folder, url)
-    console.print(f"tables: {url}", highlight=False, soft_wrap=True)
+    print_line(f"tables: {url}")
 
 
 @export_app.command()
@@ -38,5 +35,5 @@ def optuna(
     from wst.export.optuna import export_optuna
 
     for name, trials in export_optuna(folder, out).items():
-        console.print(f"{name}: {trials} trials", highlight=False, soft_wrap=True)
-    console.print(f"storage: sqlite:///{out}", highlight=False, soft_wrap=True)
+        print_line(f"{name}: {trials} trials")
+    print_line(f"storage: sqlite:///{out}")

@@ -125,7 +125,8 @@ def test_tracker_that_raises_is_dropped_with_one_line(
     assert broken.heard[-1] == ((method, "raised") if method == "close" else ("close",))
     (record,) = caplog.records
     assert record.getMessage() == (
-        f"tracker tests.test_trackers: OSError in {method}: no space left; the study goes on without it"
+        f"tracker tests.trackers.test_trackers: OSError in {method}: no space left; "
+        "the study goes on without it"
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,35 +11,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich import box
-from rich.console import Console
 from rich.progress import Progress as Bar
-from rich.table import Table
 
+from wst.cli.output import Json, Root, Tasks, console, error_console, narrow_table, print_json, print_line
 from wst.errors import InputError
 
 if TYPE_CHECKING:
     from wst.data.check.check import TaskReport
     from wst.data.tasks import Suite, Task
 
-app = typer.Typer(no_args_is_help=True, help="Make, verify and describe suites of tasks.")
+data_app = typer.Typer(no_args_is_help=True, help="Make, verify and describe suites of tasks.")
 
 SuiteName = Annotated[str, typer.Argument(metavar="SUITE", help="vtab1k, mini, or a path of your own.")]
-Root = Annotated[str | None, typer.Option(help="Folder that holds the suite's folder.")]
-Tasks = Annotated[list[str] | None, typer.Option("--task", help="This task only; may be given again.")]
 Jobs = Annotated[int | None, typer.Option(min=1, help="Parallel threads; one a CPU by default.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-
-console = Console()
-
-
-def _print_json(value: Any) -> None:
-    print(json.dumps(value, indent=1))
-
-
-def _table(*columns: str) -> Table:
-    """A table narrow enough for 80 columns."""
-    return Table(*columns, box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
 
 
 def _opened(name: str, root: str | None, tasks: list[str] | None) -> tuple[Path, Suite, list[Task]]:
@@ -55,11 +38,11 @@ def _opened(name: str, root: str | None, tasks: list[str] | None) -> tuple[Path,
 @contextmanager
 def _bar(text: str) -> Iterator[tuple[Bar, Any]]:
     """A progress bar on stderr, so that stdout holds the result alone."""
-    with Bar(console=Console(stderr=True), transient=True) as bar:
+    with Bar(console=error_console, transient=True) as bar:
         yield bar, bar.add_task(text, total=None)
 
 
-@app.command()
+@data_app.command()
 def check(
     suite: SuiteName = "vtab1k",
     root: Root = None,
@@ -85,9 +68,9 @@ def check(
 
 def _show_reports(reports: Sequence[TaskReport], as_json: bool) -> None:
     if as_json:
-        _print_json([report.as_record() for report in reports])
+        print_json([report.as_record() for report in reports])
     else:
-        table = _table()
+        table = narrow_table()
         for name in ("task", "train", "val", "test", "encoding", "pixels", "data hash", "use"):
             right = name in ("train", "val", "test")
             table.add_column(name, justify="right" if right else "left", no_wrap=True)
@@ -111,7 +94,7 @@ def _show_reports(reports: Sequence[TaskReport], as_json: bool) -> None:
         raise typer.Exit(1)
 
 
-@app.command()
+@data_app.command()
 def build(
     suite: Annotated[str, typer.Argument(metavar="SUITE", help="vtab1k or mini.")],
     root: Annotated[Path, typer.Option(help="Folder that will hold the suite's folder.")] = Path("data"),
@@ -139,9 +122,9 @@ def build(
 
         where = build_mini(root)
         if as_json:
-            _print_json([{"suite": "mini", "folder": str(where)}])
+            print_json([{"suite": "mini", "folder": str(where)}])
         else:
-            console.print(f"built {where}", highlight=False, soft_wrap=True)
+            print_line(f"built {where}")
         return
     if suite != "vtab1k":
         raise InputError(f"suite: expected vtab1k or mini; found {suite!r}")
@@ -213,9 +196,9 @@ def _build_all(
                 hashes = {"data_hash": one.record["data_hash"], "encoding": one.record["encoding"]}
                 rows.append({"task": one.task, "state": state, "folder": str(one.folder), **hashes})
     if as_json:
-        _print_json(rows)
+        print_json(rows)
     else:
-        table = _table("task", "state", "encoding", "data hash")
+        table = narrow_table("task", "state", "encoding", "data hash")
         for row in rows:
             table.add_row(row["task"], row["state"], row.get("encoding", "-"), row.get("data_hash", "-")[:12])
         console.print(table)
@@ -242,7 +225,7 @@ def _explain(tasks: Sequence[Task], archives: Path, as_json: bool) -> None:
         for source, members in sources_of(tasks).items()
     ]
     if as_json:
-        _print_json(rows)
+        print_json(rows)
         return
     for row in rows:
         print(f"{', '.join(row['tasks'])}  (licence: {row['licence']})")
@@ -265,7 +248,7 @@ def _bytes(count: int) -> str:
     return f"{count} bytes"
 
 
-@app.command()
+@data_app.command()
 def info(
     suite: SuiteName = "vtab1k",
     root: Root = None,
@@ -282,9 +265,9 @@ def info(
     where, opened, tasks = _opened(suite, root, task)
     found = describe(where, opened, tasks)
     if as_json:
-        _print_json([asdict(row) for row in found])
+        print_json([asdict(row) for row in found])
     else:
-        table = _table()
+        table = narrow_table()
         for name in ("task", "classes", "train", "val", "test", "data hash", "state"):
             right, fixed = name in ("classes", "train", "val", "test"), name != "state"
             table.add_column(name, justify="right" if right else "left", no_wrap=fixed, overflow="fold")
@@ -307,7 +290,7 @@ def info(
         print(f"samples: {written}", file=sys.stderr if as_json else sys.stdout)
 
 
-@app.command()
+@data_app.command()
 def cache(
     show: Annotated[bool, typer.Option("--show", help="List the decoded splits (the default).")] = False,
     clear: Annotated[bool, typer.Option("--clear", help="Remove them all.")] = False,
@@ -320,7 +303,7 @@ def cache(
     if clear:
         freed = decoded.clear()
         if as_json:
-            _print_json({"folder": str(cache_folder()), "freed": freed})
+            print_json({"folder": str(cache_folder()), "freed": freed})
         else:
             print(f"freed {freed / 1e6:,.1f} MB in {cache_folder()}")
         if not show:
@@ -329,9 +312,9 @@ def cache(
     total, limit = sum(entry.size for entry in found), decoded.cache_limit()
     if as_json:
         rows = [{**asdict(entry), "folder": str(entry.folder)} for entry in found]
-        _print_json({"folder": str(cache_folder()), "limit": limit, "size": total, "entries": rows})
+        print_json({"folder": str(cache_folder()), "limit": limit, "size": total, "entries": rows})
         return
-    table = _table()
+    table = narrow_table()
     table.add_column("made from", overflow="fold")
     for name in ("images", "MB", "last used"):
         table.add_column(name, justify="left" if name == "last used" else "right", no_wrap=True)

@@ -8,14 +8,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.progress import Progress, TimeRemainingColumn
 
-from wst.cli_analysis import Style
+from wst.cli.output import Formatted, Json, Overrides, Style, Tasks, console, error_console
 from wst.errors import InputError
 
 simulate_app = typer.Typer()
-console = Console()
 
 
 class Costs(StrEnum):
@@ -45,13 +43,11 @@ def simulate(
     processes: Annotated[
         int, typer.Option(min=1, help="Replays at a time; as many as there are processors by default.")
     ] = os.cpu_count() or 1,
-    task: Annotated[list[str] | None, typer.Option(help="This task only; may be given again.")] = None,
-    set_: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key in every study.")
-    ] = None,
+    task: Tasks = None,
+    set_: Overrides = None,
     out: Annotated[Path | None, typer.Option("-o", help="PNG, SVG, PDF or HTML file.")] = None,
-    style: Annotated[Style, typer.Option("--format", help="How to print the table.")] = Style.terminal,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON; the same as --format json.")] = False,
+    style: Formatted = Style.terminal,
+    as_json: Json = False,
 ) -> None:
     """Compare samplers, pruners and budgets on recorded learning curves, without training."""
     import json
@@ -77,7 +73,7 @@ def simulate(
     recording = Recording(from_)
     found: dict[str, list[list[CellReplay]]] = {}
     columns = (*Progress.get_default_columns()[:3], TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    with Progress(*columns, console=error_console, transient=True) as progress:
         for study in loaded:
             bar = progress.add_task(study.name, total=repeats)
             found[study.name] = []

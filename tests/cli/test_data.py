@@ -4,7 +4,7 @@ import pytest
 from typer.testing import CliRunner
 
 from tests.data.trees import class_folders, small_vtab, write_task
-from wst.cli_data import app
+from wst.cli.data import data_app as app
 from wst.data import suites
 from wst.errors import InputError
 

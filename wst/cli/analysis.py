@@ -10,21 +10,12 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from wst.cli.output import Formatted, Json, Style, Tasks, console, print_line
+
 if TYPE_CHECKING:
     from analysis.tables import Table
 
 analysis_app = typer.Typer()
-
-
-class Style(StrEnum):
-    """Formats of a table."""
-
-    terminal = "terminal"
-    markdown = "markdown"
-    latex = "latex"
-    csv = "csv"
-    html = "html"
-    json = "json"
 
 
 class Against(StrEnum):
@@ -42,13 +33,8 @@ class Evaluator(StrEnum):
     fanova = "fanova"
 
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON; the same as --format json.")]
-Formatted = Annotated[Style, typer.Option("--format", help="How to print the table.")]
 Folders = Annotated[list[Path], typer.Argument(metavar="DIR...", help="Output folders of studies.")]
-Tasks = Annotated[list[str] | None, typer.Option("--task", help="This task only; may be given again.")]
 Literature = Annotated[bool, typer.Option("--literature", help="Add published results, marked as such.")]
-
-console = Console()
 
 
 def _print(table: Table, style: Style, as_json: bool, console: Console = console) -> None:
@@ -194,4 +180,4 @@ def report(
     from analysis.report import write_report
 
     write_report(folders, out, literature)
-    console.print(f"report: {out}", highlight=False, soft_wrap=True)
+    print_line(f"report: {out}")

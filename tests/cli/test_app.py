@@ -11,7 +11,7 @@ import yaml
 
 from tests.conftest import small_study
 from tests.synthetic import run_all
-from wst import cli
+from wst.cli import app as cli
 from wst.engine.faults import OutOfTime, StudyInterrupted, StudyStoppedError
 from wst.ledger import Ledger
 from wst.planning.planner import Planner

@@ -12,7 +12,8 @@ from typer.testing import CliRunner
 
 from tests.analysis.ledgers import Writer, alpha_study
 from tests.data.trees import class_folders
-from wst.cli_analysis import Style, analysis_app, draw_pareto, show_leaderboard
+from wst.cli.analysis import analysis_app, draw_pareto, show_leaderboard
+from wst.cli.output import Style
 from wst.errors import InputError
 
 pytestmark = pytest.mark.slow  # draws pictures and pages

@@ -1,0 +1,56 @@
+"""What the verbs share: the one console, JSON, the formats of a table, common options."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+# A pipe or a file has no width of its own, and lines may be longer there than on the narrowest terminal.
+console = Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 120)
+error_console = Console(stderr=True)
+"""For progress, so that stdout holds the result alone."""
+
+
+class Style(StrEnum):
+    """Formats of a table."""
+
+    terminal = "terminal"
+    markdown = "markdown"
+    latex = "latex"
+    csv = "csv"
+    html = "html"
+    json = "json"
+
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Formatted = Annotated[Style, typer.Option("--format", help="How to print the table.")]
+Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A study's output folder.")]
+Root = Annotated[str | None, typer.Option(help="Folder that holds the suite's folder.")]
+Tasks = Annotated[list[str] | None, typer.Option("--task", help="This task only; may be given again.")]
+Overrides = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the study.")
+]
+
+
+def print_json(value: Any) -> None:
+    """Print a value as JSON."""
+    print(json.dumps(value, indent=1))
+
+
+def print_line(text: str, to: Console = console) -> None:
+    """Print a line as it is: unbroken, so that a path in it can be copied, and without colours."""
+    to.print(text, highlight=False, soft_wrap=True)
+
+
+def narrow_table(*columns: str) -> Table:
+    """A table narrow enough for 80 columns."""
+    return Table(*columns, box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)

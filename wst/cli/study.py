@@ -1,0 +1,219 @@
+"""The verbs of a study: tune, demo, status, best."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from wst.cli.analysis import draw_pareto, show_leaderboard
+from wst.cli.output import Folder, Json, Overrides, Root, Style, Tasks, console, print_json, print_line
+from wst.errors import InputError
+
+study_app = typer.Typer()
+
+
+@study_app.command()
+def tune(
+    study: Annotated[str, typer.Argument(help="A study file, or the name of a shipped study.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Output folder; runs/<name of the study> by default.")
+    ] = None,
+    root: Root = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print what would run and what it would cost.")
+    ] = False,
+    task: Tasks = None,
+    set_: Overrides = None,
+    address: Annotated[str | None, typer.Option(help="Address of a running Ray cluster.")] = None,
+    stop_after: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME", help="Stop after this time, such as 3h; exit status 75 if trials are left."
+        ),
+    ] = None,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Run the trials again that failed before.")
+    ] = False,
+    track: Annotated[
+        list[str] | None,
+        typer.Option(help="Also tell this tracker, such as tensorboard; may be given again."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Start a study, or go on with the one in the output folder."""
+    from wst.study import load_study
+    from wst.study.durations import parse_duration
+    from wst.workflows.warm_start import resolve_warm_starts
+
+    loaded = resolve_warm_starts(load_study(study, overrides=set_ or (), tasks=task or ()))
+    folder = out or Path("runs") / loaded.name
+    if dry_run:
+        _print_costs(loaded, root, as_json)
+        return
+    try:
+        limit = parse_duration(stop_after) if stop_after is not None else None
+    except ValueError as error:
+        raise InputError(f"--stop-after: {error}") from None
+    _run(
+        loaded, folder, root, address=address, stop_after=limit, retry_failed=retry_failed, track=track or ()
+    )
+    print_line(f"ledger: {folder / 'ledger'}")
+    if loaded.final:
+        show_leaderboard([folder], as_json, console)
+
+
+def _print_costs(study: Any, root: str | None, as_json: bool) -> None:
+    from wst.cli.progress import duration
+    from wst.workflows.costs import expected_costs
+    from wst.workflows.preflight import check
+
+    costs = expected_costs(study, check(study, root))
+    if as_json:
+        print_json([vars(cost) for cost in costs])
+        return
+    stages = [
+        stage for stage in ("search", "confirm", "final") if any(getattr(c, f"{stage}_trials") for c in costs)
+    ]
+    columns = [name for stage in stages for name in (stage, "epochs")]
+    table = Table("task", "variant", "trainable", *columns, "slot time", box=box.SIMPLE_HEAD)
+    for cost in costs:
+        numbers = [
+            round(getattr(cost, f"{stage}_{what}")) for stage in stages for what in ("trials", "epochs")
+        ]
+        table.add_row(
+            cost.task, cost.variant, f"{cost.trainable:,}", *map(str, numbers), duration(cost.seconds)
+        )
+    console.print(table)
+    total = duration(sum(cost.seconds for cost in costs))
+    console.print(f"{total} on one slot like this machine's (timed here now; pruning as expected).")
+
+
+def _run(study: Any, folder: Path, root: str | None = None, **options: Any) -> None:
+    from wst.engine.faults import OutOfTime, StudyStoppedError
+    from wst.workflows import tune as session
+
+    try:
+        planner = session.run_study(study, folder, root, console=console, **options)
+    except OutOfTime:
+        print(f"Stopped, as asked; the same command goes on with {folder}.", file=sys.stderr)
+        raise typer.Exit(75) from None
+    except KeyboardInterrupt:
+        print(f"Stopped. The ledger is whole; the same command goes on with {folder}.", file=sys.stderr)
+        raise typer.Exit(130) from None
+    except StudyStoppedError as error:
+        print(f"wst: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"The ledger is whole; the same command goes on with {folder}.", file=sys.stderr)
+        raise typer.Exit(1) from None
+    ended = [t.outcome for cell in planner.cells.values() for trials in cell.ended.values() for t in trials]
+    failed = sum(outcome.state == "failed" and outcome.attempts > 0 for outcome in ended)
+    if failed:
+        print(
+            f"{failed} trials failed: see error_text in the ledger; --retry-failed runs them again.",
+            file=sys.stderr,
+        )
+
+
+@study_app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Output folder.")] = Path("runs/demo"),
+) -> None:
+    """Tune WST and linear probing on the embedded default, and show what came out."""
+    from wst.study import load_study
+
+    _run(load_study("demo"), out)
+    show_leaderboard([out], False, console)
+    pictures = [out / f"pareto{ending}" for ending in (".png", ".svg", ".html")]
+    for picture in pictures:
+        draw_pareto([out], picture)
+    board = out / "leaderboard.md"
+    with board.open("w") as file:
+        show_leaderboard([out], False, Console(file=file, width=200), style=Style.markdown)
+    for what, where in (("ledger", out / "ledger"), ("leaderboard", board), ("picture", pictures[0])):
+        print_line(f"{what}: {where}")
+
+
+@study_app.command()
+def status(folder: Folder, as_json: Json = False) -> None:
+    """Show how far a study is: trials by cell, stage and state, the best so far, what is left."""
+    from wst.ledger import history, resolved_study
+    from wst.planning.planner import STAGES, Planner
+
+    planner = Planner(resolved_study(folder), *history(folder))
+    rows: list[dict[str, Any]] = []
+    for cell in planner.cells.values():
+        best = planner.best(cell)
+        reads = [t.intent.trial_id for t in cell.ended["final"] if t.outcome.test_images is not None]
+        stages = {
+            s: f"{cell.count(s)}/{planner.planned(cell, s)}" for s in STAGES if planner.planned(cell, s)
+        }
+        rows.append(
+            {
+                "task": cell.task,
+                "variant": cell.variant,
+                **{stage: stages.get(stage, "-") for stage in STAGES},
+                **{state: sum(cell.count(s, state) for s in STAGES) for state in ("pruned", "failed")},
+                "begun": sum((i.task, i.variant) == (cell.task, cell.variant) for i in planner.interrupted),
+                "left": planner.remaining(cell),
+                "test reads": len(reads),
+                "test read by": reads,
+                "val200": best.val_top1 if best else None,
+                "best settings": best.trial.intent.hyperparameters if best else None,
+            }
+        )
+    if as_json:
+        print_json(rows)
+        return
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    hidden = {"begun", "best settings", "test read by"}  # these are in --json
+    hidden |= {stage for stage in STAGES if all(row[stage] == "-" for row in rows)}
+    shown = [name for name in rows[0] if name not in hidden]
+    for name in shown:
+        table.add_column(name, justify="left" if name in ("task", "variant") else "right", no_wrap=True)
+    for row in rows:
+        table.add_row(*(_status_text(row[name]) for name in shown))
+    console.print(table)
+
+
+def _status_text(value: object) -> str:
+    if value is None or value == 0:
+        return "-"
+    if isinstance(value, float):
+        return f"{100 * value:.1f}"
+    return str(value)
+
+
+@study_app.command()
+def best(
+    folder: Folder,
+    out: Annotated[Path | None, typer.Option("-o", "--output", help="Write a study file.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Show the settings that each cell's search has chosen, or write them as a study without a search."""
+    from wst.workflows.best import chosen_settings, study_without_search
+
+    rows, study = chosen_settings(folder), None
+    if out is not None:
+        study = study_without_search(folder)
+        out.write_text(study)
+    if as_json:
+        print_json(rows)
+    elif out is not None:
+        print_line(f"study: {out} (wst tune {out})")
+    else:
+        table = Table("task", "variant", "val200", "settings", "from", box=box.SIMPLE_HEAD)
+        for row in rows:
+            settings = ", ".join(f"{name} {value}" for name, value in row["settings"].items())
+            table.add_row(
+                row["task"],
+                row["variant"],
+                _status_text(row["val_top1"]),
+                settings,
+                row["trial_id"] or "fixed",
+            )
+        console.print(table)

@@ -1,0 +1,145 @@
+"""The verbs of one model: train, predict."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from wst.cli.output import Json, Root, console, error_console, print_json, print_line
+from wst.errors import InputError
+
+train_app = typer.Typer()
+
+
+@train_app.command()
+def train(
+    task: Annotated[str | None, typer.Option(help="Task to train on.")] = None,
+    method: Annotated[str, typer.Option(help="Method.")] = "wst",
+    suite: Annotated[str | None, typer.Option(help="Suite; the one that has the task by default.")] = None,
+    backbone: Annotated[str | None, typer.Option(help="A timm model name; 'micro' by default.")] = None,
+    checkpoint: Annotated[str | None, typer.Option(help="The backbone's weights file.")] = None,
+    normalisation: Annotated[str | None, typer.Option(help="checkpoint, half or imagenet.")] = None,
+    recipe: Annotated[
+        str | None, typer.Option(help="A recipe file, or the name of a shipped recipe.")
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(help="Epochs, in the recipe's place.")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Hyperparameter.")
+    ] = None,
+    released: Annotated[
+        bool, typer.Option("--released", help="The authors' settings, recipe and seed.")
+    ] = False,
+    final: Annotated[
+        bool, typer.Option("--final", help="Train on all 1,000 images; read the test split.")
+    ] = False,
+    save: Annotated[bool, typer.Option("--save", help="Keep the adapter (with --final).")] = False,
+    seed: Annotated[int | None, typer.Option(help="Seed.")] = None,
+    trial: Annotated[str | None, typer.Option(help="Run this row of a ledger again.")] = None,
+    from_: Annotated[Path | None, typer.Option("--from", help="The study's folder, with --trial.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Output folder.")] = None,
+    root: Root = None,
+    as_json: Json = False,
+) -> None:
+    """Fine-tune once, without a study; the row goes into a ledger of its own."""
+    from wst.workflows import single as finetune
+
+    before = None
+    if trial is not None or from_ is not None:
+        if trial is None or from_ is None:
+            raise InputError("train: expected --trial and --from together; found one of them")
+        study, intent, before = finetune.recorded(from_, trial)
+        folder = out or Path("runs/rerun") / study.name / trial
+    else:
+        study, intent = finetune.from_options(
+            task=task,
+            method=method,
+            assignments=set_ or [],
+            released=released,
+            recipe=recipe,
+            epochs=epochs,
+            seed=seed,
+            stage="final" if final else "search",
+            save_adapter=save,
+            suite=suite,
+            backbone=backbone,
+            checkpoint=checkpoint,
+            normalisation=normalisation,
+        )
+        folder = out or Path("runs/train") / f"{intent.trial_id}-{study.digest()}"
+    try:
+        outcome = finetune.run_single(study, intent, folder, root, error_console if as_json else console)
+    except KeyboardInterrupt:
+        print("Stopped. The same command goes on from the last epoch.", file=sys.stderr)
+        raise typer.Exit(130) from None
+    _print_outcome(folder, intent, outcome, before, as_json)
+
+
+def _print_outcome(folder: Path, intent: Any, outcome: Any, before: Any, as_json: bool) -> None:
+    record = {
+        "trial_id": intent.trial_id,
+        "state": outcome.state,
+        "val_top1": outcome.epochs[-1].val_top1 if outcome.epochs else None,
+        "test_top1": outcome.test_top1,
+        "trainable_parameters": outcome.trainable_parameters,
+        "ledger": str(folder / "ledger"),
+    }
+    if before is not None:
+        record["val_top1_before"] = before.epochs[-1].val_top1 if before.epochs else None
+        record["test_top1_before"] = before.test_top1
+    if as_json:
+        print_json(record)
+    else:
+        for name, value in record.items():
+            if value is not None:
+                print_line(f"{name}: {value}")
+    if outcome.state == "failed":
+        print(f"wst: {outcome.error_type}: see error_text in the ledger", file=sys.stderr)
+        raise typer.Exit(1)
+
+
+_IMAGE_ENDINGS = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm"}
+
+
+@train_app.command()
+def predict(
+    adapter: Annotated[Path, typer.Argument(help="An adapter's .safetensors file.")],
+    images: Annotated[
+        list[Path], typer.Argument(metavar="IMAGE...", help="Image files, or folders of them.")
+    ],
+    checkpoint: Annotated[str | None, typer.Option(help="The backbone's weights file.")] = None,
+    any_backbone: Annotated[
+        bool, typer.Option("--any-backbone", help="Accept other backbone weights.")
+    ] = False,
+    top: Annotated[int, typer.Option(min=1, help="Classes to print an image.")] = 3,
+    as_json: Json = False,
+) -> None:
+    """Print the likeliest classes of images, with their probabilities."""
+    from wst.models.adapters import load_adapter
+
+    predictor = load_adapter(adapter, checkpoint=checkpoint, any_backbone=any_backbone)
+    paths: list[Path] = []
+    for given in images:
+        inside = (
+            sorted(p for p in given.rglob("*") if p.suffix.lower() in _IMAGE_ENDINGS)
+            if given.is_dir()
+            else [given]
+        )
+        if not inside:
+            raise InputError(f"{given}: expected a folder with images; found none in it")
+        paths += inside
+    probabilities, classes = predictor.predict(paths).topk(min(top, predictor.card.classes))
+    rows = [
+        {"image": str(path), "classes": c, "probabilities": [round(p, 4) for p in ps]}
+        for path, c, ps in zip(paths, classes.tolist(), probabilities.tolist(), strict=True)
+    ]
+    if as_json:
+        print_json(rows)
+        return
+    for row in rows:
+        likely = "  ".join(
+            f"{c} ({p:.2f})" for c, p in zip(row["classes"], row["probabilities"], strict=True)
+        )
+        print_line(f"{row['image']}: {likely}")
