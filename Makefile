@@ -18,6 +18,7 @@ lint: .venv/ready
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 bench: .venv/ready
 	$(BIN)/python benchmarks/engine.py --out benchmarks/results/engine.md

@@ -11,11 +11,18 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
-from scipy import stats
 
-from analysis.finals import read_finals
 from analysis.load import common_suite, studies_of
+from analysis.results import read_finals
+from analysis.statistics import (
+    LEVEL,
+    average_ranks,
+    bootstrap_interval,
+    half_width,
+    holm,
+    probability_of_improvement,
+    wilcoxon,
+)
 from analysis.tables import Column, Table
 from wst.errors import InputError
 from wst.study import Study
@@ -34,9 +41,6 @@ COLUMNS = (
 )
 """Columns of ``trials`` that a comparison needs."""
 Verdict = Literal["better", "worse", "inside the noise", "one seed, noise not known"]
-RESAMPLES = 10_000
-LEVEL = 0.05
-_Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -108,106 +112,14 @@ class Ablation:
     caveats: list[str]
 
 
-def bootstrap_interval(
-    differences: Sequence[_Array], resamples: int = RESAMPLES, level: float = LEVEL, seed: int = 0
-) -> tuple[float, float]:
-    """Percentile interval of the mean over strata of the mean within, resampled within each stratum.
-
-    Agarwal et al., "Deep Reinforcement Learning at the Edge of the Statistical Precipice", NeurIPS 2021,
-    section 4.1, with tasks as strata and paired differences as runs.
-
-    Args:
-        differences: one array a task.
-        resamples: bootstrap samples.
-        level: probability outside the interval.
-        seed: of the resampling.
-    """
-    generator = np.random.default_rng(seed)
-    total = np.zeros(resamples)
-    for values in differences:
-        total += generator.choice(values, (resamples, len(values))).mean(axis=1)
-    low, high = np.quantile(total / len(differences), [level / 2, 1 - level / 2])
-    return float(low), float(high)
-
-
-def half_width(differences: Sequence[_Array], level: float = LEVEL) -> float | None:
-    """Half the width of Student's interval of the mean over strata of the mean within.
-
-    The variance within strata is pooled, so that tasks with two seeds each still give some degrees of
-    freedom together.
-
-    Args:
-        differences: one array a task.
-        level: probability outside the interval.
-
-    Returns:
-        None when no task has two differences.
-    """
-    freedom = sum(len(values) - 1 for values in differences)
-    if freedom == 0:
-        return None
-    pooled = sum(float(((values - values.mean()) ** 2).sum()) for values in differences) / freedom
-    error = math.sqrt(pooled * sum(1 / len(values) for values in differences)) / len(differences)
-    return float(stats.t.ppf(1 - level / 2, freedom)) * error
-
-
-def probability_of_improvement(ours: Sequence[_Array], theirs: Sequence[_Array]) -> float:
-    """Mean over tasks of the probability that a run of ours beats one of theirs, ties counting a half.
-
-    On one task it is Mann and Whitney's U over the number of pairs of runs (Agarwal et al. 2021,
-    section 4.3).
-    """
-    return statistics.fmean(
-        float((np.sign(a[:, None] - b[None, :]) + 1).mean() / 2) for a, b in zip(ours, theirs, strict=True)
-    )
-
-
-def wilcoxon(differences: Sequence[float]) -> float:
-    """Two-sided p of Wilcoxon's signed-rank test; differences of zero are split between the signs.
-
-    The samples are tasks (Demsar, "Statistical Comparisons of Classifiers over Multiple Data Sets", JMLR
-    2006).  Up to 13 tasks every assignment of signs is counted, so that ties keep the test exact; with n
-    tasks no p is below 2 ** (1 - n).  Beyond, scipy chooses.
-    """
-    if len(differences) < 2 or not any(differences):
-        return 1.0
-    few = len(differences) <= 13
-    method = stats.PermutationMethod(n_resamples=2**13) if few else "auto"
-    return float(stats.wilcoxon(np.asarray(differences), zero_method="zsplit", method=method).pvalue)
-
-
-def holm(values: Sequence[float]) -> list[float]:
-    """p-values after Holm's step-down correction, in the given order."""
-    order = sorted(range(len(values)), key=lambda i: values[i])
-    corrected, highest = [0.0] * len(values), 0.0
-    for rank, i in enumerate(order):
-        highest = max(highest, min(1.0, (len(values) - rank) * values[i]))
-        corrected[i] = highest
-    return corrected
-
-
-def average_ranks(means: Mapping[str, Mapping[str, float]]) -> tuple[dict[str, float], int]:
-    """Mean rank of each variant over the tasks that all have, 1 the highest mean; and those tasks' number.
-
-    Args:
-        means: accuracy by variant, then by task.
-    """
-    shared = sorted(set.intersection(*(set(by_task) for by_task in means.values()))) if means else []
-    if not shared:
-        return {}, 0
-    table = np.array([[-round(means[name][task], 9) for task in shared] for name in means])
-    ranks = stats.rankdata(table, axis=0).mean(axis=1)
-    return dict(zip(means, map(float, ranks), strict=True)), len(shared)
-
-
 def ablation(
     trials: pd.DataFrame, studies: Mapping[str, Study], suite: str, baseline: str | None = None
 ) -> Ablation:
     """Compare every variant with the baseline.
 
     Args:
-        trials: :data:`COLUMNS`, and ``place`` (:func:`analysis.finals.places`), of the final trials of one or
-            more ledgers; those of place 1 are compared.
+        trials: :data:`COLUMNS`, and ``place`` (:func:`analysis.results.places`), of the final trials of one
+            or more ledgers; those of place 1 are compared.
         studies: the studies by name.
         suite: name of the suite.
         baseline: a variant (``study: variant`` where several studies have one of that name); by default the

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from analysis.leaderboard import Leaderboard, Row
-from analysis.leaderboard_notes import caveats
+from analysis.leaderboard.board import Leaderboard, Row
+from analysis.leaderboard.notes import caveats
 from analysis.tables import Column, Estimate, Table
 from wst.data.tasks import GROUPS
 from wst.errors import InputError

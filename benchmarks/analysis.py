@@ -138,21 +138,21 @@ def generate(folder: Path, trials: int, epochs: int) -> None:
 
 
 def leaderboard(folder: Path) -> None:
-    from analysis.leaderboard import read_leaderboard
-    from analysis.leaderboard_table import as_table
+    from analysis.leaderboard.board import read_leaderboard
+    from analysis.leaderboard.table import as_table
 
     assert as_table(read_leaderboard([folder])).rows
 
 
 def front(folder: Path) -> None:
-    from analysis.leaderboard import read_leaderboard
+    from analysis.leaderboard.board import read_leaderboard
     from analysis.pareto import front
 
     assert front(read_leaderboard([folder])).points
 
 
 def report(folder: Path) -> None:
-    from analysis.report import write_report
+    from analysis.report.sections import write_report
 
     write_report([folder], folder / "report.html")
 

@@ -11,15 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from analysis.ablation import (
-    Comparison,
-    as_table,
+from analysis.ablation import Comparison, as_table, read_ablation
+from analysis.statistics import (
     average_ranks,
     bootstrap_interval,
     half_width,
     holm,
     probability_of_improvement,
-    read_ablation,
     wilcoxon,
 )
 from wst.errors import InputError

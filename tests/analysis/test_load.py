@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from analysis.ablation import read_ablation
-from analysis.leaderboard import read_leaderboard
-from analysis.leaderboard_table import as_table
+from analysis.leaderboard.board import read_leaderboard
+from analysis.leaderboard.table import as_table
 from analysis.load import common_suite, load, studies_of
 from tests.analysis.ledgers import CODE, alpha_study, beta_study
 from wst.errors import InputError

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.leaderboard import Leaderboard, Row, Score, read_leaderboard
+from analysis.figures.pareto import draw, figure, front_line, ticks, zero_of
+from analysis.leaderboard.board import Leaderboard, Row, Score, read_leaderboard
 from analysis.pareto import Front, as_table, choices, front
-from analysis.pareto_figures import draw, figure, front_line, ticks, zero_of
 from wst.data.mini import MINI
 from wst.errors import InputError
 

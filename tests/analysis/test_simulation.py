@@ -10,8 +10,8 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
+from analysis.figures.simulation import draw, figure
 from analysis.simulation import Comparison, as_plain, as_table, best_so_far, compare, first_reached
-from analysis.simulation_figures import draw, figure
 from analysis.tables import show
 from tests.conftest import small_study
 from tests.synthetic import run_all

@@ -22,8 +22,8 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 
-from analysis.leaderboard import read_leaderboard
-from analysis.leaderboard_table import as_table
+from analysis.leaderboard.board import read_leaderboard
+from analysis.leaderboard.table import as_table
 from analysis.load import load
 from tests.analysis.ledgers import CODE as ALPHA_CODE
 from tests.analysis.ledgers import alpha_study, write_alpha

@@ -53,7 +53,10 @@ def show_leaderboard(
     literature: bool = False,
 ) -> None:
     """Print the leaderboard of these studies: on a terminal with variants as columns, else as rows."""
-    from analysis import leaderboard, leaderboard_table, published, tables
+    from analysis import tables
+    from analysis.leaderboard import board as leaderboard
+    from analysis.leaderboard import published
+    from analysis.leaderboard import table as leaderboard_table
 
     ours = leaderboard.read_leaderboard(folders, tasks or ())
     board = published.with_published(ours) if literature else ours
@@ -78,9 +81,9 @@ def show_leaderboard(
 
 def draw_pareto(folders: list[Path], path: Path) -> None:
     """Draw accuracy (mean of groups) against trainable parameters, with the front."""
-    from analysis.leaderboard import read_leaderboard
+    from analysis.figures.pareto import draw
+    from analysis.leaderboard.board import read_leaderboard
     from analysis.pareto import front
-    from analysis.pareto_figures import draw
 
     draw(front(read_leaderboard(folders)), path)
 
@@ -110,10 +113,10 @@ def pareto(
     as_json: Json = False,
 ) -> None:
     """Draw accuracy against parameters, training seconds or peak memory, with the front."""
-    from analysis.leaderboard import read_leaderboard
+    from analysis.figures.pareto import draw
+    from analysis.leaderboard.board import read_leaderboard
+    from analysis.leaderboard.published import with_published
     from analysis.pareto import as_table, front
-    from analysis.pareto_figures import draw
-    from analysis.published import with_published
 
     board = read_leaderboard(folders)
     found = front(with_published(board) if literature else board, over, against.value)
@@ -144,30 +147,32 @@ def importance(
     """Show which hyperparameters mattered in the search, and how sure its choices were."""
     import json
 
-    from analysis import confirmation, search, tables
-    from analysis import importance as importances
+    from analysis import tables
     from analysis.load import common_suite, studies_of
+    from analysis.search import agreement, confirmation, selection
+    from analysis.search import importance as importances
+    from analysis.search.trials import read_search
 
     studies = studies_of(folders)
-    trials, later = search.read_search(folders, studies)
+    trials, later = read_search(folders, studies)
     table = importances.as_table(importances.importances(trials, studies, method.value), method.value)
     suite = common_suite(studies, folders)
-    choices = search.selection_table(search.selections(trials, later, suite))
+    choices = selection.selection_table(selection.selections(trials, later, suite))
     confirmed = confirmation.as_table(confirmation.confirmations(trials, later, studies))
-    agreement = search.agreement(trials, later)
+    held = agreement.agreement(trials, later)
     if as_json or style is Style.json:
         found = {
             "importance": json.loads(tables.as_json(table)),
             "selection": json.loads(tables.as_json(choices)),
             "confirmation": json.loads(tables.as_json(confirmed)),
-            "validation against test": vars(agreement),
+            "validation against test": vars(held),
         }
         print(json.dumps(found, indent=1))
         return
     for one in (table, choices, *([confirmed] if confirmed.rows else [])):
         _print(one, style, False)
     if style is Style.terminal:
-        console.print(search.in_words(agreement), highlight=False)
+        console.print(agreement.in_words(held), highlight=False)
 
 
 @analysis_app.command()
@@ -177,7 +182,7 @@ def report(
     literature: Literature = False,
 ) -> None:
     """Write one self-contained page about the studies."""
-    from analysis.report import write_report
+    from analysis.report.sections import write_report
 
     write_report(folders, out, literature)
     print_line(f"report: {out}")

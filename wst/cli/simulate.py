@@ -52,8 +52,8 @@ def simulate(
     """Compare samplers, pruners and budgets on recorded learning curves, without training."""
     import json
 
+    from analysis.figures.simulation import check_format, draw
     from analysis.simulation import as_plain, as_table, compare
-    from analysis.simulation_figures import check_format, draw
     from analysis.tables import Format, show
     from wst.simulation.recording import Recording
     from wst.simulation.replay import CellReplay, replay

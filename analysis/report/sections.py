@@ -7,23 +7,22 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis import (
-    ablation,
-    confirmation,
-    figures,
-    importance,
-    leaderboard,
-    leaderboard_table,
-    pareto,
-    pareto_figures,
-    search,
-)
-from analysis.census import Census, census, counts_table, failures_table, reads_table
-from analysis.curves import CurveBand, curve_bands
+from analysis import ablation, pareto
+from analysis.figures import ablation as ablation_figures
+from analysis.figures import pareto as pareto_figures
+from analysis.figures import search as figures
+from analysis.leaderboard import board as leaderboard
+from analysis.leaderboard import table as leaderboard_table
+from analysis.leaderboard.published import with_published
 from analysis.load import common_suite, studies_of
-from analysis.published import with_published
-from analysis.report import Part, Section, table, text
-from analysis.report import figures as panel
+from analysis.report.census import Census, census, counts_table, failures_table, reads_table
+from analysis.report.page import Part, Section, render, table, text
+from analysis.report.page import figures as panel
+from analysis.search import confirmation, importance, selection
+from analysis.search.agreement import agreement, in_words
+from analysis.search.curves import SearchCurve, search_curves
+from analysis.search.learning_curves import CurveBand, curve_bands
+from analysis.search.trials import read_search
 from wst.data.tasks import Suite
 from wst.errors import InputError
 from wst.study import Study
@@ -40,7 +39,7 @@ def sections(folders: Sequence[Path], literature: bool = False) -> tuple[str, st
     counted = [census(folder, study) for folder, study in zip(folders, studies.values(), strict=True)]
     board = leaderboard.read_leaderboard(folders)
     shown = with_published(board) if literature else board
-    trials, later = search.read_search(folders, studies)
+    trials, later = read_search(folders, studies)
     again = trials[trials["attempts"] == 0]
     bands = [
         band
@@ -115,7 +114,7 @@ def _ablation(folders: Sequence[Path], board: leaderboard.Leaderboard) -> Sectio
         f"Mean difference from {found.baseline} over tasks, paired by task and seed; bars are 95 % bootstrap "
         "intervals over seeds, stratified by task."
     )
-    plot = panel("ablation-plot", title, words, {"difference": figures.differences(found)})
+    plot = panel("ablation-plot", title, words, {"difference": ablation_figures.differences(found)})
     return Section("ablation", title, [*(plot if found.comparisons else []), table(ablation.as_table(found))])
 
 
@@ -147,11 +146,11 @@ def _hyperparameters(
         surface = figures.response_surface(part, space)
         if surface is not None:
             surfaces[name] = surface
-    by_task: dict[str, list[search.SearchCurve]] = {}
-    for curve in search.search_curves(trials):
+    by_task: dict[str, list[SearchCurve]] = {}
+    for curve in search_curves(trials):
         by_task.setdefault(curve.task, []).append(curve)
     curves = {task: figures.search_curves(by_task[task]) for task in _ordered(by_task, suite)}
-    agreement = search.agreement(trials, later)
+    chosen = agreement(trials, later)
     return Section(
         "hyperparameters",
         title,
@@ -182,12 +181,12 @@ def _hyperparameters(
                 "Mean validation accuracy of the completed trials in each cell of the grid.",
                 surfaces,
             ),
-            table(search.selection_table(search.selections(trials, later, suite))),
+            table(selection.selection_table(selection.selections(trials, later, suite))),
             *panel(
                 "agreement-plot",
                 "Chosen settings",
-                search.in_words(agreement),
-                {"all cells": figures.val_against_test(agreement.pairs)} if agreement.pairs else {},
+                in_words(chosen),
+                {"all cells": figures.val_against_test(chosen.pairs)} if chosen.pairs else {},
             ),
         ],
     )
@@ -203,7 +202,7 @@ def _confirm(
     by_task: dict[str, list[confirmation.Confirmation]] = {}
     for one in found:
         by_task.setdefault(one.task, []).append(one)
-    drawn = {task: confirmation.figure(by_task[task]) for task in _ordered(by_task, suite)}
+    drawn = {task: figures.confirmed(by_task[task]) for task in _ordered(by_task, suite)}
     words = (
         "The best settings of each search, trained again over several seeds: mean validation accuracy "
         "against the rank in the search; bars are one standard deviation over seeds."
@@ -249,3 +248,17 @@ def _reproduce(folders: Sequence[Path], studies: Mapping[str, Study]) -> Section
             Part("code", title=f"{study.name}.yaml", text=study.to_yaml()),
         ]
     return Section("reproduce", "How to reproduce it", parts)
+
+
+def write_report(folders: Sequence[Path], path: Path, literature: bool = False) -> None:
+    """Write the page about the studies in these folders.
+
+    Raises:
+        InputError: the folders are no studies, or of different suites; the file does not end in ``.html``.
+    """
+    if path.suffix not in (".html", ".htm"):
+        raise InputError(f"-o: expected a file ending in .html; found {path.name!r}")
+    title, lead, content = sections(folders, literature)
+    page = render(title, lead, content)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(page, encoding="utf-8")

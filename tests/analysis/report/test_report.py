@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from analysis.report import Section, figures, render, table, text, write_report
+from analysis.report.page import Section, figures, render, table, text
+from analysis.report.sections import write_report
 from analysis.tables import Column, Table
 from tests.analysis.ledgers import CODE, Writer, alpha_study
 from tests.conftest import ROOT

@@ -17,36 +17,22 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from analysis.ablation import Ablation
-from analysis.curves import CurveBand
-from analysis.search import SearchCurve, run_trials
+from analysis.figures.style import COLOURS, LAYOUT, Plain, new_figure
+from analysis.search.confirmation import Confirmation
+from analysis.search.curves import SearchCurve
+from analysis.search.learning_curves import CurveBand
+from analysis.search.trials import run_trials
 from wst.study.space import Categorical, Distribution
 
-COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#999999", "#F0E442")
-"""Okabe and Ito's palette."""
 MOST_POINTS = 300
 """Points a trace; of more, evenly spaced ones are drawn."""
 MOST_LINES = 120
 """Lines in parallel coordinates."""
-Plain = dict[str, Any]
-"""A plotly figure as JSON has it: ``data`` and ``layout``."""
-_LAYOUT: Plain = {
-    "template": "plotly_white",
-    "margin": {"l": 60, "r": 20, "t": 30, "b": 60},
-    "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
-}
-
-
-def _figure(x: str, y: str, **layout: Any) -> go.Figure:
-    drawn = go.Figure(layout={**_LAYOUT, **layout})
-    drawn.update_xaxes(title=x)
-    drawn.update_yaxes(title=y)
-    return drawn
 
 
 def search_curves(curves: Sequence[SearchCurve]) -> go.Figure:
     """Best validation accuracy so far against epochs trained, a line a variant; all of one task."""
-    drawn = _figure("epochs trained in the search", "best val200 accuracy so far (%)")
+    drawn = new_figure("epochs trained in the search", "best val200 accuracy so far (%)")
     for i, curve in enumerate(curves):
         keep = _steps(curve.best)
         drawn.add_scatter(
@@ -71,7 +57,7 @@ def _steps(best: Sequence[float]) -> list[int]:
 
 def learning_curves(bands: Sequence[CurveBand]) -> go.Figure:
     """Median validation accuracy by epoch with the middle half and the middle four fifths of the trials."""
-    drawn = _figure("epoch", "val200 accuracy (%)")
+    drawn = new_figure("epoch", "val200 accuracy (%)")
     for i, band in enumerate(bands):
         colour, name = COLOURS[i % len(COLOURS)], html.escape(band.variant)
         r, g, b = (int(colour[k : k + 2], 16) for k in (1, 3, 5))
@@ -145,7 +131,7 @@ def slices(trials: pd.DataFrame, space: Mapping[str, Distribution]) -> Plain:
             **_axis(entry),
         }
     y = {"title": {"text": "val200 accuracy (%)"}}
-    return {"data": traces, "layout": {**_LAYOUT, **axes, "yaxis": y}}
+    return {"data": traces, "layout": {**LAYOUT, **axes, "yaxis": y}}
 
 
 def _axis(entry: Distribution) -> dict[str, Any]:
@@ -212,7 +198,7 @@ def parallel_coordinates(trials: pd.DataFrame, space: Mapping[str, Distribution]
             )
     ends = [*map(_ends, space.values()), (low, high)]
     layout = {
-        **_LAYOUT,
+        **LAYOUT,
         "hovermode": "closest",
         "annotations": [
             {"x": x, "y": y, "text": html.escape(_text(end)), "showarrow": False, "font": {"size": 11}}
@@ -292,7 +278,7 @@ def response_surface(
         f"{letter}axis": {"title": {"text": html.escape(name)}, "type": "category"}
         for letter, name in (("x", x), ("y", y))
     }
-    return {"data": [heatmap], "layout": {**_LAYOUT, **axes}}
+    return {"data": [heatmap], "layout": {**LAYOUT, **axes}}
 
 
 def _cells(values: pd.Series[Any], entry: Distribution, bins: int) -> tuple[np.ndarray, list[str]]:
@@ -308,7 +294,7 @@ def _cells(values: pd.Series[Any], entry: Distribution, bins: int) -> tuple[np.n
 
 def val_against_test(pairs: Sequence[tuple[str, str, float, float]]) -> go.Figure:
     """Validation accuracy of the chosen settings against their test accuracy, a point a cell."""
-    drawn = _figure("val200 accuracy of the chosen settings (%)", "test accuracy of the final trials (%)")
+    drawn = new_figure("val200 accuracy of the chosen settings (%)", "test accuracy of the final trials (%)")
     if pairs:
         ends = [min(min(p[2:]) for p in pairs), max(max(p[2:]) for p in pairs)]
         drawn.add_scatter(
@@ -336,7 +322,7 @@ def val_against_test(pairs: Sequence[tuple[str, str, float, float]]) -> go.Figur
 
 def importance_bars(shares: Mapping[str, Mapping[str, float]]) -> go.Figure:
     """Mean importance over tasks by variant, a bar a hyperparameter."""
-    drawn = _figure("importance, mean over tasks (%)", "", barmode="group")
+    drawn = new_figure("importance, mean over tasks (%)", "", barmode="group")
     for i, (variant, by_name) in enumerate(shares.items()):
         ordered = sorted(by_name.items(), key=lambda item: item[1])
         drawn.add_bar(
@@ -350,34 +336,26 @@ def importance_bars(shares: Mapping[str, Mapping[str, float]]) -> go.Figure:
     return drawn
 
 
-def differences(found: Ablation) -> go.Figure:
-    """Each variant's mean difference from the baseline with its bootstrap interval, the largest on top."""
-    drawn = _figure(f"points of test accuracy above {html.escape(found.baseline)}", "")
-    ordered = sorted(found.comparisons, key=lambda comparison: comparison.difference)
-    for verdict, colour in (
-        ("better", COLOURS[0]),
-        ("worse", COLOURS[5]),
-        ("inside the noise", COLOURS[6]),
-        ("one seed, noise not known", COLOURS[7]),
-    ):
-        part = [c for c in ordered if c.verdict == verdict]
-        if part:
-            drawn.add_scatter(
-                name=verdict,
-                x=[c.difference for c in part],
-                y=[html.escape(c.variant) for c in part],
-                error_x={
-                    "type": "data",
-                    "symmetric": False,
-                    "array": [(c.high or c.difference) - c.difference for c in part],
-                    "arrayminus": [c.difference - (c.low or c.difference) for c in part],
-                },
-                mode="markers",
-                marker={"color": colour, "size": 9},
-                customdata=[[c.improvement, c.p_holm, c.pairs] for c in part],
-                hovertemplate="%{y}: %{x:+.2f} points<br>P(improvement) %{customdata[0]:.2f}, "
-                "p (Holm) %{customdata[1]:.3f}, %{customdata[2]} pairs<extra>" + verdict + "</extra>",
-            )
-    drawn.add_vline(x=0, line={"color": "#888888", "width": 1, "dash": "dot"})
-    drawn.update_yaxes(categoryorder="array", categoryarray=[html.escape(c.variant) for c in ordered])
+def confirmed(found: Sequence[Confirmation]) -> go.Figure:
+    """Confirmed accuracy against rank in the search, a line a variant; all of one task."""
+    drawn = go.Figure()
+    for cell in found:
+        known = [one for one in cell.candidates if one.confirmed is not None]
+        drawn.add_scatter(
+            name=html.escape(cell.variant),
+            x=[one.rank for one in known],
+            y=[one.confirmed for one in known],
+            error_y={"type": "data", "array": [one.deviation or 0.0 for one in known]},
+            customdata=[[html.escape(one.trial_id), one.searched, one.optimism] for one in known],
+            mode="lines+markers",
+            hovertemplate="%{customdata[0]}: %{y:.1f} % confirmed, %{customdata[1]:.1f} % in the search "
+            "(%{customdata[2]:+.1f})<extra>" + html.escape(cell.variant) + "</extra>",
+        )
+    drawn.update_layout(
+        template="plotly_white",
+        margin={"l": 60, "r": 20, "t": 30, "b": 60},
+        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
+        xaxis={"title": {"text": "rank in the search"}, "dtick": 1},
+        yaxis={"title": {"text": "val200 accuracy, mean over the confirming seeds (%)"}},
+    )
     return drawn

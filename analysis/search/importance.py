@@ -13,7 +13,7 @@ import optuna
 import pandas as pd
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 
-from analysis.search import run_trials
+from analysis.search.trials import run_trials
 from analysis.tables import Cell, Column, Table
 from wst.errors import InputError
 from wst.planning.cell_search import distribution
@@ -71,8 +71,8 @@ def importances(
     others: there is no value to compare there.
 
     Args:
-        trials: the search trials, with the columns of :func:`analysis.search.search_columns`, of one or
-            more ledgers.
+        trials: the search trials, with the columns of :func:`analysis.search.trials.search_columns`, of one
+            or more ledgers.
         studies: the studies by name.
         method: ``fanova`` needs scikit-learn.
         most: trials a cell to compute from; of more, evenly spaced ones are taken.

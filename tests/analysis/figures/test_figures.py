@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import figures
-from analysis.search import SearchCurve
+from analysis.figures import search as figures
+from analysis.search.curves import SearchCurve
 from wst.study.space import Categorical, Distribution, Float
 
 SPACE: dict[str, Distribution] = {

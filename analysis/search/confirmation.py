@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import html
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
-import plotly.graph_objects as go
 from scipy import stats
 
-from analysis.finals import CELL, NO_LONGER, candidates
-from analysis.search import before_final
+from analysis.results import CELL, NO_LONGER, candidates
+from analysis.search.trials import before_final
 from analysis.tables import Cell, Column, Estimate, Table
 from wst.study import Study
 
@@ -71,7 +69,7 @@ def confirmations(
     """One a cell with confirming trials.
 
     Args:
-        search, later: as :func:`analysis.search.read_search` gives them.
+        search, later: as :func:`analysis.search.trials.read_search` gives them.
         studies: the studies by name.
     """
     confirm = later[later["stage"] == "confirm"]
@@ -172,28 +170,3 @@ def in_words(found: Sequence[Confirmation]) -> list[str]:
 
 def _cells(number: int) -> str:
     return f"{number} cell{'' if number == 1 else 's'}"
-
-
-def figure(found: Sequence[Confirmation]) -> go.Figure:
-    """Confirmed accuracy against rank in the search, a line a variant; all of one task."""
-    drawn = go.Figure()
-    for cell in found:
-        known = [one for one in cell.candidates if one.confirmed is not None]
-        drawn.add_scatter(
-            name=html.escape(cell.variant),
-            x=[one.rank for one in known],
-            y=[one.confirmed for one in known],
-            error_y={"type": "data", "array": [one.deviation or 0.0 for one in known]},
-            customdata=[[html.escape(one.trial_id), one.searched, one.optimism] for one in known],
-            mode="lines+markers",
-            hovertemplate="%{customdata[0]}: %{y:.1f} % confirmed, %{customdata[1]:.1f} % in the search "
-            "(%{customdata[2]:+.1f})<extra>" + html.escape(cell.variant) + "</extra>",
-        )
-    drawn.update_layout(
-        template="plotly_white",
-        margin={"l": 60, "r": 20, "t": 30, "b": 60},
-        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
-        xaxis={"title": {"text": "rank in the search"}, "dtick": 1},
-        yaxis={"title": {"text": "val200 accuracy, mean over the confirming seeds (%)"}},
-    )
-    return drawn

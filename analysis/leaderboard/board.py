@@ -11,8 +11,8 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.finals import CELL, read_finals
 from analysis.load import common_suite, studies_of
+from analysis.results import CELL, read_finals
 from analysis.tables import Estimate
 from wst.data.tasks import GROUPS, Suite
 from wst.errors import InputError
@@ -236,7 +236,7 @@ def leaderboard(
     of them gets none.
 
     Args:
-        trials: :data:`COLUMNS`, ``place`` (:func:`analysis.finals.places`), and ``hp_*`` if they are to be
+        trials: :data:`COLUMNS`, ``place`` (:func:`analysis.results.places`), and ``hp_*`` if they are to be
             shown, of the final trials of one or more ledgers.
         suite: the suite that they are on.
         studies: the studies by name.

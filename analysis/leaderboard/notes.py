@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from analysis.leaderboard import Leaderboard
+from analysis.leaderboard.board import Leaderboard
 
 _MOST_READS = 6
 """Lines on reads of the test splits."""

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from analysis.confirmation import as_table, confirmations, figure, in_words
+from analysis.figures.search import confirmed
 from analysis.load import studies_of
-from analysis.report import write_report
-from analysis.search import read_search
+from analysis.report.sections import write_report
+from analysis.search.confirmation import as_table, confirmations, in_words
+from analysis.search.trials import read_search
 from tests.analysis.ledgers import Writer
 from tests.analysis.staged_ledgers import extended_study
 
@@ -39,7 +40,7 @@ def test_candidates_worked_out_by_hand(extended: Path) -> None:
     ]
     rows = as_table(list(found.values())).rows
     assert [row["chosen"] for row in rows] == [False, True, "earlier candidate", "earlier candidate", True]
-    (trace,) = figure([digits]).data
+    (trace,) = confirmed([digits]).data
     assert list(trace.x) == [1, 2, 3, 4]
     assert list(trace.y) == pytest.approx([83, 83, 81, 84])
 

@@ -9,18 +9,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import importance
-from analysis.census import census, failures_table, reads_table
-from analysis.curves import QUANTILES, curve_bands
 from analysis.load import load, studies_of
-from analysis.search import (
-    agreement,
-    in_words,
-    read_search,
-    search_curves,
-    selection_table,
-    selections,
-)
+from analysis.report.census import census, failures_table, reads_table
+from analysis.search import importance
+from analysis.search.agreement import agreement, in_words
+from analysis.search.curves import search_curves
+from analysis.search.learning_curves import QUANTILES, curve_bands
+from analysis.search.selection import selection_table, selections
+from analysis.search.trials import read_search
 from tests.analysis.ledgers import LR, TASKS, alpha_study
 from wst.data.mini import MINI
 from wst.planning.cell_search import distribution

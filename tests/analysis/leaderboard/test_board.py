@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from analysis.leaderboard import Leaderboard, Row, read_leaderboard
-from analysis.leaderboard_notes import caveats
-from analysis.leaderboard_table import as_table, trial_ids
+from analysis.leaderboard.board import Leaderboard, Row, read_leaderboard
+from analysis.leaderboard.notes import caveats
+from analysis.leaderboard.table import as_table, trial_ids
 from wst.data.mini import MINI
 from wst.errors import InputError
 

@@ -17,9 +17,8 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from analysis.tables import Table, html_table
-from wst.errors import InputError
 
-_PAGE = Path(__file__).parent / "page"
+_PAGE = Path(__file__).parent
 
 
 @dataclass(frozen=True)
@@ -116,19 +115,3 @@ def render(title: str, lead: str, sections: Sequence[Section]) -> str:
 
 def _digest(script: str) -> str:
     return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-
-
-def write_report(folders: Sequence[Path], path: Path, literature: bool = False) -> None:
-    """Write the page about the studies in these folders.
-
-    Raises:
-        InputError: the folders are no studies, or of different suites; the file does not end in ``.html``.
-    """
-    from analysis.report_sections import sections
-
-    if path.suffix not in (".html", ".htm"):
-        raise InputError(f"-o: expected a file ending in .html; found {path.name!r}")
-    title, lead, content = sections(folders, literature)
-    page = render(title, lead, content)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(page, encoding="utf-8")

@@ -11,13 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analysis.ablation import read_ablation
-from analysis.finals import EARLIER_COLUMNS, places, read_finals
-from analysis.leaderboard import read_leaderboard
-from analysis.leaderboard_notes import caveats
-from analysis.leaderboard_table import as_table, reads_by_task
+from analysis.leaderboard.board import read_leaderboard
+from analysis.leaderboard.notes import caveats
+from analysis.leaderboard.table import as_table, reads_by_task
 from analysis.load import studies_of
 from analysis.pareto import as_table as front_table
 from analysis.pareto import front as pareto_front
+from analysis.results import EARLIER_COLUMNS, places, read_finals
 from tests.analysis.ledgers import alpha_study
 from wst.ledger import history, resolved_study
 from wst.planning.planner import Planner
@@ -142,7 +142,7 @@ def test_a_front_is_one_row_and_several_points(several: Path) -> None:
 
 def test_one_settings_a_cell_needs_no_other_trial(alpha: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[Any] = []
-    monkeypatch.setattr("analysis.finals.candidates", lambda *given: calls.append(given))
+    monkeypatch.setattr("analysis.results.candidates", lambda *given: calls.append(given))
     finals = read_finals([alpha], studies_of([alpha]), ["trial_id"])
     assert (finals["place"] == 1).all() and not calls
 

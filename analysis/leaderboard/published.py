@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis.leaderboard import Leaderboard, Row, Score, ranked
+from analysis.leaderboard.board import Leaderboard, Row, Score, ranked
 from wst.data.suites import find_suite
 from wst.errors import InputError
 

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from analysis.leaderboard import Leaderboard, Row, Score
-from analysis.leaderboard_notes import caveats
-from analysis.leaderboard_table import as_table
+from analysis.leaderboard.board import Leaderboard, Row, Score
+from analysis.leaderboard.notes import caveats
+from analysis.leaderboard.published import averages, recomputed_averages, results, rows, with_published
+from analysis.leaderboard.table import as_table
 from analysis.pareto import front
-from analysis.published import averages, recomputed_averages, results, rows, with_published
 from wst.data.mini import MINI
 from wst.data.suites import find_suite
 from wst.errors import InputError

@@ -6,7 +6,7 @@ import html
 from pathlib import Path
 from typing import Any
 
-from analysis.figures import COLOURS
+from analysis.figures.style import COLOURS
 from analysis.simulation import CONFIDENCE, Comparison
 from wst.errors import InputError
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
-from analysis.leaderboard import Leaderboard, Row
-from analysis.leaderboard_notes import caveats, front_members
+from analysis.leaderboard.board import Leaderboard, Row
+from analysis.leaderboard.notes import caveats, front_members
 from analysis.tables import Cell, Column, Estimate, Kind, Table
 from wst.data.tasks import GROUPS, Suite
 

@@ -1,0 +1,1 @@
+"""Pictures, drawn from numbers that were worked out before."""

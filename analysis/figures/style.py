@@ -1,0 +1,29 @@
+"""Palette and layout that all pictures share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import plotly.graph_objects as go
+
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#999999", "#F0E442")
+"""Okabe and Ito's palette."""
+
+
+Plain = dict[str, Any]
+"""A plotly figure as JSON has it: ``data`` and ``layout``."""
+
+
+LAYOUT: Plain = {
+    "template": "plotly_white",
+    "margin": {"l": 60, "r": 20, "t": 30, "b": 60},
+    "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
+}
+
+
+def new_figure(x: str, y: str, **layout: Any) -> go.Figure:
+    """An empty figure in the common style, with titles of its axes."""
+    drawn = go.Figure(layout={**LAYOUT, **layout})
+    drawn.update_xaxes(title=x)
+    drawn.update_yaxes(title=y)
+    return drawn
