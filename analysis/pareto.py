@@ -120,7 +120,7 @@ def front(board: Leaderboard, over: str = "mean of groups", against: Cost = "par
 
 
 def _members(row: Row, tasks: Sequence[str]) -> list[Row]:
-    """The row, and one for each further place on the fronts of its cells, by falling accuracy on val200.
+    """The row, and one for each further place on the fronts of its cells, by falling accuracy on val.
 
     Over several tasks the last member of a shorter front stands in.
     """
@@ -140,7 +140,7 @@ def _notes(board: Leaderboard) -> list[str]:
     lines = caveats(board)
     if any(score.front for row in board.rows for score in row.scores.values()):
         lines.append(
-            "#2 and so on: further members of a task's front, by falling accuracy on val200; in a mean over "
+            "#2 and so on: further members of a task's front, by falling accuracy on val; in a mean over "
             "tasks the last one stands in for a shorter front."
         )
     return lines

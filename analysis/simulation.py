@@ -55,7 +55,7 @@ class Reach:
 
 @dataclass(frozen=True)
 class SpendingCurve:
-    """Best val200 accuracy so far (per cent, mean over cells and repeats) against full trials a cell.
+    """Best validation accuracy so far (per cent, mean over cells and repeats) against full trials a cell.
 
     It begins where every replay has a completed trial in every cell, and ends at the study's mean total.
     """
@@ -77,7 +77,7 @@ class Simulated:
         clock: virtual time of the whole search over all cells, mean, in epochs or seconds.
         pruned: share of the trials that were stopped.
         repeated: share of the trials that landed on a curve that their cell had had before.
-        accuracy: best val200 accuracy at the end, in per cent.
+        accuracy: best validation accuracy at the end, in per cent.
         reach: one entry for each of :data:`SHARES`.
     """
 
@@ -268,7 +268,7 @@ def as_table(found: Comparison) -> Table:
             f"{found.baseline} has, in full trials a cell: {budgets}.",
             f"Mean over {len(found.tasks)} tasks ({', '.join(found.tasks)}) and {found.studies[0].repeats} "
             f"repeats; brackets: {100 * CONFIDENCE:.0f} % bootstrap intervals over the repeats.",
-            "best val: the highest val200 accuracy of a completed trial, which is lucky in part; every "
+            "best val: the highest validation accuracy of a completed trial, which is lucky in part; every "
             "configuration has the seeds that were recorded, and a curve met again is charged again (up to "
             f"{100 * repeated:.0f} % of the trials here).",
         ],

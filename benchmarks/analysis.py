@@ -87,7 +87,7 @@ def generate(folder: Path, trials: int, epochs: int) -> None:
                 "ask_order": range(number),
                 "seed": range(1, number + 1) if final else [0] * number,
                 "parent": [f"{task}.{variant}.search.0000" if final else None] * number,
-                "reason": ["best of many on val200" if final else "suggested by the sampler"] * number,
+                "reason": ["best of many on val" if final else "suggested by the sampler"] * number,
                 "hp_lr": lr,
                 "hp_scale": generator.choice([0.1, 1.0, 10.0], number),
                 "hp_drop_path": generator.choice([0.0, 0.1, 0.2, 0.3, 0.4], number),

@@ -25,6 +25,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from wst.data.lists import VTAB_NAMES
 from wst.data.suites import find_suite
 from wst.records import Intent
 from wst.study import Study
@@ -43,14 +44,14 @@ def write_task(root: Path) -> None:
     for index in range(PICTURES):
         pixels = generator.randint(0, 2, (64, 64)).astype(np.uint8) * 255
         Image.fromarray(pixels).save(folder / "images" / f"{index}.png")
-    sizes = {"train800": TASK.train, "val200": TASK.val, "test": TASK.test}
+    sizes = {"train": TASK.train, "val": TASK.val, "test": TASK.test}
     lines = {
         split: [f"images/{i % PICTURES}.png {i % TASK.classes}\n" for i in range(count)]
         for split, count in sizes.items()
     }
-    lines["train800val200"] = lines["train800"] + lines["val200"]
+    lines["trainval"] = lines["train"] + lines["val"]
     for split, content in lines.items():
-        (folder / f"{split}.txt").write_text("".join(content))
+        (folder / f"{VTAB_NAMES[split]}.txt").write_text("".join(content))
 
 
 class Sampler(threading.Thread):

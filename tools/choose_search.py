@@ -3,7 +3,7 @@
     python tools/choose_search.py docs/simulation build/choice -o docs/simulation/choice.md
 
 Combinations of the samplers and pruners below are replayed under the seeds of the choice.  The best is the
-one with the highest best val200 accuracy, mean over tasks and repeats, after a third of the compute of
+one with the highest best validation accuracy, mean over tasks and repeats, after a third of the compute of
 random search without pruning.  What the choice is worth is told from other seeds, and task by task with the
 combination that is best on the *other* tasks.
 
@@ -114,7 +114,7 @@ def _cell(compute: list[float], accuracy: list[float], **others: Any) -> CellRep
 
 
 def score(replays: Replays, without: str | None = None) -> float:
-    """Best val200 accuracy after a third of the baseline's compute, mean over repeats and tasks."""
+    """Best validation accuracy after a third of the baseline's compute, mean over repeats and tasks."""
     grid = np.array([THIRD])
     cells = [cell for repeat in replays for cell in repeat if cell.task != without]
     return float(np.mean([best_so_far(cell, grid) for cell in cells]))
@@ -189,7 +189,7 @@ def main() -> None:
         "# The choice of sampler and pruner",
         f"""
 Made by `tools/choose_search.py` on the record in this folder: {TRIALS} trials a task,
-{args.repeats} repeats (seeds 0 to {args.repeats - 1}), best val200 accuracy in per cent, mean over tasks
+{args.repeats} repeats (seeds 0 to {args.repeats - 1}), best validation accuracy in per cent, mean over tasks
 and repeats. `after {THIRD:.0f}`: after the compute of {THIRD:.0f} full trials a task, by which the choice
 is made. `full trials`: compute of the whole search. The last columns: compute to reach the accuracies that
 random search without pruning has after 60, 30 and 15 trials, in units of what it needs itself, with 95 %

@@ -3,8 +3,8 @@
     python tools/probe_micro.py > probe.md
 
 For each task of the mini suite: a linear probe on raw pixels, on a randomly initialised copy of the backbone,
-on the backbone, and WST on it (scale 1, r 2).  Ten epochs; the learning rate is the best of a grid on val200
-(trained on train800); the figure is test accuracy after retraining on all 1,000 images, mean of three seeds.
+on the backbone, and WST on it (scale 1, r 2).  Ten epochs; the learning rate is the best of a grid on val
+(trained on train); the figure is test accuracy after retraining on all 1,000 images, mean of three seeds.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def pixels(task: Task, lr: float, seed: int, stage: Stage) -> float:
         return images, torch.tensor(found.labels)
 
     torch.manual_seed(seed)
-    x, y = load("train800" if stage == "search" else "train800val200")
+    x, y = load("train" if stage == "search" else "trainval")
     layer = torch.nn.Linear(x.shape[1], task.classes)
     optimiser = torch.optim.AdamW(layer.parameters(), lr=lr, weight_decay=RECIPE.weight_decay)
     for _ in range(RECIPE.epochs):
@@ -69,7 +69,7 @@ def pixels(task: Task, lr: float, seed: int, stage: Stage) -> float:
             optimiser.zero_grad()
             F.cross_entropy(layer(x[batch]), y[batch]).backward()
             optimiser.step()
-    x, y = load("val200" if stage == "search" else "test")
+    x, y = load("val" if stage == "search" else "test")
     return (layer(x).argmax(1) == y).double().mean().item()
 
 

@@ -32,7 +32,7 @@ MOST_LINES = 120
 
 def search_curves(curves: Sequence[SearchCurve]) -> go.Figure:
     """Best validation accuracy so far against epochs trained, a line a variant; all of one task."""
-    drawn = new_figure("epochs trained in the search", "best val200 accuracy so far (%)")
+    drawn = new_figure("epochs trained in the search", "best validation accuracy so far (%)")
     for i, curve in enumerate(curves):
         keep = _steps(curve.best)
         drawn.add_scatter(
@@ -57,7 +57,7 @@ def _steps(best: Sequence[float]) -> list[int]:
 
 def learning_curves(bands: Sequence[CurveBand]) -> go.Figure:
     """Median validation accuracy by epoch with the middle half and the middle four fifths of the trials."""
-    drawn = new_figure("epoch", "val200 accuracy (%)")
+    drawn = new_figure("epoch", "validation accuracy (%)")
     for i, band in enumerate(bands):
         colour, name = COLOURS[i % len(COLOURS)], html.escape(band.variant)
         r, g, b = (int(colour[k : k + 2], 16) for k in (1, 3, 5))
@@ -130,7 +130,7 @@ def slices(trials: pd.DataFrame, space: Mapping[str, Distribution]) -> Plain:
             "anchor": "y",
             **_axis(entry),
         }
-    y = {"title": {"text": "val200 accuracy (%)"}}
+    y = {"title": {"text": "validation accuracy (%)"}}
     return {"data": traces, "layout": {**LAYOUT, **axes, "yaxis": y}}
 
 
@@ -157,7 +157,7 @@ def parallel_coordinates(trials: pd.DataFrame, space: Mapping[str, Distribution]
     if len(done) > MOST_LINES:
         rest = done.iloc[MOST_LINES // 2 :]
         done = pd.concat([done.iloc[: MOST_LINES // 2], rest.iloc[:: -(-len(rest) // (MOST_LINES // 2))]])
-    names = [*space, "val200 (%)"]
+    names = [*space, "val (%)"]
     positions = [_positions(done[f"hp_{name}"], entry) for name, entry in space.items()]
     settings = {name: done[f"hp_{name}"].tolist() for name in space}
     ids = done["trial_id"].tolist()
@@ -269,7 +269,7 @@ def response_surface(
         "z": [[None if v != v else float(v) for v in row] for row in mean],
         "customdata": number.astype(int).tolist(),
         "colorscale": "Cividis",
-        "colorbar": {"title": {"text": "val200 (%)"}},
+        "colorbar": {"title": {"text": "val (%)"}},
         "hoverongaps": False,
         "hovertemplate": f"{html.escape(x)} %{{x}}<br>{html.escape(y)} %{{y}}<br>%{{z:.1f}} % "
         "(mean of %{customdata} trials)<extra></extra>",
@@ -294,7 +294,7 @@ def _cells(values: pd.Series[Any], entry: Distribution, bins: int) -> tuple[np.n
 
 def val_against_test(pairs: Sequence[tuple[str, str, float, float]]) -> go.Figure:
     """Validation accuracy of the chosen settings against their test accuracy, a point a cell."""
-    drawn = new_figure("val200 accuracy of the chosen settings (%)", "test accuracy of the final trials (%)")
+    drawn = new_figure("val accuracy of the chosen settings (%)", "test accuracy of the final trials (%)")
     if pairs:
         ends = [min(min(p[2:]) for p in pairs), max(max(p[2:]) for p in pairs)]
         drawn.add_scatter(
@@ -356,6 +356,6 @@ def confirmed(found: Sequence[Confirmation]) -> go.Figure:
         margin={"l": 60, "r": 20, "t": 30, "b": 60},
         legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
         xaxis={"title": {"text": "rank in the search"}, "dtick": 1},
-        yaxis={"title": {"text": "val200 accuracy, mean over the confirming seeds (%)"}},
+        yaxis={"title": {"text": "validation accuracy, mean over the confirming seeds (%)"}},
     )
     return drawn

@@ -12,7 +12,7 @@ from wst.errors import InputError
 
 FORMATS = (".png", ".svg", ".pdf", ".html")
 _X = "compute spent in the search (full trials a task)"
-_Y = "best val200 accuracy so far,\nmean over tasks (%)"
+_Y = "best validation accuracy so far,\nmean over tasks (%)"
 _SIZE = 5.0, 3.4
 """Inches."""
 

@@ -53,7 +53,7 @@ class Score:
         seconds: mean wall seconds of training.
         memory: highest peak memory in bytes; None where it was not measured.
         settings: hyperparameters.
-        front: the other members of the cell's front, by falling accuracy on val200, in a study of several
+        front: the other members of the cell's front, by falling accuracy on val, in a study of several
             objectives; they count in no average.
     """
 

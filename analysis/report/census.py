@@ -89,7 +89,7 @@ def _asked(study: Study) -> list[tuple[str, str]]:
         words = "no pruning" if isinstance(pruner, NoPruner) else f"pruner {pruner.type}"
         trials = "all combinations" if study.search.trials is None else f"{study.search.trials} trials"
         search = f"{trials} a cell, sampler {study.search.sampler.type}, {words}"
-        facts.append(("search (train800, scored on val200)", search))
+        facts.append(("search (train, scored on val)", search))
         if len(study.search.objectives) > 1:
             facts.append(
                 ("objectives, each cell's front of which goes on", ", ".join(study.search.objectives))
@@ -99,9 +99,9 @@ def _asked(study: Study) -> list[tuple[str, str]]:
             facts.append(("ceiling", f"{most:,} trainable parameters without the head"))
     if study.confirm:
         confirm = f"the best {study.confirm.top} of each cell, {study.confirm.seeds} seeds each"
-        facts.append(("confirm (train800, scored on val200)", confirm))
+        facts.append(("confirm (train, scored on val)", confirm))
     if study.final:
-        facts.append(("final (train800val200, scored once on test)", f"{study.final.seeds} seeds a cell"))
+        facts.append(("final (trainval, scored once on test)", f"{study.final.seeds} seeds a cell"))
     return facts
 
 

@@ -17,7 +17,7 @@ from wst.study import Study
 
 @dataclass(frozen=True)
 class Candidate:
-    """Settings that were trained again over several seeds; accuracies on val200 in per cent.
+    """Settings that were trained again over several seeds; accuracies on val in per cent.
 
     Attributes:
         rank: in the search of the cell, from 1.
@@ -130,7 +130,7 @@ def as_table(found: Sequence[Confirmation]) -> Table:
         for one in cell.candidates
     ]
     return Table(
-        title="Candidates in the search and confirmed over several seeds (val200)",
+        title="Candidates in the search and confirmed over several seeds (val)",
         columns=[
             *(Column("variant"), Column("study"), Column("task"), Column("rank in the search", "count")),
             *(Column("search", "percent"), Column("confirmed", "percent"), Column("optimism", "difference")),

@@ -18,8 +18,8 @@ class SearchCurve:
 
     Attributes:
         trials, epochs, seconds: spent up to and with each trial, in the order of the asks.
-        best: highest val200 accuracy after the last epoch of the completed trials so far, in per cent; NaN
-            before the first.
+        best: highest validation accuracy after the last epoch of the completed trials so far, in per cent;
+            NaN before the first.
     """
 
     study: str

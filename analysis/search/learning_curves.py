@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from wst.ledger.reading import batches
 
 _BINS = 2_001
-"""Bins of accuracy in [0, 1]: steps of 0.0005, ten to one image of val200."""
+"""Bins of accuracy in [0, 1]: steps of 0.0005, ten to one of 200 images."""
 QUANTILES = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
 
 
@@ -35,7 +35,7 @@ class CurveBand:
 
 
 def curve_bands(folder: Path, study: str, without: Collection[str] = ()) -> list[CurveBand]:
-    """Quantiles of val200 accuracy by cell and epoch, over the trials of stage ``search``.
+    """Quantiles of validation accuracy by cell and epoch, over the trials of stage ``search``.
 
     Accuracies are counted in bins of 0.0005, which is exact for validation splits of up to 2,000 images
     whose number divides 2,000.  The table passes through in batches, so memory does not grow with the

@@ -18,7 +18,7 @@ class Selection:
 
     Attributes:
         completed: completed search trials.
-        best: highest val200 accuracy among them, in per cent.
+        best: highest validation accuracy among them, in per cent.
         tied: how many have exactly that accuracy.
         within: how many lie within one standard error of it; the error is the binomial one of the best
             accuracy on that many validation images.  None where their number is not known, as is
@@ -80,7 +80,7 @@ def selections(search: pd.DataFrame, later: pd.DataFrame, suite: Suite) -> list[
 
 
 def _regret(search: pd.DataFrame, later: pd.DataFrame | None) -> tuple[int, float | None, str]:
-    """Candidates, regret and its measure: test in final or val200 in confirm, where more candidates were.
+    """Candidates, regret and its measure: test in final or val in confirm, where more candidates were.
 
     Settings with a failed confirming trial are no candidates.
     """
@@ -107,7 +107,7 @@ def _regret(search: pd.DataFrame, later: pd.DataFrame | None) -> tuple[int, floa
 def selection_table(found: list[Selection]) -> Table:
     """The selections as a table."""
     return Table(
-        title="How sure the choice on val200 was",
+        title="How sure the choice on val was",
         columns=[
             *(Column("variant"), Column("study"), Column("task"), Column("completed trials", "count")),
             *(Column("best val", "percent"), Column("standard error", "percent")),

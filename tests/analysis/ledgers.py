@@ -59,7 +59,7 @@ BETA: Accuracies = {
 PARAMETERS = {"base": 3104, "twin": 3104, "gap": 3104, "big": 5000, "lin": 0, "wst5": 4000}
 SEARCH = [(0.77, 0.6, "completed"), (0.80, 0.5, "completed"), (0.30, 2.0, "pruned"), (None, None, "failed")]
 SEARCH += [(0.775, 0.6, "completed"), (0.80, 0.55, "completed")]
-"""val200 accuracy and loss after the last epoch of the search trials of every task of ``base``."""
+"""validation accuracy and loss after the last epoch of the search trials of every task of ``base``."""
 
 
 def alpha_study(**changes: Any) -> Study:
@@ -164,7 +164,7 @@ class Writer:
                     if variant in ("base", "twin"):
                         settings |= {"lr": 0.02, "scale": 1.0}
                         more["parent"] = f"{task}.base.search.0001"
-                        found = "best of 6 on val200"
+                        found = "best of 6 on val"
                         more["reason"] = found if variant == "base" else f"settings found for base ({found})"
                     if value is None:
                         more |= {"state": "failed", "error_type": "RuntimeError"}

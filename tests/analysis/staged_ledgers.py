@@ -1,7 +1,7 @@
 """Ledgers of studies with several stages and objectives, worked out by hand in the tests.
 
 ``extended`` searched 5 settings of ``base`` on digits, confirmed the best 2 over 2 seeds, retrained the
-winner over 2, and was then extended to 8.  In per cent on val200; a dash stands for what was not run:
+winner over 2, and was then extended to 8.  In per cent on val; a dash stands for what was not run:
 
 ======  ======  ==========  =========  =========================================  =============
 number  search  parameters  confirmed  why                                        test of finals

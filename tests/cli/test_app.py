@@ -97,7 +97,7 @@ def test_spoilt_list_file(wst, tmp_path: Path, root: Path, line: str, words: lis
     assert not (tmp_path / "o").exists()
 
 
-@pytest.mark.parametrize("split", ["train800", "test"])
+@pytest.mark.parametrize("split", ["train", "test"])
 def test_unreadable_image(wst, tmp_path: Path, root: Path, split: str) -> None:  # type: ignore[no-untyped-def]
     (root / "mini" / "digits" / "images" / split / "000007.bmp").write_bytes(b"not a picture")
     result = wst("tune", _study(tmp_path), "--root", root, "--out", tmp_path / "o")

@@ -166,7 +166,7 @@ def test_folding_loses_no_task(states: list[tuple[int, int, int]], room: int) ->
 def test_table_fits_eighty_columns() -> None:
     rows = _study_of(running=["dtd"], failed=[], done=[])
     found = [line.plain for line in lines(Snapshot(tuple(rows)), STATUS, 80, 40)]
-    assert found[0].split() == ["task", *_COLUMNS, "best", "on", "val200"]
+    assert found[0].split() == ["task", *_COLUMNS, "best", "on", "val"]
     row = next(line for line in found if line.startswith("dtd"))
     assert row.split()[:6] == ["dtd", "5", "1", "-", "-", "95"] and "wst-r2 87.9" in row
     assert [line for line in found if "trials" in line] == [

@@ -33,7 +33,7 @@ def root(tmp_path, monkeypatch):
 
 @pytest.fixture
 def listed(root) -> ImageList:
-    return read_list(root, SUITE, TASK, "train800")
+    return read_list(root, SUITE, TASK, "train")
 
 
 @pytest.fixture
@@ -185,7 +185,7 @@ def decode(content, size, path):
     time.sleep(0.005)
     return original(content, size, path)
 decoding.decode = decode
-print(cache.load(read_list(root, suite, suite.task("svhn"), "train800"), 16).images.sum())
+print(cache.load(read_list(root, suite, suite.task("svhn"), "train"), 16).images.sum())
 """
 
 

@@ -23,15 +23,15 @@ def test_one_folder_is_split_by_class(tmp_path):
     (task,) = of.tasks
     assert (of.name, task.name, task.classes, task.class_names) == ("pets", "pets", 2, ("cat", "dog"))
     assert (task.train, task.val, task.test) == (18, 6, 6)
-    parts = {split: listed(folder, split) for split in ("train800", "val200", "test", "train800val200")}
+    parts = {split: listed(folder, split) for split in ("train", "val", "test", "trainval")}
     assert {s: np.bincount(p.labels).tolist() for s, p in parts.items()} == {
-        "train800": [12, 6],
-        "val200": [4, 2],
+        "train": [12, 6],
+        "val": [4, 2],
         "test": [4, 2],
-        "train800val200": [16, 8],
+        "trainval": [16, 8],
     }
-    images = [set(parts[split].images) for split in ("train800", "val200", "test")]
-    assert len(set.union(*images)) == 30 and images[0] | images[1] == set(parts["train800val200"].images)
+    images = [set(parts[split].images) for split in ("train", "val", "test")]
+    assert len(set.union(*images)) == 30 and images[0] | images[1] == set(parts["trainval"].images)
     assert all(
         path.parent.name == ("cat", "dog")[label]
         for part in parts.values()
@@ -42,7 +42,7 @@ def test_one_folder_is_split_by_class(tmp_path):
 def test_the_split_depends_on_names_alone(tmp_path):
     one = class_folders(tmp_path / "one", {"cat": 12, "dog": 9})
     two = class_folders(tmp_path / "two", {"dog": 9, "cat": 12})  # made in another order
-    for split in ("train800", "val200", "test"):
+    for split in ("train", "val", "test"):
         names = [[p.relative_to(f).as_posix() for p in listed(f, split).images] for f in (one, two)]
         assert names[0] == names[1]
 
@@ -57,7 +57,7 @@ def test_every_image_is_in_one_split_and_every_class_in_train(tmp_path_factory, 
             (folder / f"c{label}" / f"{index}.png").write_bytes(b"x")
     of = find_suite(str(folder))
     assert of.tasks[0].train + of.tasks[0].val + of.tasks[0].test == sum(counts)
-    assert set(listed(folder, "train800").labels) == set(range(len(counts)))
+    assert set(listed(folder, "train").labels) == set(range(len(counts)))
 
 
 @pytest.mark.parametrize("val", ["val", "valid", None])
@@ -77,7 +77,7 @@ def test_folders_of_splits(tmp_path, val, test):
     if test:
         assert all(path.relative_to(folder).parts[0] == test for path in listed(folder, "test").images)
     else:
-        assert not set(listed(folder, "test").images) & set(listed(folder, "train800val200").images)
+        assert not set(listed(folder, "test").images) & set(listed(folder, "trainval").images)
 
 
 def test_list_files(tmp_path):
@@ -90,7 +90,7 @@ def test_list_files(tmp_path):
     (task,) = find_suite(str(folder)).tasks
     assert (task.layout, task.classes, task.class_names) == ("lists", 2, ("apple", "banana"))
     assert (task.train, task.val, task.test) == (12, 2, 6)  # val is cut out of train.txt
-    assert len(listed(folder, "train800val200").images) == 14
+    assert len(listed(folder, "trainval").images) == 14
 
 
 def test_vtab_lists_of_another_size(tmp_path):
@@ -108,7 +108,7 @@ def test_a_folder_of_tasks(tmp_path):
         ("first", 2, "own"),
         ("second", 3, "own"),
     ]
-    assert len(listed(tmp_path / "both", "train800", 1).images) == of.tasks[1].train
+    assert len(listed(tmp_path / "both", "train", 1).images) == of.tasks[1].train
 
 
 def test_yaml(tmp_path):
@@ -129,7 +129,7 @@ tasks:
     pets, letters = of.tasks
     assert (pets.train, pets.val, pets.test, pets.group) == (12, 2, 6, "natural")
     assert letters.class_names == ("y", "x")
-    part = listed(file, "train800", 1)
+    part = listed(file, "train", 1)
     assert all(
         ("y", "x")[label] == path.parent.name for path, label in zip(part.images, part.labels, strict=True)
     )

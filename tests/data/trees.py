@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from wst.data.lists import VTAB_NAMES
 from wst.data.suites import find_suite
 from wst.data.tasks import Suite, Task
 
@@ -31,16 +32,16 @@ def write_task(root: Path, of: Suite, task: Task, ending: str = ".bmp", size: in
     seed = list(f"{task.name}".encode())
     generator = np.random.RandomState(seed)
     lines: dict[str, list[str]] = {}
-    for split, count in (("train800", task.train), ("val200", task.val), ("test", task.test)):
-        (folder / "images" / split).mkdir(parents=True)
+    for split, count in (("train", task.train), ("val", task.val), ("test", task.test)):
+        (folder / "images" / VTAB_NAMES[split]).mkdir(parents=True)
         lines[split] = []
         for index in range(count):
-            name = f"images/{split}/{index:06d}{ending}"
+            name = f"images/{VTAB_NAMES[split]}/{index:06d}{ending}"
             Image.fromarray(generator.randint(0, 256, (size, size, 3)).astype(np.uint8)).save(folder / name)
             lines[split].append(f"{name} {index % task.classes}\n")
-    lines["train800val200"] = lines["val200"] + lines["train800"]  # any order will do
+    lines["trainval"] = lines["val"] + lines["train"]  # any order will do
     for split, content in lines.items():
-        (folder / f"{split}.txt").write_text("".join(content))
+        (folder / f"{VTAB_NAMES[split]}.txt").write_text("".join(content))
     return folder
 
 

@@ -68,7 +68,7 @@ def test_settings_from_another_variant_wait_for_its_search() -> None:
     assert len(copies) == 2
     for intent in copies:
         assert intent.parent == best.trial.intent.trial_id
-        assert intent.reason == "settings found for wst-r2 (best of 6 on val200)"
+        assert intent.reason == "settings found for wst-r2 (best of 6 on val)"
         assert intent.hyperparameters == {
             "drop_path": 0.0,
             "r": 4,
@@ -240,13 +240,13 @@ def test_confirm_retrains_the_best_under_seeds_of_its_own_and_their_mean_chooses
     confirms = by_stage["confirm"]
     assert [t.intent.parent for t in confirms[::2]] == [t.intent.trial_id for t in ranked[:3]]
     assert {t.intent.seed for t in confirms} == {1001, 1002}
-    assert confirms[0].intent.reason == "number 1 of 6 on val200"
+    assert confirms[0].intent.reason == "number 1 of 6 on val"
     means = {t.intent.parent: 0.0 for t in confirms}
     for trial in confirms:
         means[trial.intent.parent] += last(trial) / 2
     chosen = max(means, key=lambda parent: means[parent])
     assert {t.intent.parent for t in by_stage["final"]} == {chosen}
-    assert by_stage["final"][0].intent.reason == "best of 6 on val200, by the mean of 2 more seeds"
+    assert by_stage["final"][0].intent.reason == "best of 6 on val, by the mean of 2 more seeds"
     best = planner.best(planner.cells["digits", "linear"])
     assert best is not None and best.val_top1 == pytest.approx(means[chosen])
 
@@ -298,7 +298,7 @@ def test_several_objectives_end_in_a_front_and_each_member_is_retrained() -> Non
     front = {t.intent.trial_id for t in searched} - beaten
     assert {intent.parent for intent in finals} == front and len(front) > 1
     assert len(finals) == 2 * len(front)
-    assert finals[0].reason == "on the front of 16 on val200"
+    assert finals[0].reason == "on the front of 16 on val"
 
 
 def test_configuration_that_comes_again_is_settled_from_its_first_trial() -> None:

@@ -75,7 +75,7 @@ def _show_reports(reports: Sequence[TaskReport], as_json: bool) -> None:
             right = name in ("train", "val", "test")
             table.add_column(name, justify="right" if right else "left", no_wrap=True)
         for report in reports:
-            sizes = (report.sizes.get(split, 0) for split in ("train800", "val200", "test"))
+            sizes = (report.sizes.get(split, 0) for split in ("train", "val", "test"))
             table.add_row(
                 report.task,
                 *(f"{size:,}" for size in sizes),

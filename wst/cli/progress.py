@@ -31,7 +31,7 @@ class TaskRow:
 
     Attributes:
         left: trials that have not begun.
-        best: variants with their best accuracy on val200 in per cent, the best first.
+        best: variants with their best accuracy on val in per cent, the best first.
     """
 
     task: str
@@ -169,7 +169,7 @@ def lines(now: Snapshot, status: Sequence[str], width: int, height: int) -> list
 
     found = []
     if shown:
-        found.append(Text(row_text("task", list(_COLUMNS), "best on val200"), "bold"))
+        found.append(Text(row_text("task", list(_COLUMNS), "best on val"), "bold"))
     for row in shown:
         counts = [str(getattr(row, name) or "-") for name in _COLUMNS.values()]
         found.append(Text(row_text(row.task, counts, ", ".join(row.best)), "red" if row.failed else ""))

@@ -162,7 +162,7 @@ def status(folder: Folder, as_json: Json = False) -> None:
                 "left": planner.remaining(cell),
                 "test reads": len(reads),
                 "test read by": reads,
-                "val200": best.val_top1 if best else None,
+                "val": best.val_top1 if best else None,
                 "best settings": best.trial.intent.hyperparameters if best else None,
             }
         )
@@ -206,7 +206,7 @@ def best(
     elif out is not None:
         print_line(f"study: {out} (wst tune {out})")
     else:
-        table = Table("task", "variant", "val200", "settings", "from", box=box.SIMPLE_HEAD)
+        table = Table("task", "variant", "val", "settings", "from", box=box.SIMPLE_HEAD)
         for row in rows:
             settings = ", ".join(f"{name} {value}" for name, value in row["settings"].items())
             table.add_row(

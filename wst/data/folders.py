@@ -8,7 +8,6 @@ A task is a folder in one of three forms:
 
 Whatever split is missing is cut out of the training images, class by class, in the order of the MD5 of the
 paths: the same on every machine, whatever the order in which a file system lists them.
-Internally the splits keep VTAB-1K's names (``train800``, ``val200``), whatever their sizes.
 """
 
 from __future__ import annotations
@@ -30,14 +29,14 @@ IMAGE_ENDINGS = frozenset(
     {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".jp2"}
 )
 _FOLDERS: dict[str, tuple[str, ...]] = {
-    "train800": ("train",),
-    "val200": ("val", "valid", "validation"),
+    "train": ("train",),
+    "val": ("val", "valid", "validation"),
     "test": ("test",),
 }
 _LISTS: dict[str, tuple[str, ...]] = {
-    "train800": ("train.txt", "train800.txt"),
-    "val200": ("val.txt", "val200.txt"),
-    "train800val200": ("trainval.txt", "train800val200.txt"),
+    "train": ("train.txt", "train800.txt"),
+    "val": ("val.txt", "val200.txt"),
+    "trainval": ("trainval.txt", "train800val200.txt"),
     "test": ("test.txt",),
 }
 SUITE_FILE = "suite.yaml"
@@ -103,8 +102,8 @@ def read_own(folder: Path, task: Task, split: Split) -> ImageList:
     else:
         parts = _in_classes(folder, task.class_names, task.cut)
         file = folder
-    if "train800val200" not in parts:
-        parts["train800val200"] = parts["train800"] + parts["val200"]
+    if "trainval" not in parts:
+        parts["trainval"] = parts["train"] + parts["val"]
     found = parts[split]
     if not found:
         raise InputError(
@@ -160,8 +159,8 @@ def _task(folder: Path, name: str, relative: str, given: _TaskEntry | None = Non
         relative,
         given.group if given else "own",
         count,
-        train=len(parts["train800"]),
-        val=len(parts["val200"]),
+        train=len(parts["train"]),
+        val=len(parts["val"]),
         test=len(parts["test"]),
         about=given.about if given else "",
         class_names=names,
@@ -176,9 +175,9 @@ def _name(folder: str) -> str:
 
 
 def _layout(folder: Path) -> Literal["lists", "classes"] | None:
-    if _list_file(folder, "train800") is not None:
+    if _list_file(folder, "train") is not None:
         return "lists"
-    if any((folder / name).is_dir() for name in _FOLDERS["train800"]):
+    if any((folder / name).is_dir() for name in _FOLDERS["train"]):
         return "classes"
     if any(_holds_images(child) for child in _subfolders(folder)):
         return "classes"
@@ -211,7 +210,7 @@ def _split_folder(folder: Path, split: str) -> Path | None:
 def _class_folders(folder: Path) -> tuple[str, ...]:
     """Names of the classes, sorted: the label is the place in this list."""
     parts = [part for split in _FOLDERS if (part := _split_folder(folder, split)) is not None]
-    if _split_folder(folder, "train800") is None:
+    if _split_folder(folder, "train") is None:
         parts = [folder]
     names = {child.name for part in parts for child in _subfolders(part) if any(_images_below(child))}
     if not names:
@@ -220,10 +219,10 @@ def _class_folders(folder: Path) -> tuple[str, ...]:
 
 
 def _in_classes(folder: Path, names: tuple[str, ...], cut: tuple[float, float]) -> dict[str, _Images]:
-    divided = _split_folder(folder, "train800") is not None
+    divided = _split_folder(folder, "train") is not None
     is_inside = inside_of(folder)
     parts: dict[str, _Images] = {}
-    for split in _FOLDERS if divided else ("train800",):
+    for split in _FOLDERS if divided else ("train",):
         part = _split_folder(folder, split) if divided else folder
         if part is None:
             continue
@@ -238,27 +237,25 @@ def _in_classes(folder: Path, names: tuple[str, ...], cut: tuple[float, float]) 
 
 def _fill_up(folder: Path, parts: dict[str, _Images], cut: tuple[float, float]) -> dict[str, _Images]:
     """Cut the splits that are missing out of the training images, class by class."""
-    shares = {
-        split: share for split, share in zip(("val200", "test"), cut, strict=True) if split not in parts
-    }
+    shares = {split: share for split, share in zip(("val", "test"), cut, strict=True) if split not in parts}
     if not shares:
         return parts
     by_class: dict[int, _Images] = {}
-    for image, label in parts["train800"]:
+    for image, label in parts["train"]:
         by_class.setdefault(label, []).append((image, label))
     left: _Images = []
     cut_off: dict[str, _Images] = {split: [] for split in shares}
     for label in sorted(by_class):
         images = sorted(by_class[label], key=lambda item: _digest(folder, item[0]))
         total, start = len(images), 0
-        for split in ("test", "val200"):  # test first, so that two images of a class give train and test
+        for split in ("test", "val"):  # test first, so that two images of a class give train and test
             if split in shares:
                 room = total - start - 1  # one image at least is left for training
                 count = min(max(1, round(total * shares[split])), room)
                 cut_off[split] += images[start : start + count]
                 start += count
         left += images[start:]
-    parts.update(cut_off, train800=left)
+    parts.update(cut_off, train=left)
     return {split: sorted(images) for split, images in parts.items()}
 
 

@@ -10,8 +10,15 @@ from typing import Literal, get_args
 from wst.data.tasks import Task
 from wst.errors import InputError
 
-Split = Literal["train800", "val200", "train800val200", "test"]
+Split = Literal["train", "val", "trainval", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
+VTAB_NAMES: dict[Split, str] = {
+    "train": "train800",
+    "val": "val200",
+    "trainval": "train800val200",
+    "test": "test",
+}
+"""What VTAB-1K calls the splits: its list files, and the folders of images in what we build."""
 CLASS_NAMES = "classes.txt"
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from wst.data.lists import Split
+from wst.data.lists import VTAB_NAMES, Split
 from wst.data.tasks import Suite, Task
 from wst.shipped import ASSETS
 
@@ -71,7 +71,7 @@ def build_mini(root: Path) -> Path:
 
 
 def _images_of(task: Task) -> tuple[Images, Labels]:
-    """All images of a task, (N, H, W[, 3]) uint8, in the order train800, val200, test."""
+    """All images of a task, (N, H, W[, 3]) uint8, in the order train, val, test."""
     rng = np.random.RandomState(list(task.name.encode()))
     count = task.train + task.val + task.test
     if task.name in ("digits", "emoji_group"):
@@ -86,23 +86,23 @@ def _images_of(task: Task) -> tuple[Images, Labels]:
 
 def _write_task(folder: Path, task: Task, images: Images, labels: Labels) -> None:
     start = 0
-    lines: dict[str, list[str]] = {}
+    lines: dict[Split, list[str]] = {}
     sizes: tuple[tuple[Split, int], ...] = (
-        ("train800", task.train),
-        ("val200", task.val),
+        ("train", task.train),
+        ("val", task.val),
         ("test", task.test),
     )
     for split, count in sizes:
-        (folder / "images" / split).mkdir(parents=True)
+        (folder / "images" / VTAB_NAMES[split]).mkdir(parents=True)
         lines[split] = []
         for index in range(count):
-            name = f"images/{split}/{index:06d}.bmp"
+            name = f"images/{VTAB_NAMES[split]}/{index:06d}.bmp"
             Image.fromarray(images[start + index]).save(folder / name)
             lines[split].append(f"{name} {labels[start + index]}\n")
         start += count
-    lines["train800val200"] = lines["train800"] + lines["val200"]
-    for name, content in lines.items():
-        with (folder / f"{name}.txt").open("w", newline="\n") as file:
+    lines["trainval"] = lines["train"] + lines["val"]
+    for split, content in lines.items():
+        with (folder / f"{VTAB_NAMES[split]}.txt").open("w", newline="\n") as file:
             file.writelines(content)
             file.flush()
             os.fsync(file.fileno())

@@ -9,16 +9,16 @@ from pathlib import Path
 from wst.data import cache
 from wst.data.folders import read_own
 from wst.data.hashes import cache_folder, content_hash
-from wst.data.lists import SPLITS, ImageList, Split, read_file
+from wst.data.lists import SPLITS, VTAB_NAMES, ImageList, Split, read_file
 from wst.data.mini import ensure_mini
 from wst.data.tasks import Suite, Task
 from wst.errors import InputError
 from wst.records import Stage
 
 TRAINING_SPLIT: dict[Stage, Split] = {
-    "search": "train800",
-    "confirm": "train800",
-    "final": "train800val200",
+    "search": "train",
+    "confirm": "train",
+    "final": "trainval",
 }
 
 
@@ -101,7 +101,7 @@ def read_list(root: Path, suite: Suite, task: Task, split: Split) -> ImageList:
     folder = task_folder(root, suite, task)
     if task.layout != "vtab":
         return read_own(folder, task, split)
-    file = folder / f"{split}.txt"
+    file = folder / f"{VTAB_NAMES[split]}.txt"
     if not file.is_file():
         raise InputError(f"data of task {task.name!r}: expected a list file {file}; found none")
     return read_file(file, task.classes)

@@ -27,7 +27,7 @@ class Task:
         group: VTAB group; ``own`` for a task of the user's.
         classes: number of classes; never inferred from the labels seen, since a class may have no image
             among the 1,000 (in ``sun397`` 72 have none).
-        train, val, test: images in ``train800``, ``val200`` and ``test``.
+        train, val, test: images in ``train``, ``val`` and ``test``.
         about: what the label means, and where the images come from.
         metric: what is scored.
         source: name of the data set that the images come from (TensorFlow Datasets' name for VTAB-1K).

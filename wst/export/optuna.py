@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def export_optuna(folder: Path, target: Path) -> dict[str, int]:
     """Write the searches as Optuna studies, one a cell, into a new SQLite file.
 
-    A study is named ``<study>.<task>.<variant>``.  Its trials stand in the order of their asks, with val200
+    A study is named ``<study>.<task>.<variant>``.  Its trials stand in the order of their asks, with val
     accuracies of every epoch as intermediate values.  A trial that was begun and has not ended is running
     there.
 

@@ -17,7 +17,7 @@ _WHO = [
 _CELL = [
     ("task", pa.string(), "task"),
     ("variant", pa.string(), "variant of a method, as the study file names it"),
-    ("stage", pa.string(), "search or confirm (train800 -> val200), or final (train800val200 -> test)"),
+    ("stage", pa.string(), "search or confirm (train -> val), or final (trainval -> test)"),
     ("number", pa.int32(), "number of the trial in its cell and stage, from 0"),
 ]
 _ASK = [
@@ -45,9 +45,9 @@ _TRIAL = [
     ("error_type", pa.string(), "class of the exception of a failed trial"),
     ("error_text", pa.string(), "message and traceback of a failed trial"),
     ("epochs", pa.int32(), "epochs trained"),
-    ("val_top1_last", pa.float64(), "val200 accuracy after the last epoch: the result of a search trial"),
-    ("val_top1_best", pa.float64(), "highest val200 accuracy of any epoch: a diagnostic, never a result"),
-    ("val_loss", pa.float64(), "val200 cross-entropy after the last epoch"),
+    ("val_top1_last", pa.float64(), "validation accuracy after the last epoch: the result of a search trial"),
+    ("val_top1_best", pa.float64(), "highest validation accuracy of any epoch: a diagnostic, never a result"),
+    ("val_loss", pa.float64(), "validation cross-entropy after the last epoch"),
     ("train_loss", pa.float64(), "mean training loss of the last epoch"),
     ("test_top1", pa.float64(), "test accuracy; stage final only"),
     ("test_images", pa.int32(), "test images scored, each once; null where the test split stayed closed"),
@@ -77,8 +77,8 @@ _EPOCH = [
     ("epoch", pa.int32(), "epoch, from 1"),
     ("lr", pa.float64(), "learning rate of the epoch's last step"),
     ("train_loss", pa.float64(), "mean training loss"),
-    ("val_loss", pa.float64(), "val200 cross-entropy"),
-    ("val_top1", pa.float64(), "val200 accuracy in [0, 1]"),
+    ("val_loss", pa.float64(), "validation cross-entropy"),
+    ("val_top1", pa.float64(), "validation accuracy in [0, 1]"),
     ("seconds", pa.float64(), "wall seconds, scoring included"),
 ]
 _INTENT = [

@@ -355,9 +355,9 @@ class Planner:
         settings = self._settings(cell, source, candidate)
         if stage == "confirm":
             place = self._candidates(source, stage).index(candidate) + 1
-            return settings, f"number {place} of {source.count('search')} on val200"
+            return settings, f"number {place} of {source.count('search')} on val"
         several = self.study.search is not None and len(self.study.search.objectives) > 1
-        reason = f"{'on the front' if several else 'best'} of {source.count('search')} on val200"
+        reason = f"{'on the front' if several else 'best'} of {source.count('search')} on val"
         if self.study.confirm:
             reason += f", by the mean of {self.study.confirm.seeds} more seeds"
         return settings, reason if source is cell else f"settings found for {source.variant} ({reason})"

@@ -16,8 +16,8 @@ class Candidate:
 
     Attributes:
         trial: the search trial.
-        val_top1: its accuracy on val200, or the mean over the seeds that confirmed it.
-        val_loss: its val200 loss, or the mean likewise.
+        val_top1: its accuracy on val, or the mean over the seeds that confirmed it.
+        val_loss: its validation loss, or the mean likewise.
         values: the objectives' values, accuracy first.
     """
 
@@ -30,8 +30,8 @@ class Candidate:
 def candidates(search: Iterable[EndedTrial], objectives: Sequence[Objective], ties: Ties) -> list[Candidate]:
     """The completed trials of a search, each configuration once, the best first.
 
-    Accuracy after the last epoch decides.  val200 is coarse, half a point an image, so ties are common: they
-    go by the study's rule, and after that to the earlier trial.
+    Accuracy after the last epoch decides.  Accuracies are coarse, half a point an image where 200
+    validate, so ties are common: they go by the study's rule, and after that to the earlier trial.
     """
     found = []
     for trial in search:

@@ -36,7 +36,7 @@ class CellReplay:
 
     Attributes:
         compute: spent when each completed trial ended, ascending.
-        accuracy: val200 accuracy of these trials after the last epoch, in [0, 1].
+        accuracy: validation accuracy of these trials after the last epoch, in [0, 1].
         total: spent in all.
         pruned: trials that were stopped.
         repeated: trials that landed on a configuration that the cell had tried before.

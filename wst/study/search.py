@@ -91,7 +91,7 @@ class NoPruner(Strict):
 
 
 class Search(Strict):
-    """Stage ``search``: trials a cell, trained on train800 and scored on val200."""
+    """Stage ``search``: trials a cell, trained on ``train`` and scored on ``val``."""
 
     trials: PositiveInt | None = None
     """Trials a cell; may be left out with a grid, which then runs in full."""

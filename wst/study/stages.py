@@ -13,10 +13,10 @@ _MOST_SEEDS = 1000
 
 
 class Confirm(Strict):
-    """Stage ``confirm``: the best settings of the search over several seeds, on val200 still.
+    """Stage ``confirm``: the best settings of the search over several seeds, on ``val`` still.
 
-    val200 is coarse and the search's winner is lucky in part; so the mean over fresh seeds chooses.  Settings
-    of which a seed fails are out.
+    Validation is coarse and the search's winner is lucky in part; so the mean over fresh seeds chooses.
+    Settings of which a seed fails are out.
     """
 
     top: PositiveInt = 5
@@ -25,7 +25,7 @@ class Confirm(Strict):
 
 
 class Final(Strict):
-    """Stage ``final``: the chosen settings retrained on train800val200; the test split read once a seed."""
+    """Stage ``final``: the chosen settings retrained on ``trainval``; the test split read once a seed."""
 
     seeds: int = Field(3, ge=1, le=_MOST_SEEDS)
     seeds_per_job: PositiveInt = 1

@@ -88,7 +88,7 @@ class Study(Strict):
     confirm: Confirm | None = None
     final: Final | None = None
     ties: Ties = "val_loss"
-    """Who wins among settings of equal val200 accuracy: the lower val200 loss or the fewer trainable
+    """Who wins among settings of equal validation accuracy: the lower validation loss or the fewer trainable
     parameters, and after that the earlier trial."""
     faults: Faults = Faults()
     resources: Resources = Resources()

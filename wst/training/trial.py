@@ -294,8 +294,8 @@ class Trial:
 
     def _validate(self) -> tuple[float | None, float | None]:
         if self.spec.intent.stage == "final":
-            return None, None  # final trains on val200
-        images, labels = self._on_device("val200")
+            return None, None  # final trains on val
+        images, labels = self._on_device("val")
         starts = range(0, len(labels), _SCORING_BATCH)
         batches = ((images[i : i + _SCORING_BATCH], labels[i : i + _SCORING_BATCH]) for i in starts)
         ((correct, loss),) = _score([self], batches)

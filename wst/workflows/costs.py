@@ -13,7 +13,7 @@ from wst.training.trial import Trial
 from wst.workflows.preflight import Checked, example
 
 _FINAL_SHARE = 1000 / 800
-"""Images of an epoch in stage final, which trains on val200 too, over those of an epoch before it."""
+"""Images of an epoch in stage final, which trains on val too, over those of an epoch before it."""
 
 
 @dataclass(frozen=True)

@@ -115,8 +115,8 @@ def check(study: Study, root: str | None) -> Checked:
     for task in tasks:
         hashes[task.name] = data_hash(where, suite, task)
         if study.search:
-            open_split(where, suite, task, "train800", size, "search")
-            open_split(where, suite, task, "val200", size, "search")
+            open_split(where, suite, task, "train", size, "search")
+            open_split(where, suite, task, "val", size, "search")
         if study.final:
-            open_split(where, suite, task, "train800val200", size, "final")
+            open_split(where, suite, task, "trainval", size, "final")
     return Checked(where, hashes, weights, parameters)

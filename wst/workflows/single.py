@@ -64,7 +64,7 @@ def single(
         task: name of the task.
         method: name of the method.
         settings: its hyperparameters with ``lr``, and ``drop_path`` if not 0.
-        stage: ``search`` trains on train800 and scores val200; ``final`` trains on all 1,000 images and reads
+        stage: ``search`` trains on train and scores val; ``final`` trains on all 1,000 images and reads
             the test split once.
         save_adapter: keep the trained tensors (stage ``final``).
         **study: further keys of :class:`wst.study.Study`: suite, backbone, recipe, seed and so on.
@@ -201,7 +201,7 @@ def _train(trial: Trial, console: Console) -> Outcome:
     if trial.curve:
         console.print(f"going on after epoch {len(trial.curve)}", highlight=False)
     for epoch in trial.epochs():
-        score = f"  val200 {100 * epoch.val_top1:.1f} %" if epoch.val_top1 is not None else ""
+        score = f"  val {100 * epoch.val_top1:.1f} %" if epoch.val_top1 is not None else ""
         line = f"epoch {epoch.epoch:>3}/{recipe.epochs}  lr {epoch.lr:.2e}  loss {epoch.train_loss:.4f}"
         console.print(f"{line}{score}  {epoch.seconds:.1f} s", highlight=False)
     test = trial.test() if trial.spec.intent.stage == "final" else None

@@ -105,7 +105,7 @@ def test_regret_is_what_the_best_candidate_had_over_the_chosen_one(
     )
     later = _later(stage, measure, {"a": [0.85, 0.87], "b": [0.80, 0.82], "c": [0.9]})
     (found,) = selections(search, later, MINI)
-    # a and b tie on val200; ties go to b, which is the choice: 81 on average, against 90 of c.
+    # a and b tie on val; ties go to b, which is the choice: 81 on average, against 90 of c.
     assert found.candidates == 3
     assert found.regret == pytest.approx(9)
     assert found.measured_on == where

@@ -10,7 +10,7 @@ from PIL import Image
 
 from tests.data.trees import png_16_bit, small_vtab, write_task
 from wst.data.check.check import check_suite, check_task
-from wst.data.lists import SPLITS
+from wst.data.lists import SPLITS, VTAB_NAMES
 from wst.data.splits import data_hash
 
 SUITE = small_vtab(["svhn"])
@@ -38,7 +38,7 @@ def found(folder: Path):
 
 
 def edit(folder, split, change):
-    file = folder / f"{split}.txt"
+    file = folder / f"{VTAB_NAMES[split]}.txt"
     file.write_text("".join(f"{line}\n" for line in change(file.read_text().splitlines())))
 
 
@@ -52,7 +52,7 @@ def test_all_19_tasks_pass(tmp_path):
     assert sum(done) == totals[0] == sum(task.train + task.val + task.test for task in suite.tasks)
     for task, report in zip(suite.tasks, reports, strict=True):
         assert report.data_hash == data_hash(tmp_path, suite, task)
-        assert report.sizes["train800val200"] == task.train + task.val
+        assert report.sizes["trainval"] == task.train + task.val
         assert report.encoding == "lossless" and report.image_size == "3 x 3"
         assert sum(report.histogram["test"]) == task.test
     assert len({report.data_hash for report in reports}) == 19
@@ -65,10 +65,10 @@ def test_a_missing_task_folder(tmp_path):
 
 @pytest.mark.parametrize("split", SPLITS)
 def test_a_missing_list(folder, split):
-    (folder / f"{split}.txt").unlink()
+    (folder / f"{VTAB_NAMES[split]}.txt").unlink()
     report, findings = found(folder)
     assert findings == [("error", "list", split, 1)]
-    assert str(folder / f"{split}.txt") in report.findings[0].text
+    assert str(folder / f"{VTAB_NAMES[split]}.txt") in report.findings[0].text
 
 
 def test_an_image_too_few(folder):
@@ -99,10 +99,10 @@ def test_an_absent_class_is_a_warning_with_its_name(folder):
     def relabel(lines):
         return [line[:-2] + " 2" if line.endswith(" 7") else line for line in lines]
 
-    for split in ("train800", "train800val200", "val200"):
+    for split in ("train", "trainval", "val"):
         edit(folder, split, relabel)
     report, findings = found(folder)
-    assert findings == [("warning", "coverage", "train800", 1)] and report.usable
+    assert findings == [("warning", "coverage", "train", 1)] and report.usable
     assert report.findings[0].text == "expected an image of each of 10 classes; found none of digit-7"
 
 
@@ -111,9 +111,9 @@ def test_the_union_of_the_training_lists(folder):
         path, label = lines[0].split()
         return [f"{path} {(int(label) + 1) % 10}", *lines[1:]]
 
-    edit(folder, "train800val200", swap_a_label)
+    edit(folder, "trainval", swap_a_label)
     report, findings = found(folder)
-    assert findings == [("error", "union", "train800val200", 1)]
+    assert findings == [("error", "union", "trainval", 1)]
     assert report.findings[0].text.endswith("found 1 others, and 1 lacking")
 
 
@@ -161,7 +161,7 @@ def _grey_16_bit() -> bytes:
 def test_images_that_are_not_plain_rgb(folder, content, level, kind, words):
     (folder / "images/val200/000002.bmp").write_bytes(content)
     report, findings = found(folder)
-    assert findings == [(level, kind, "val200", 1)]
+    assert findings == [(level, kind, "val", 1)]
     assert "images/val200/000002.bmp" in report.findings[0].text and words in report.findings[0].text
 
 
@@ -204,7 +204,7 @@ def test_a_link_that_leaves_the_root(folder, link_folder):
 def test_a_list_of_other_bytes(folder):
     (folder / "val200.txt").write_bytes(b"\xff\xfe\x00")
     kinds = [finding[:3] for finding in found(folder)[1]]
-    assert ("error", "syntax", "val200") in kinds
+    assert ("error", "syntax", "val") in kinds
 
 
 def test_encodings(tmp_path):

@@ -95,7 +95,7 @@ def caltech101(folder: Path) -> Truth:
     _zip(folder / "caltech-101.zip", {"caltech-101/101_ObjectCategories.tar.gz": inner.getvalue()})
     order = np.random.RandomState(0).permutation(len(examples))
     drawn = [examples[i] for i in order]
-    parts = {"train800": drawn[:TRAIN], "val200": drawn[TRAIN : TRAIN + VAL], "test": drawn[TRAIN + VAL :]}
+    parts = {"train": drawn[:TRAIN], "val": drawn[TRAIN : TRAIN + VAL], "test": drawn[TRAIN + VAL :]}
     lines = [f"{part} {example.key}\n" for part, members_ in parts.items() for example in members_]
     (folder / "manifest.txt").write_text("".join(lines))
     return parts

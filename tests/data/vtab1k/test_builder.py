@@ -59,8 +59,8 @@ def expected_parts(mock):
         return examples[start:stop][:count]
 
     return {
-        "train800": part(rule.train, mock_archives.TRAIN),
-        "val200": part(rule.val, mock_archives.VAL),
+        "train": part(rule.train, mock_archives.TRAIN),
+        "val": part(rule.val, mock_archives.VAL),
         "test": part(rule.test),
     }
 
@@ -78,7 +78,7 @@ def test_every_image_and_label(mock, tmp_path):
                 with Image.open(path) as image:
                     assert image.format == "PNG"
                     assert np.array_equal(np.asarray(image.convert("RGB")), example.pixels), example.key
-        both = read_list(tmp_path, mock.suite, task, "train800val200")
+        both = read_list(tmp_path, mock.suite, task, "trainval")
         assert len(both.images) == mock_archives.TRAIN + mock_archives.VAL
     first = mock.suite.tasks[0]
     for other in mock.suite.tasks[1:]:  # shared images are one file on disk
@@ -168,7 +168,7 @@ def test_the_second_task_of_a_pair_shares_the_images_of_the_first(tmp_path):
     count, distance = mock.suite.tasks
     for task in (count, distance):
         build_source(mock.source, mock.suite, [task], tmp_path, mock.archives)
-    for split in ("train800", "val200", "test"):
+    for split in ("train", "val", "test"):
         pairs = [read_list(tmp_path, mock.suite, task, split).images for task in (count, distance)]
         assert all(a.samefile(b) for a, b in zip(*pairs, strict=True))
 
@@ -209,7 +209,7 @@ def test_caltech_needs_a_manifest(tmp_path):
     with pytest.raises(InputError, match=r"--manifest: .*cannot be recomputed"):
         build(replace_manifest(mock, None), tmp_path)
     bad = tmp_path / "manifest.txt"
-    bad.write_text("train800 nosuchclass/image_0001.jpg\n")
+    bad.write_text("train nosuchclass/image_0001.jpg\n")
     with pytest.raises(InputError, match=r"manifest.txt, line 1: expected a split"):
         build(replace_manifest(mock, bad), tmp_path)
 

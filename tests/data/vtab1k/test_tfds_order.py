@@ -78,7 +78,7 @@ TEST_SIZES = {
     "resisc45": 6300,
 }
 
-# name: first keys and last key of train800, start of the SHA-256 over them, the same for val200
+# name: first keys and last key of train, start of the SHA-256 over them, the same for val
 GOLDEN = {
     "cifar100": (
         ["16399", "1680", "47917"],
@@ -161,12 +161,12 @@ def _chosen(name):
 def test_golden(name):
     first, last, train_sum, val_first, val_sum = GOLDEN[name]
     parts = _chosen(name)
-    for found, expected in zip(parts["train800"], first, strict=False):
+    for found, expected in zip(parts["train"], first, strict=False):
         assert found.startswith(expected)
-    assert not last or parts["train800"][-1] == last
-    for found, expected in zip(parts["val200"], val_first, strict=False):
+    assert not last or parts["train"][-1] == last
+    for found, expected in zip(parts["val"], val_first, strict=False):
         assert found.startswith(expected)
-    for part, expected in (("train800", train_sum), ("val200", val_sum)):
+    for part, expected in (("train", train_sum), ("val", val_sum)):
         assert hashlib.sha256("\n".join(parts[part]).encode()).hexdigest()[:16] == expected
     if name == "dsprites":
         assert parts["test"][:3] == ["493443", "195884", "225768"]
@@ -175,10 +175,10 @@ def test_golden(name):
 
 
 DSPRITES = {
-    ("loc", "train800"): "54 42 45 45 48 54 49 48 62 51 50 60 50 47 53 42",
-    ("ori", "train800"): "59 43 67 50 53 45 58 43 61 38 52 42 56 35 57 41",
-    ("loc", "val200"): "14 11 12 9 12 8 13 15 7 14 13 8 16 13 16 19",
-    ("ori", "val200"): "15 13 8 8 15 10 15 8 18 10 23 8 11 5 21 12",
+    ("loc", "train"): "54 42 45 45 48 54 49 48 62 51 50 60 50 47 53 42",
+    ("ori", "train"): "59 43 67 50 53 45 58 43 61 38 52 42 56 35 57 41",
+    ("loc", "val"): "14 11 12 9 12 8 13 15 7 14 13 8 16 13 16 19",
+    ("ori", "val"): "15 13 8 8 15 10 15 8 18 10 23 8 11 5 21 12",
     ("loc", "test"): "4683 4612 4667 4629 4619 4676 4615 4589 4541 4657 4579 4656 4538 4549 4597 4521",
     ("ori", "test"): "5491 3700 5495 3702 5528 3616 5548 3647 5593 3726 5605 3705 5501 3782 5496 3593",
 }
@@ -237,5 +237,5 @@ def test_numbers_are_hashed_as_text():
 def test_a_data_set_of_another_size_is_refused():
     with pytest.raises(InputError, match=r"test: expected 9999 examples.*found 10000"):
         cut(CUTS["cifar100"], _keys("cifar100"), 800, 200, 9999)
-    with pytest.raises(InputError, match=r"train800: expected at least 800 examples.*found 90 "):
+    with pytest.raises(InputError, match=r"train: expected at least 800 examples.*found 90 "):
         cut(CUTS["cifar100"], _numbers(100, 10), 800, 200, 10)

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from wst.data.check.image_files import UNUSABLE, Examined, examine_all
 from wst.data.hashes import remember_hashes
-from wst.data.lists import SPLITS, ImageList, Split, class_names, scan_file
+from wst.data.lists import SPLITS, VTAB_NAMES, ImageList, Split, class_names, scan_file
 from wst.data.splits import combined_hash, read_list, task_folder
 from wst.data.tasks import Suite, Task
 from wst.errors import InputError
@@ -146,7 +146,7 @@ def _scan(root: Path, suite: Suite, task: Task) -> _Scan:
             except InputError as error:
                 scan.findings.append(Finding("error", "list", split, str(error)))
             continue
-        file = folder / f"{split}.txt"
+        file = folder / f"{VTAB_NAMES[split]}.txt"
         if not file.is_file():
             scan.findings.append(Finding("error", "list", split, f"expected a list file {file}; found none"))
             continue
@@ -171,9 +171,9 @@ def _scan(root: Path, suite: Suite, task: Task) -> _Scan:
 def _check_count(scan: _Scan, split: Split, lines: int) -> None:
     task = scan.task
     expected = {
-        "train800": task.train,
-        "val200": task.val,
-        "train800val200": task.train + task.val,
+        "train": task.train,
+        "val": task.val,
+        "trainval": task.train + task.val,
         "test": task.test,
     }[split]
     if lines != expected:
@@ -194,7 +194,7 @@ def _report(scan: _Scan, files: dict[Path, Examined]) -> TaskReport:
     findings += [coverage] if coverage else []
     # Lines that were dropped above would only be reported again as differences between the lists.
     broken = {finding.split for finding in findings if finding.level == "error"}
-    if not broken & {"train800", "val200", "train800val200", None} and len(lists) == len(SPLITS):
+    if not broken & {"train", "val", "trainval", None} and len(lists) == len(SPLITS):
         findings += _union(lists, files)
     findings += _overlaps(scan, files)
     formats = Counter(found.format for found in files.values() if found.format)
@@ -247,7 +247,7 @@ def _image_findings(scan: _Scan, files: dict[Path, Examined]) -> list[Finding]:
         by_kind: dict[str, list[Path]] = {}
         for path in dict.fromkeys(listed.images):
             problem = files[path].problem
-            if problem is not None and path not in seen:  # once, though train800val200 lists it again
+            if problem is not None and path not in seen:  # once, though trainval lists it again
                 by_kind.setdefault(problem, []).append(path)
                 seen.add(path)
         for kind, paths in by_kind.items():
@@ -272,7 +272,7 @@ def _some(scan: _Scan, paths: Sequence[Path]) -> str:
 
 
 def _coverage(scan: _Scan) -> Finding | None:
-    listed = scan.lists.get("train800")
+    listed = scan.lists.get("train")
     if listed is None:
         return None
     names = class_names(scan.folder, scan.task)
@@ -284,20 +284,20 @@ def _coverage(scan: _Scan) -> Finding | None:
     return Finding(
         "warning",
         "coverage",
-        "train800",
+        "train",
         f"expected an image of each of {scan.task.classes} classes; found none of {shown}{more}",
         len(absent),
     )
 
 
 def _union(lists: dict[Split, ImageList], files: dict[Path, Examined]) -> list[Finding]:
-    """``train800val200`` must hold exactly what the two others do, in any order."""
+    """``trainval`` must hold exactly what the two others do, in any order."""
 
     def bag(split: Split) -> Counter[tuple[bytes, int]]:
         listed = lists[split]
         return Counter(zip((files[p].digest for p in listed.images), listed.labels, strict=True))
 
-    parts, both = bag("train800") + bag("val200"), bag("train800val200")
+    parts, both = bag("train") + bag("val"), bag("trainval")
     if parts == both:
         return []
     strange, lacking = (both - parts).total(), (parts - both).total()
@@ -305,8 +305,8 @@ def _union(lists: dict[Split, ImageList], files: dict[Path, Examined]) -> list[F
         Finding(
             "error",
             "union",
-            "train800val200",
-            "expected the images and labels of train800 and val200 together; "
+            "trainval",
+            "expected the images and labels of train and val together; "
             f"found {strange} others, and {lacking} lacking",
             max(strange, lacking),
         )
@@ -317,9 +317,9 @@ def _overlaps(scan: _Scan, files: dict[Path, Examined]) -> list[Finding]:
     """Images that occur, byte for byte, in two splits that should be apart."""
     findings = []
     pairs: tuple[tuple[Split, Split], ...] = (
-        ("train800", "test"),
-        ("val200", "test"),
-        ("train800", "val200"),
+        ("train", "test"),
+        ("val", "test"),
+        ("train", "val"),
     )
     for first, second in pairs:
         if first not in scan.lists or second not in scan.lists:

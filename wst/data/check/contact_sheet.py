@@ -46,7 +46,7 @@ def samples(root: Path, suite: Suite, task: Task, per_class: int = 8) -> list[Cl
     Raises:
         InputError: the data is missing.
     """
-    listed = read_list(root, suite, task, "train800")
+    listed = read_list(root, suite, task, "train")
     names = class_names(task_folder(root, suite, task), task)
     by_class: list[list[Path]] = [[] for _ in range(task.classes)]
     for path, label in zip(listed.images, listed.labels, strict=True):

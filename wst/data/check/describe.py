@@ -43,8 +43,8 @@ def _describe(root: Path, suite: Suite, task: Task) -> TaskInfo:
     else:
         try:
             sizes = (
-                len(read_list(root, suite, task, "train800").images),
-                len(read_list(root, suite, task, "val200").images),
+                len(read_list(root, suite, task, "train").images),
+                len(read_list(root, suite, task, "val").images),
                 len(read_list(root, suite, task, "test").images),
             )
             found = data_hash(root, suite, task)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from wst.data.check.check import TaskReport, check_suite
-from wst.data.lists import CLASS_NAMES, SPLITS
+from wst.data.lists import CLASS_NAMES, VTAB_NAMES
 from wst.data.tasks import Suite, Task
 from wst.data.vtab1k.builder import RECORD, describe, link_or_copy
 from wst.errors import InputError
@@ -63,7 +63,9 @@ def adopt(
 
 def _take_over(source: Path, target: Path) -> None:
     lists = [
-        name for name in (*(f"{split}.txt" for split in SPLITS), CLASS_NAMES) if (source / name).is_file()
+        name
+        for name in (*(f"{name}.txt" for name in VTAB_NAMES.values()), CLASS_NAMES)
+        if (source / name).is_file()
     ]
     for name in lists:
         if name != CLASS_NAMES:

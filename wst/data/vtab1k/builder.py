@@ -21,7 +21,7 @@ import numpy as np
 from PIL import Image
 
 from wst.data.check.check import TaskReport, check_task
-from wst.data.lists import CLASS_NAMES
+from wst.data.lists import CLASS_NAMES, VTAB_NAMES, Split
 from wst.data.tasks import Suite, Task
 from wst.data.vtab1k import archives, arrays, pictures, scenes
 from wst.data.vtab1k.opened import Opened, Opener, Payload
@@ -51,7 +51,7 @@ OPENERS: Mapping[str, Opener] = {
 
 RECORD = "build.json"
 _BEGUN = ".building.json"
-_PARTS = ("train800", "val200", "test")
+_PARTS: tuple[Split, ...] = ("train", "val", "test")
 
 
 @dataclass(frozen=True)
@@ -179,14 +179,14 @@ def _write(
     parts = _parts(source, opened, tasks[0])
     ending = ".jpg" if options.original and source.lossy else ".png"
     names = {
-        (chosen.split, chosen.index): f"images/{part}/{rank:06d}{ending}"
+        (chosen.split, chosen.index): f"images/{VTAB_NAMES[part]}/{rank:06d}{ending}"
         for part in _PARTS
         for rank, chosen in enumerate(parts[part])
     }
     folders = [root / suite.folder / task.folder for task in tasks]
     for folder in folders:
         for part in _PARTS:
-            (folder / "images" / part).mkdir(parents=True, exist_ok=True)
+            (folder / "images" / VTAB_NAMES[part]).mkdir(parents=True, exist_ok=True)
         (folder / _BEGUN).write_text(json.dumps(options.settings(source)))
     first, others = folders[0], folders[1:]
     sharing = [
@@ -232,11 +232,11 @@ def _write_lists(
         part: [f"{names[c.split, c.index]} {int(labels[c.split][c.index])}\n" for c in parts[part]]
         for part in _PARTS
     }
-    lines["train800val200"] = lines["train800"] + lines["val200"]
+    lines["trainval"] = lines["train"] + lines["val"]
     if opened.class_names:
         _replace(folder / CLASS_NAMES, "".join(f"{name}\n" for name in opened.class_names).encode())
     for part, content in lines.items():
-        _replace(folder / f"{part}.txt", "".join(content).encode())
+        _replace(folder / f"{VTAB_NAMES[part]}.txt", "".join(content).encode())
 
 
 def _finish(

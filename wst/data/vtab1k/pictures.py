@@ -40,7 +40,7 @@ def caltech101(files: Mapping[str, Path], stack: ExitStack, manifest: Path | Non
     archive = files["caltech-101.zip"]
     if manifest is None:
         raise InputError(
-            "--manifest: expected a file with the split of caltech101 (lines 'train800 ant/image_0001.jpg'), "
+            "--manifest: expected a file with the split of caltech101 (lines 'train ant/image_0001.jpg'), "
             "since its draw cannot be recomputed; found none given (--from-folder adopts an export instead)"
         )
     outer = stack.enter_context(open_zip(archive))
@@ -56,12 +56,12 @@ def caltech101(files: Mapping[str, Path], stack: ExitStack, manifest: Path | Non
     classes = sorted({name.split("/")[0].lower() for name, _ in members() if name.endswith(".jpg")})
     label_of = _indices(classes)
     keys: list[str] = []
-    parts: dict[str, list[Chosen]] = {"train800": [], "val200": [], "test": []}
+    parts: dict[str, list[Chosen]] = {"train": [], "val": [], "test": []}
     for number, line in enumerate(manifest.read_text(encoding="utf-8").splitlines(), start=1):
         split, _, path = line.strip().partition(" ")
         if split not in parts or path.split("/")[0].lower() not in label_of:
             raise InputError(
-                f"{manifest}, line {number}: expected a split (train800, val200 or test) and the path of an "
+                f"{manifest}, line {number}: expected a split (train, val or test) and the path of an "
                 f"image below 101_ObjectCategories; found {line!r}"
             )
         parts[split].append(Chosen("all", len(keys)))

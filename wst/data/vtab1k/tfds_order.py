@@ -106,7 +106,7 @@ class Chosen:
 def cut(
     rule: Cut, keys: Mapping[str, Sequence[str] | Sequence[int]], train: int, val: int, test: int
 ) -> dict[str, list[Chosen]]:
-    """Cut VTAB's ``train800``, ``val200`` and ``test`` out of a data set.
+    """Cut ``train``, ``val`` and ``test`` out of a data set.
 
     Args:
         rule: where they come from.
@@ -119,8 +119,8 @@ def cut(
     orders = {name: hash_order(keys[name], name) for name in rule.splits}
     parts = {}
     expected: tuple[tuple[str, Slice, int], ...] = (
-        ("train800", rule.train, train),
-        ("val200", rule.val, val),
+        ("train", rule.train, train),
+        ("val", rule.val, val),
         ("test", rule.test, test),
     )
     for name, piece, count in expected:
