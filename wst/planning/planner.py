@@ -377,7 +377,7 @@ class Planner:
         variant, number = self.study.variants[cell.variant], cell.asked["search"]
 
         def complete(settings: Hyperparameters) -> Hyperparameters:
-            return {"drop_path": 0.0, **variant.fixed, **settings}
+            return self.study.recipe.complete({**variant.fixed, **settings})
 
         def refused(settings: Hyperparameters) -> bool:
             found, most = self._parameters(cell.variant, complete(settings))
@@ -417,7 +417,7 @@ class Planner:
             number=number,
             ask_order=self._next_ask,
             seed=seed,
-            hyperparameters={"drop_path": 0.0, **settings},
+            hyperparameters=self.study.recipe.complete(settings),
             parent=parent,
             reason=reason,
         )
