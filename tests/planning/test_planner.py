@@ -70,6 +70,7 @@ def test_settings_from_another_variant_wait_for_its_search() -> None:
         assert intent.parent == best.trial.intent.trial_id
         assert intent.reason == "settings found for wst-r2 (best of 6 on val)"
         assert intent.hyperparameters == {
+            "weight_decay": 0.05,
             "drop_path": 0.0,
             "r": 4,
             "lr": best.trial.intent.hyperparameters["lr"],
@@ -83,7 +84,7 @@ def test_fixed_study_needs_no_search() -> None:
     )
     ended = run_all(Planner(study))
     assert [t.intent.stage for t in ended] == ["final"] * 3
-    assert ended[0].intent.hyperparameters == {"drop_path": 0.0, "lr": 0.01}
+    assert ended[0].intent.hyperparameters == {"weight_decay": 0.05, "drop_path": 0.0, "lr": 0.01}
 
 
 def test_cell_whose_every_trial_failed_has_no_final() -> None:

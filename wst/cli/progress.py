@@ -216,11 +216,11 @@ class Progress(Tracker):
 
     def start(self, intent: Intent) -> None:
         """A trial was launched."""
-        self._update()
+        self.update()
 
     def end(self, intent: Intent, outcome: Outcome) -> None:
         """A trial ended."""
-        self._update()
+        self.update()
 
     def close(self) -> None:
         """The study has ended or was stopped."""
@@ -229,7 +229,8 @@ class Progress(Tracker):
             self._live.stop()
         self._print_line()
 
-    def _update(self) -> None:
+    def update(self) -> None:
+        """Show where the planner stands now."""
         self._now = self._counts.snapshot()
         now = time.monotonic()
         if not self._in_place and now - self._last_line >= _PLAIN_EVERY_S:
