@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 
 from wst.data.mini import MINI
-from wst.data.splits import data_root, open_split
+from wst.data.splits import TaskData, data_root
 from wst.data.tasks import Task
 from wst.models.backbones import micro_vit
 from wst.records import Hyperparameters, Intent, Stage
@@ -56,7 +56,7 @@ def pixels(task: Task, lr: float, seed: int, stage: Stage) -> float:
     root = data_root(MINI, None)
 
     def load(split: str) -> tuple[torch.Tensor, torch.Tensor]:
-        found = open_split(root, MINI, task, split, 32, stage)  # type: ignore[arg-type]
+        found = TaskData.of(root, MINI, task).open(split, 32, stage)  # type: ignore[arg-type]
         images = torch.from_numpy(np.array(found.images)).flatten(1).float() / 127.5 - 1
         return images, torch.tensor(found.labels)
 

@@ -19,7 +19,7 @@ from tests.conftest import ROOT, small_study
 from tests.engine.test_ray_tune import CODE, SyntheticJob
 from tests.synthetic import run_all
 from wst.data.mini import MINI
-from wst.data.splits import data_hash
+from wst.data.splits import TaskData
 from wst.engine import ray_tune as engine
 from wst.engine.driver import Driver, Environment
 from wst.errors import InputError
@@ -130,7 +130,7 @@ def test_node_that_lacks_the_data_is_named(
     (tmp_path / "mini").symlink_to(mini_root / "mini")
     # Relative to the driver's folder, as a user may write it; the nodes have others.
     study = small_study(checkpoint=weights.name)
-    hashes = {"digits": data_hash(mini_root, MINI, MINI.task("digits"))}
+    hashes = {"digits": TaskData.of(mini_root, MINI, MINI.task("digits")).hash()}
     with contextlib.chdir(tmp_path), Ledger(tmp_path / "s", study, CODE) as ledger:
         environment = Environment(
             Path("/proc/self/cwd"),

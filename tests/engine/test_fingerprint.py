@@ -8,7 +8,7 @@ import pytest
 
 from tests.conftest import small_study
 from wst.data.mini import MINI
-from wst.data.splits import data_hash
+from wst.data.splits import TaskData
 from wst.engine.driver import Environment
 from wst.engine.fingerprint import difference
 from wst.models import backbones
@@ -17,7 +17,7 @@ from wst.models import backbones
 @pytest.fixture(scope="module")
 def here(mini_root: Path) -> Environment:
     """This machine, where all is there."""
-    hashes = {"digits": data_hash(mini_root, MINI, MINI.task("digits"))}
+    hashes = {"digits": TaskData.of(mini_root, MINI, MINI.task("digits")).hash()}
     return Environment(mini_root, hashes, backbones.weights_id("micro", None, False))
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from tests.conftest import LR, small_study
 from wst.planning import cell as module
-from wst.planning.cell import Cell, complete
+from wst.planning.cell import Cell
 from wst.records import EndedTrial, Epoch, Hyperparameters, Intent, Outcome, Stage, State
 
 SEEDS: dict[Stage, range] = {"search": range(1), "confirm": range(1001, 1003), "final": range(1, 4)}
@@ -96,9 +96,7 @@ def test_intents_carry_the_cells_names_numbers_and_reasons() -> None:
     first = _asked(cell)
     assert (first.trial_id, first.seed, first.parent) == ("digits.base.search.0000", 0, None)
     assert first.reason == "suggested by the sampler"
-    assert (
-        set(first.hyperparameters) == {"lr", "r", "drop_path"} and first.hyperparameters["drop_path"] == 0.1
-    )
+    assert set(first.hyperparameters) == {"lr", "r", "drop_path", "weight_decay"}
     _end(cell, first, 0.9)
     _search(cell, 0.5, 0.6, 0.7)
     confirm = cell.later_intent("confirm", cell.openings("confirm")[2], ask_order=7)
@@ -122,7 +120,7 @@ def test_fixed_settings_wait_for_nothing() -> None:
     ]
     intent = cell.later_intent("final", cell.openings("final")[0], ask_order=0)
     assert intent.reason == "fixed in the study"
-    assert intent.hyperparameters == {"drop_path": 0.0, "lr": 0.01}
+    assert intent.hyperparameters == {"weight_decay": 0.05, "drop_path": 0.0, "lr": 0.01}
 
 
 def test_settings_are_taken_over_once_the_giver_has_chosen() -> None:
@@ -136,9 +134,9 @@ def test_settings_are_taken_over_once_the_giver_has_chosen() -> None:
     ((settings, candidate),) = taker.chosen
     assert candidate is not None and candidate.trial.intent.trial_id == ids[1]
     lr = candidate.trial.intent.hyperparameters["lr"]
-    assert settings == {"lr": lr, "r": 4}  # what the giver fixes stays with it
+    assert settings == {"weight_decay": 0.05, "lr": lr, "r": 4}  # what the giver fixes stays with it
     intent = taker.later_intent("final", taker.openings("final")[0], ask_order=0)
-    assert intent.hyperparameters == {"drop_path": 0.0, "lr": lr, "r": 4} and intent.parent == ids[1]
+    assert intent.hyperparameters == settings | {"drop_path": 0.0} and intent.parent == ids[1]
     assert intent.reason == "settings found for base (best of 4 on val)"
 
 
@@ -278,8 +276,3 @@ def test_what_is_kept_is_what_a_fresh_cell_finds() -> None:
         fresh_giver, fresh_taker = replayed(events, place + 1)
         assert _all_that_is_known(fresh_giver) == givers[place]
         assert _all_that_is_known(fresh_taker) == takers[place]
-
-
-def test_every_trial_has_a_drop_path() -> None:
-    assert complete({"lr": 0.1}) == {"drop_path": 0.0, "lr": 0.1}
-    assert complete({"lr": 0.1, "drop_path": 0.2}) == {"drop_path": 0.2, "lr": 0.1}

@@ -233,7 +233,7 @@ class Cell:
         number = self.asked["search"]
 
         def whole(suggested: Hyperparameters) -> Hyperparameters:
-            return complete({**self._variant.fixed, **suggested})
+            return self._study.recipe.complete({**self._variant.fixed, **suggested})
 
         def refused(suggested: Hyperparameters) -> bool:
             return _key(whole(suggested)) in self._known or above(whole(suggested))
@@ -251,7 +251,7 @@ class Cell:
         return self._intent("search", self._seeds["search"][0], settings, parent, reason, ask_order)
 
     def first(self, settings: Hyperparameters) -> EndedTrial | None:
-        """The first of the search's ended trials that had these settings, drop_path among them."""
+        """The first of the search's ended trials that had these settings, which are complete."""
         return self._known.get(_key(settings))
 
     def _intent(
@@ -272,7 +272,7 @@ class Cell:
             number=number,
             ask_order=ask_order,
             seed=seed,
-            hyperparameters=complete(settings),
+            hyperparameters=self._study.recipe.complete(settings),
             parent=parent,
             reason=reason,
         )
@@ -299,11 +299,6 @@ class Cell:
         if study.confirm:
             reason += f", by the mean of {study.confirm.seeds} more seeds"
         return reason if source is self else f"settings found for {source.variant} ({reason})"
-
-
-def complete(settings: Hyperparameters) -> Hyperparameters:
-    """Settings with the hyperparameters that every trial has, at their defaults where they are left out."""
-    return {"drop_path": 0.0, **settings}
 
 
 def _key(hyperparameters: Hyperparameters) -> str:

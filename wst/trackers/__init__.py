@@ -22,8 +22,9 @@ _log = logging.getLogger(__name__)
 class Tracker:
     """Hears of every trial of a study, in the driver's process; a subclass overrides what it wants to hear.
 
-    A trial's calls come in this order: ``start`` when it is launched, ``epochs`` with the new epochs of
-    each of its reports, ``end`` once.  Between them come those of other trials.  A trial that ran out of
+    A trial's calls come in this order: ``start`` when it is launched, ``epochs`` with the new epochs of each
+    of its reports, ``end`` once.  One that need not run has no ``epochs``.  Between them come those of other
+    trials.  A trial that ran out of
     memory may start again, and goes on behind the epochs that were here.  One that goes on after the study
     was stopped begins anew: the tracker is another then, and gets the whole curve.
     """
@@ -46,6 +47,10 @@ class Trackers(Tracker):
 
     def __init__(self, trackers: Sequence[Tracker] = ()):
         self._trackers = list(trackers)
+
+    def add(self, tracker: Tracker) -> None:
+        """One more."""
+        self._trackers.append(tracker)
 
     def __enter__(self) -> Trackers:
         return self
