@@ -12,7 +12,8 @@ from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.text import Text
 
-from wst.planning.planner import Cell, Planner
+from wst.planning.cell import Cell
+from wst.planning.planner import Planner
 from wst.records import Intent, Outcome
 from wst.trackers import Tracker
 
@@ -117,7 +118,7 @@ class _Counts:
             completed=states["completed"],
             pruned=states["pruned"],
             failed=states["failed"],
-            left=sum(map(self._planner.remaining, cells)),
+            left=sum(cell.remaining for cell in cells),
             best=tuple(f"{variant} {100 * value:.1f}" for variant, value in best),
         )
 
