@@ -16,6 +16,7 @@ from analysis.results import CELL, read_finals
 from analysis.tables import Estimate
 from wst.data.tasks import GROUPS, Suite
 from wst.errors import InputError
+from wst.planning.ranking import DIGITS
 from wst.study import Study
 
 COLUMNS = (
@@ -292,7 +293,7 @@ def ranked(rows: list[Row], suite: Suite) -> list[Row]:
 
     def rank(row: Row) -> tuple[float, float, str]:
         average = row.mean_of_groups(suite)
-        return -round(average.mean, 9) if average else 1.0, row.trainable() or 0.0, row.variant
+        return -round(average.mean, DIGITS) if average else 1.0, row.trainable() or 0.0, row.variant
 
     return sorted(rows, key=rank)
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow.compute as pc
 
 from analysis.load import load
-from analysis.results import EARLIER_COLUMNS, cells_of_several, places, tie_values
+from analysis.results import EARLIER_COLUMNS, cells_of_several, places, ties_of
 from wst.study import Study
 
 
@@ -28,7 +28,7 @@ def read_search(folders: Sequence[Path], studies: Mapping[str, Study]) -> tuple[
         InputError: as :func:`analysis.load.load`.
     """
     trials = load(folders, columns=search_columns(studies), where=pc.field("stage") == "search")
-    trials["tie"] = tie_values(trials, trials["val_loss"], studies)
+    trials["tie"] = ties_of(trials, trials["val_loss"], studies)
     later = load(folders, columns=[*EARLIER_COLUMNS, "test_top1"], where=pc.field("stage") != "search")
     finals = later[later["stage"] == "final"]
     needed = before_final(trials, later) if len(cells_of_several(finals)) else later.iloc[:0]
