@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.load import common_suite, studies_of
+from analysis.load import common_suite, hyperparameter_columns, studies_of
 from analysis.results import CELL, read_finals
 from analysis.tables import Estimate
 from wst.data.tasks import GROUPS, Suite
@@ -376,6 +376,5 @@ def read_leaderboard(folders: Sequence[Path], tasks: Sequence[str] = ()) -> Lead
         InputError: the folders are no studies, or of different suites.
     """
     studies = studies_of(folders)
-    names = sorted({f"hp_{name}" for study in studies.values() for name in study.hyperparameter_types()})
-    finals = read_finals(folders, studies, [*COLUMNS, *names])
+    finals = read_finals(folders, studies, [*COLUMNS, *hyperparameter_columns(folders)])
     return leaderboard(finals, common_suite(studies, folders), studies, tasks)
