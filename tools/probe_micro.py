@@ -18,13 +18,13 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 
 from wst.data.mini import MINI
-from wst.data.splits import data_root, open_split
+from wst.data.splits import TaskData, data_root
 from wst.data.tasks import Task
 from wst.models.backbones import micro_vit
 from wst.records import Hyperparameters, Intent, Stage
 from wst.study import Recipe, Study
 from wst.training.spec import trial_spec
-from wst.training.trial import Trial
+from wst.training.trial import Trial, test_together
 
 RECIPE = Recipe(epochs=10, warmup_epochs=1)
 PROBE_RATES, WST_RATES, PIXEL_RATES = (1e-3, 3e-3, 1e-2, 3e-2), (2e-3, 5e-3, 1e-2), (3e-4, 1e-3, 3e-3)
@@ -45,10 +45,10 @@ def trained(task: Task, settings: Hyperparameters, seed: int, stage: Stage, chec
             "final": {"seeds": 1},
         }
     )
-    intent = Intent("probe", task.name, method, stage, 0, 0, seed, {"drop_path": 0.0, **settings})
-    trial = Trial(trial_spec(study, intent, root=data_root(MINI, None)))
+    intent = Intent("probe", task.name, method, stage, 0, 0, seed, study.recipe.complete(settings))
+    trial = Trial(trial_spec(study, intent, data=TaskData.of(data_root(MINI, None), MINI, task)))
     curve = list(trial.epochs())
-    return trial.test()[0] if stage == "final" else curve[-1].val_top1 or 0.0
+    return test_together([trial])[0].top1 if stage == "final" else curve[-1].val_top1 or 0.0
 
 
 def pixels(task: Task, lr: float, seed: int, stage: Stage) -> float:
@@ -56,7 +56,7 @@ def pixels(task: Task, lr: float, seed: int, stage: Stage) -> float:
     root = data_root(MINI, None)
 
     def load(split: str) -> tuple[torch.Tensor, torch.Tensor]:
-        found = open_split(root, MINI, task, split, 32, stage)  # type: ignore[arg-type]
+        found = TaskData.of(root, MINI, task).open(split, 32, stage)  # type: ignore[arg-type]
         images = torch.from_numpy(np.array(found.images)).flatten(1).float() / 127.5 - 1
         return images, torch.tensor(found.labels)
 

@@ -15,12 +15,65 @@ State = Literal["completed", "pruned", "failed"]
 Normalisation = Literal["checkpoint", "half", "imagenet"]
 """Mean and standard deviation of the input: those the weights were trained with, 0.5, or ImageNet's."""
 Scalar = bool | int | float | str
-Hyperparameters = dict[str, Scalar]
+Value = Scalar | tuple[Scalar, ...]
+"""Of a hyperparameter; several where a method takes one for each block, say."""
+Hyperparameters = dict[str, Value]
 
 
 def stable_seed(*parts: object) -> int:
     """A 32-bit seed that depends on the parts alone, on every machine and in every process."""
     return int.from_bytes(hashlib.sha256(repr(parts).encode()).digest()[:4], "big")
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A frozen backbone and its pre-trained weights.
+
+    Attributes:
+        name: ``micro``, or the name of a timm model.
+        checkpoint: file with the weights; ``micro`` brings its own.
+        pretrained: take the weights that timm knows under the name, from its cache or the network.
+        image_size: side of the square input in pixels; the backbone's own when None.
+        normalisation: of the input.
+    """
+
+    name: str
+    checkpoint: str | None = None
+    pretrained: bool = False
+    image_size: int | None = None
+    normalisation: Normalisation = "checkpoint"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """One configuration, by who takes it: the optimiser, the backbone, the method.
+
+    Attributes:
+        lr: peak learning rate.
+        weight_decay: AdamW's, on the parameters that the recipe does not spare.
+        drop_path: stochastic-depth rate of the backbone's last block.
+        method: the method's own hyperparameters.
+    """
+
+    lr: float
+    weight_decay: float
+    drop_path: float
+    method: Hyperparameters = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, hyperparameters: Hyperparameters) -> Settings:
+        """Those of a trial: all in one table, as a study, an intent and the ledger have them."""
+        trial = {name: float(hyperparameters[name]) for name in OF_THE_TRIAL}  # type: ignore[arg-type]
+        return cls(**trial, method=of_the_method(hyperparameters))
+
+
+OF_THE_TRIAL = ("lr", "weight_decay", "drop_path")
+"""Hyperparameters that every trial has, whatever its method."""
+
+
+def of_the_method(hyperparameters: Hyperparameters) -> Hyperparameters:
+    """The method's own among a trial's hyperparameters."""
+    return {name: value for name, value in hyperparameters.items() if name not in OF_THE_TRIAL}
 
 
 @dataclass(frozen=True)
@@ -60,25 +113,17 @@ class Epoch:
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """How a trial ended, and what it cost.
+class Score:
+    """Top-1 accuracy in [0, 1] on so many images, each scored once."""
 
-    Accuracies are fractions in [0, 1]; ``*_seconds`` are wall-clock.
-    """
+    top1: float
+    images: int
 
-    state: Annotated[State, "completed, pruned or failed"]
-    epochs: tuple[Epoch, ...] = ()
-    error_type: Annotated[str | None, "class of the exception of a failed trial"] = None
-    error_text: Annotated[str | None, "message and traceback of a failed trial"] = None
-    attempts: Annotated[
-        int,
-        "launches until this outcome, 1 without a fault; 0 where nothing was run: settings that came again "
-        "(results are those of their first trial), or settings above the ceiling",
-    ] = 1
-    test_top1: Annotated[float | None, "test accuracy; stage final only"] = None
-    test_images: Annotated[
-        int | None, "test images scored, each once; null where the test split stayed closed"
-    ] = None
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """What running a trial took so far, and with what it ran."""
+
     trainable_parameters: Annotated[int | None, "trainable parameters without the head"] = None
     head_parameters: Annotated[int | None, "parameters of the head"] = None
     total_parameters: Annotated[int | None, "all parameters, frozen ones and the head included"] = None
@@ -103,20 +148,53 @@ class Outcome:
 
 
 @dataclass(frozen=True)
+class Outcome(Cost):
+    """How a trial ended, and what it cost; accuracies are fractions in [0, 1]."""
+
+    state: Annotated[State, "completed, pruned or failed"]
+    epochs: tuple[Epoch, ...] = ()
+    error_type: Annotated[str | None, "class of the exception of a failed trial"] = None
+    error_text: Annotated[str | None, "message and traceback of a failed trial"] = None
+    attempts: Annotated[
+        int,
+        "launches until this outcome, 1 without a fault; 0 where nothing was run: settings that came again "
+        "(results are those of their first trial), or settings above the ceiling",
+    ] = 1
+    test_top1: Annotated[float | None, "test accuracy; stage final only"] = None
+    test_images: Annotated[
+        int | None, "test images scored, each once; null where the test split stayed closed"
+    ] = None
+
+
+@dataclass(frozen=True)
+class End:
+    """How a trial ended by itself: trained to its last epoch, or with an error.
+
+    Attributes:
+        error_type, error_text: of a trial that failed; None where it was completed.
+        test: its score on the test split, in stage ``final``.
+    """
+
+    error_type: str | None = None
+    error_text: str | None = None
+    test: Score | None = None
+
+
+@dataclass(frozen=True)
 class Report:
-    """What a job says of one of its trials.
+    """What a job knows of one of its trials.
 
     Attributes:
         trial_id: the trial.
         epochs: those since its last report.
-        outcome: how it ended, or would if it were stopped here; without epochs.
-        ended: whether it has ended.
+        cost: what it took so far; None where the trial cannot say.
+        end: how it ended; None while it goes on.
     """
 
     trial_id: str
     epochs: tuple[Epoch, ...]
-    outcome: Outcome
-    ended: bool
+    cost: Cost | None
+    end: End | None = None
 
 
 @dataclass(frozen=True)

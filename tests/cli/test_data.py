@@ -98,10 +98,10 @@ def test_build_of_another_suite(run):
 
 
 def test_cache(run, tmp_path):
-    from wst.data.splits import data_root, open_split
+    from wst.data.splits import TaskData, data_root
 
     of = suites.find_suite(str(class_folders(tmp_path / "pets", {"cat": 12, "dog": 10})))
-    open_split(data_root(of, None), of, of.tasks[0], "train", 32, "search")
+    TaskData.of(data_root(of, None), of, of.tasks[0]).open("train", 32, "search")
     found = json.loads(run("cache", "--json").stdout)
     assert [entry["images"] for entry in found["entries"]] == [14] and found["size"] > 14 * 3 * 32 * 32
     shown = "".join(run("cache", "--show").stdout.split())

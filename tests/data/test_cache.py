@@ -15,7 +15,7 @@ from tests.data.trees import small_vtab, write_task
 from wst.data import cache, hashes, splits
 from wst.data import decode as decoding
 from wst.data.lists import ImageList
-from wst.data.splits import read_list
+from wst.data.splits import TaskData
 from wst.errors import InputError
 
 SUITE = small_vtab(["svhn", "clevr_count"])
@@ -33,7 +33,7 @@ def root(tmp_path, monkeypatch):
 
 @pytest.fixture
 def listed(root) -> ImageList:
-    return read_list(root, SUITE, TASK, "train")
+    return TaskData.of(root, SUITE, TASK).list("train")
 
 
 @pytest.fixture
@@ -172,7 +172,7 @@ from pathlib import Path
 from tests.data.trees import small_vtab
 from wst.data import cache
 from wst.data import decode as decoding
-from wst.data.splits import read_list
+from wst.data.splits import TaskData
 suite = small_vtab(["svhn", "clevr_count"])
 root, log, wait = Path(sys.argv[1]), sys.argv[2], sys.argv[3] == "wait"
 original = decoding.decode
@@ -307,9 +307,9 @@ def test_decoding_and_reading_a_large_split_takes_little_memory(root, listed):
 
 def test_the_guard_holds_whatever_is_cached(root):
     """The test split is refused outside stage final, even when its pixels lie in the cache."""
-    assert len(splits.open_split(root, SUITE, TASK, "test", 16, "final").labels) == TASK.test
+    assert len(TaskData.of(root, SUITE, TASK).open("test", 16, "final").labels) == TASK.test
     with pytest.raises(splits.TestSplitClosedError):
-        splits.open_split(root, SUITE, TASK, "test", 16, "search")
+        TaskData.of(root, SUITE, TASK).open("test", 16, "search")
 
 
 def test_entries_describe_themselves(listed):

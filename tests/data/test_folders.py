@@ -7,14 +7,14 @@ from PIL import Image
 from tests.data.trees import class_folders, small_vtab, write_task
 from wst.data import splits
 from wst.data.check.check import check_suite
-from wst.data.splits import data_hash, data_root, open_split, read_list
+from wst.data.splits import TaskData, data_root
 from wst.data.suites import find_suite
 from wst.errors import InputError
 
 
 def listed(path, split, task=0):
     of = find_suite(str(path))
-    return read_list(data_root(of, None), of, of.tasks[task], split)
+    return TaskData.of(data_root(of, None), of, of.tasks[task]).list(split)
 
 
 def test_one_folder_is_split_by_class(tmp_path):
@@ -189,7 +189,7 @@ def test_check_hash_and_guard(tmp_path):
     of = find_suite(str(folder))
     root, (task,) = data_root(of, None), of.tasks
     (report,) = check_suite(root, of)
-    assert report.usable and not report.findings and report.data_hash == data_hash(root, of, task)
-    assert open_split(root, of, task, "test", 8, "final").images.shape == (task.test, 3, 8, 8)
+    assert report.usable and not report.findings and report.data_hash == TaskData.of(root, of, task).hash()
+    assert TaskData.of(root, of, task).open("test", 8, "final").images.shape == (task.test, 3, 8, 8)
     with pytest.raises(splits.TestSplitClosedError):
-        open_split(root, of, task, "test", 8, "search")
+        TaskData.of(root, of, task).open("test", 8, "search")

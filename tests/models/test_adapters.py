@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from tests.conftest import small_study
 from wst.data.mini import MINI
-from wst.data.splits import open_split
+from wst.data.splits import TaskData
 from wst.errors import InputError
 from wst.models.adapters import load_adapter, read_card
 from wst.records import Intent
@@ -52,9 +52,10 @@ def test_same_accuracy_in_a_new_process(kept: tuple[Path, float], mini_root: Pat
     code = (
         "import torch, wst\n"
         "from pathlib import Path\n"
-        "from wst.data.splits import open_split\n"
+        "from wst.data.splits import TaskData\n"
         "from wst.data.mini import MINI\n"
-        f"split = open_split(Path({str(mini_root)!r}), MINI, MINI.task('digits'), 'test', 32, 'final')\n"
+        f"data = TaskData.of(Path({str(mini_root)!r}), MINI, MINI.task('digits'))\n"
+        f"split = data.open('test', 32, 'final')\n"
         f"predictor = wst.load_adapter({str(path)!r})\n"
         "with torch.inference_mode():\n"
         "    logits = predictor(torch.tensor(split.images))\n"
@@ -68,7 +69,7 @@ def test_same_accuracy_in_a_new_process(kept: tuple[Path, float], mini_root: Pat
 
 def test_predicts_most_images_of_files(kept: tuple[Path, float], mini_root: Path) -> None:
     predictor = load_adapter(kept[0])
-    split = open_split(mini_root, MINI, MINI.task("digits"), "test", 32, "final")
+    split = TaskData.of(mini_root, MINI, MINI.task("digits")).open("test", 32, "final")
     files = sorted((mini_root / "mini" / "digits" / "images" / "test").iterdir())[:100]
     probabilities = predictor.predict(files, batch_size=33)
     assert probabilities.shape == (100, 10)

@@ -12,7 +12,10 @@ from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.text import Text
 
-from wst.planning.planner import Cell, Planner
+from wst.planning.cell import Cell
+from wst.planning.planner import Planner
+from wst.records import Intent, Outcome
+from wst.trackers import Tracker
 
 _PLAIN_EVERY_S = 15.0
 
@@ -115,7 +118,7 @@ class _Counts:
             completed=states["completed"],
             pruned=states["pruned"],
             failed=states["failed"],
-            left=sum(map(self._planner.remaining, cells)),
+            left=sum(cell.remaining for cell in cells),
             best=tuple(f"{variant} {100 * value:.1f}" for variant, value in best),
         )
 
@@ -192,8 +195,8 @@ def _wrapped(parts: Sequence[str], width: int) -> list[str]:
     return found
 
 
-class Progress:
-    """Shows how far a study is; use as a context manager and call :meth:`update` after every change.
+class Progress(Tracker):
+    """Shows how far a study is, from now until it is closed.
 
     On a terminal a table by task is redrawn in place, folded where the terminal is lower than the table.
     Elsewhere, also on a terminal that cannot move its cursor (``TERM=dumb``), one line is printed every
@@ -209,20 +212,26 @@ class Progress:
         self._last_line = 0.0
         self._in_place = console.is_terminal and not console.is_dumb_terminal
         self._live = Live(self, console=console, refresh_per_second=2, transient=True)
-
-    def __enter__(self) -> Progress:
         if self._in_place:
-            self._live.__enter__()
-        return self
+            self._live.start()
 
-    def __exit__(self, *error: object) -> None:
+    def start(self, intent: Intent) -> None:
+        """A trial was launched."""
+        self.update()
+
+    def end(self, intent: Intent, outcome: Outcome) -> None:
+        """A trial ended."""
+        self.update()
+
+    def close(self) -> None:
+        """The study has ended or was stopped."""
         self._now = self._counts.snapshot()
         if self._in_place:
-            self._live.__exit__(None, None, None)
+            self._live.stop()
         self._print_line()
 
     def update(self) -> None:
-        """A trial started or ended."""
+        """Show where the planner stands now."""
         self._now = self._counts.snapshot()
         now = time.monotonic()
         if not self._in_place and now - self._last_line >= _PLAIN_EVERY_S:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -30,6 +32,9 @@ def tune(
     ] = False,
     task: Tasks = None,
     set_: Overrides = None,
+    inline: Annotated[
+        bool, typer.Option("--inline", help="Run in this process, one trial at a time, without Ray.")
+    ] = False,
     address: Annotated[str | None, typer.Option(help="Address of a running Ray cluster.")] = None,
     stop_after: Annotated[
         str | None,
@@ -56,12 +61,21 @@ def tune(
     if dry_run:
         _print_costs(loaded, root, as_json)
         return
+    if inline and address is not None:
+        raise InputError(f"--inline: expected no --address beside it; found {address}")
     try:
         limit = parse_duration(stop_after) if stop_after is not None else None
     except ValueError as error:
         raise InputError(f"--stop-after: {error}") from None
     _run(
-        loaded, folder, root, address=address, stop_after=limit, retry_failed=retry_failed, track=track or ()
+        loaded,
+        folder,
+        root,
+        inline=inline,
+        address=address,
+        stop_after=limit,
+        retry_failed=retry_failed,
+        track=track or (),
     )
     print_line(f"ledger: {folder / 'ledger'}")
     if loaded.final:
@@ -94,22 +108,33 @@ def _print_costs(study: Any, root: str | None, as_json: bool) -> None:
     console.print(f"{total} on one slot like this machine's (timed here now; pruning as expected).")
 
 
-def _run(study: Any, folder: Path, root: str | None = None, **options: Any) -> None:
+@contextmanager
+def stopping(folder: Path) -> Iterator[None]:
+    """Say in a line why a run stopped and what goes on with it, and leave with the status for it."""
     from wst.engine.faults import OutOfTime, StudyStoppedError
-    from wst.workflows import tune as session
 
+    goes_on = f"The ledger is whole; the same command goes on with {folder}."
     try:
-        planner = session.run_study(study, folder, root, console=console, **options)
+        yield
     except OutOfTime:
         print(f"Stopped, as asked; the same command goes on with {folder}.", file=sys.stderr)
         raise typer.Exit(75) from None
     except KeyboardInterrupt:
-        print(f"Stopped. The ledger is whole; the same command goes on with {folder}.", file=sys.stderr)
+        print(f"Stopped. {goes_on}", file=sys.stderr)
         raise typer.Exit(130) from None
     except StudyStoppedError as error:
-        print(f"wst: {' '.join(str(error).split())}", file=sys.stderr)
-        print(f"The ledger is whole; the same command goes on with {folder}.", file=sys.stderr)
+        print(f"wst: {' '.join(str(error).split())}\n{goes_on}", file=sys.stderr)
         raise typer.Exit(1) from None
+
+
+def _run(study: Any, folder: Path, root: str | None = None, **options: Any) -> None:
+    from wst.cli.progress import Progress
+    from wst.workflows.tune import run_study
+
+    with stopping(folder):
+        planner = run_study(
+            study, folder, root, display=lambda planner: Progress(planner, console), **options
+        )
     ended = [t.outcome for cell in planner.cells.values() for trials in cell.ended.values() for t in trials]
     failed = sum(outcome.state == "failed" and outcome.attempts > 0 for outcome in ended)
     if failed:
@@ -142,16 +167,15 @@ def demo(
 def status(folder: Folder, as_json: Json = False) -> None:
     """Show how far a study is: trials by cell, stage and state, the best so far, what is left."""
     from wst.ledger import history, resolved_study
-    from wst.planning.planner import STAGES, Planner
+    from wst.planning.cell import STAGES
+    from wst.planning.planner import Planner
 
     planner = Planner(resolved_study(folder), *history(folder))
     rows: list[dict[str, Any]] = []
     for cell in planner.cells.values():
-        best = planner.best(cell)
+        best = cell.best
         reads = [t.intent.trial_id for t in cell.ended["final"] if t.outcome.test_images is not None]
-        stages = {
-            s: f"{cell.count(s)}/{planner.planned(cell, s)}" for s in STAGES if planner.planned(cell, s)
-        }
+        stages = {s: f"{cell.count(s)}/{cell.planned(s)}" for s in STAGES if cell.planned(s)}
         rows.append(
             {
                 "task": cell.task,
@@ -159,7 +183,7 @@ def status(folder: Folder, as_json: Json = False) -> None:
                 **{stage: stages.get(stage, "-") for stage in STAGES},
                 **{state: sum(cell.count(s, state) for s in STAGES) for state in ("pruned", "failed")},
                 "begun": sum((i.task, i.variant) == (cell.task, cell.variant) for i in planner.interrupted),
-                "left": planner.remaining(cell),
+                "left": cell.remaining,
                 "test reads": len(reads),
                 "test read by": reads,
                 "val": best.val_top1 if best else None,

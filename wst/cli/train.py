@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console
 
 from wst.cli.output import Json, Root, console, error_console, print_json, print_line
+from wst.cli.study import stopping
 from wst.errors import InputError
+from wst.records import Epoch, Intent
+from wst.trackers import Tracker
 
 train_app = typer.Typer()
 
@@ -44,16 +49,16 @@ def train(
     as_json: Json = False,
 ) -> None:
     """Fine-tune once, without a study; the row goes into a ledger of its own."""
-    from wst.workflows import single as finetune
+    from wst.workflows import single
 
     before = None
     if trial is not None or from_ is not None:
         if trial is None or from_ is None:
             raise InputError("train: expected --trial and --from together; found one of them")
-        study, intent, before = finetune.recorded(from_, trial)
+        study, intent, before = single.recorded(from_, trial)
         folder = out or Path("runs/rerun") / study.name / trial
     else:
-        study, intent = finetune.from_options(
+        study, intent = single.from_options(
             task=task,
             method=method,
             assignments=set_ or [],
@@ -69,12 +74,31 @@ def train(
             normalisation=normalisation,
         )
         folder = out or Path("runs/train") / f"{intent.trial_id}-{study.digest()}"
-    try:
-        outcome = finetune.run_single(study, intent, folder, root, error_console if as_json else console)
-    except KeyboardInterrupt:
-        print("Stopped. The same command goes on from the last epoch.", file=sys.stderr)
-        raise typer.Exit(130) from None
+    to = error_console if as_json else console
+    with stopping(folder):
+        lines = _EpochLines(study.recipe.epochs, to)
+        outcome, known = single.run_single(study, intent, folder, root, [lines])
+    if known:
+        print_line(f"{intent.trial_id} is in {folder} already", to)
     _print_outcome(folder, intent, outcome, before, as_json)
+
+
+class _EpochLines(Tracker):
+    """Prints a line an epoch."""
+
+    def __init__(self, epochs: int, to: Console):
+        self._epochs, self._to, self._seen = epochs, to, 0
+
+    def epochs(self, intent: Intent, epochs: Sequence[Epoch]) -> None:
+        """Print them; a trial that goes on reports at once what it trained before it was stopped."""
+        if not self._seen and len(epochs) > 1:
+            print_line(f"going on after epoch {len(epochs)}", self._to)
+            epochs = ()
+        self._seen += 1
+        for epoch in epochs:
+            score = f"  val {100 * epoch.val_top1:.1f} %" if epoch.val_top1 is not None else ""
+            line = f"epoch {epoch.epoch:>3}/{self._epochs}  lr {epoch.lr:.2e}  loss {epoch.train_loss:.4f}"
+            print_line(f"{line}{score}  {epoch.seconds:.1f} s", self._to)
 
 
 def _print_outcome(folder: Path, intent: Any, outcome: Any, before: Any, as_json: bool) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from wst.data import cache
@@ -48,60 +49,70 @@ def data_root(suite: Suite, root: str | None) -> Path:
     return Path(root)
 
 
-def open_split(
-    root: Path, suite: Suite, task: Task, split: Split, size: int, stage: Stage
-) -> cache.DecodedSplit:
-    """A decoded split, for a trial of the given stage.
+@dataclass(frozen=True)
+class TaskData:
+    """A task and where its images are on this machine.
 
-    Raises:
-        TestSplitClosedError: ``test`` outside stage ``final``.
-        InputError: the data is missing or unreadable.
+    Attributes:
+        folder: the task's own folder.
+        task: the task.
     """
-    if split == "test" and stage != "final":
-        raise TestSplitClosedError(
-            f"test split of {task.name}: opens in stage 'final' only; asked for in {stage!r}"
-        )
-    return cache.load(read_list(root, suite, task, split), size)
 
+    folder: Path
+    task: Task
 
-def data_hash(root: Path, suite: Suite, task: Task) -> str:
-    """SHA-256 over files and labels of all of a task's splits; the bytes are hashed, no image is scored.
+    @classmethod
+    def of(cls, root: Path, suite: Suite, task: Task) -> TaskData:
+        """The data of a task whose suite's folder lies in ``root``."""
+        return cls(root / suite.folder / task.folder, task)
 
-    Raises:
-        InputError: a list file or an image is missing or unreadable.
-    """
-    return combined_hash([content_hash(read_list(root, suite, task, split)) for split in SPLITS])
+    def check_there(self) -> None:
+        """Refuse a task whose folder does not exist.
+
+        Raises:
+            InputError: it does not.
+        """
+        if not self.folder.is_dir():
+            raise InputError(f"data of task {self.task.name!r}: expected a folder {self.folder}; found none")
+
+    def list(self, split: Split) -> ImageList:
+        """The images of a split.
+
+        Raises:
+            InputError: the list file is missing, a line is not ``path label``, a label is out of range, or a
+                path leaves the task's folder or names no file; the message names file and line.
+        """
+        self.check_there()
+        if self.task.layout != "vtab":
+            return read_own(self.folder, self.task, split)
+        file = self.folder / f"{VTAB_NAMES[split]}.txt"
+        if not file.is_file():
+            raise InputError(f"data of task {self.task.name!r}: expected a list file {file}; found none")
+        return read_file(file, self.task.classes)
+
+    def open(self, split: Split, size: int, stage: Stage) -> cache.DecodedSplit:
+        """A decoded split of images of ``size`` pixels a side, for a trial of the given stage.
+
+        Raises:
+            TestSplitClosedError: ``test`` outside stage ``final``.
+            InputError: the data is missing or unreadable.
+        """
+        if split == "test" and stage != "final":
+            raise TestSplitClosedError(
+                f"test split of {self.task.name}: opens in stage 'final' only; asked for in {stage!r}"
+            )
+        return cache.load(self.list(split), size)
+
+    def hash(self) -> str:
+        """SHA-256 over files and labels of all splits; the bytes are hashed, no image is scored.
+
+        Raises:
+            InputError: a list file or an image is missing or unreadable.
+        """
+        return combined_hash([content_hash(self.list(split)) for split in SPLITS])
 
 
 def combined_hash(splits: Sequence[str]) -> str:
     """The hash of a task's data from the content hashes of its splits, in the order of ``SPLITS``."""
     parts = [f"{split} {content}" for split, content in zip(SPLITS, splits, strict=True)]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
-
-
-def task_folder(root: Path, suite: Suite, task: Task) -> Path:
-    """The folder of a task.
-
-    Raises:
-        InputError: it does not exist.
-    """
-    folder = root / suite.folder / task.folder
-    if not folder.is_dir():
-        raise InputError(f"data of task {task.name!r}: expected a folder {folder}; found none")
-    return folder
-
-
-def read_list(root: Path, suite: Suite, task: Task, split: Split) -> ImageList:
-    """The images of a split.
-
-    Raises:
-        InputError: the list file is missing, a line is not ``path label``, a label is out of range, or a path
-            leaves the task's folder or names no file; the message names file and line.
-    """
-    folder = task_folder(root, suite, task)
-    if task.layout != "vtab":
-        return read_own(folder, task, split)
-    file = folder / f"{VTAB_NAMES[split]}.txt"
-    if not file.is_file():
-        raise InputError(f"data of task {task.name!r}: expected a list file {file}; found none")
-    return read_file(file, task.classes)

@@ -11,12 +11,13 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
+from wst.data.splits import TaskData
 from wst.engine.faults import DISK_FULL, OUT_OF_MEMORY, WORKER_LOST, no_room
+from wst.engine.fingerprint import Fingerprint
 from wst.ledger import Ledger
-from wst.planning.planner import Planner
-from wst.records import Epoch, Intent, Outcome, Report
+from wst.records import Cost, End, Epoch, Intent, Outcome, Report, State
 from wst.study import Study
 from wst.trackers import Trackers
 from wst.training.spec import TrialSpec, trial_spec
@@ -25,21 +26,50 @@ _WINDOW = 10
 """Trials of which too many may not fail alike."""
 
 
+class Plan(Protocol):
+    """What decides on trials: :class:`wst.planning.planner.Planner`, or one trial that is given."""
+
+    interrupted: list[Intent]
+
+    @property
+    def done(self) -> bool:
+        """True once nothing runs and nothing is left to ask."""
+
+    def ask(self) -> Intent | None:
+        """The next trial to run."""
+
+    def ask_alike(self, intent: Intent) -> Intent | None:
+        """A further trial with the settings of one, if any."""
+
+    def settled(self, intent: Intent) -> Outcome | None:
+        """The outcome of a trial that need not run."""
+
+    def report(self, trial_id: str, epoch: Epoch) -> bool:
+        """Record a running trial's epoch; True when it should stop here."""
+
+    def tell(self, trial_id: str, outcome: Outcome) -> None:
+        """End a running trial."""
+
+    def finish(self, trial_id: str, outcome: Outcome) -> None:
+        """Report and end a trial whose outcome is known."""
+
+    def requeue(self, trial_id: str) -> None:
+        """Put a running trial back."""
+
+
 @dataclass(frozen=True)
 class Environment:
     """Where a study runs and what its data are.
 
     Attributes:
-        root: folder that holds the suite's folder.
-        data_hashes: hash of each task's data.
-        checkpoint_hash: identity of the backbone's weights.
+        data: each task's images on this machine, by name.
+        fingerprint: their hashes and that of the backbone's weights.
         address: a running Ray cluster; None starts Ray on this machine, on loopback.
         deadline: when the study stops, to be gone on with later, by ``time.monotonic()``.
     """
 
-    root: Path
-    data_hashes: Mapping[str, str]
-    checkpoint_hash: str | None = None
+    data: Mapping[str, TaskData]
+    fingerprint: Fingerprint
     address: str | None = None
     deadline: float | None = None
 
@@ -50,6 +80,8 @@ class _Running:
 
     intent: Intent
     curve: list[Epoch] = field(default_factory=list)
+    cost: Cost = field(default_factory=Cost)
+    """As the trial said last."""
     stopped: bool = False
     attempts: int = 1
     error: str | None = None
@@ -63,25 +95,22 @@ class Driver:
         planner: standing where the ledger stands.
         ledger: open for writing.
         environment: the study's data and machines.
-        on_change: called after every start and end of a trial.
         trackers: told of every trial and epoch.
     """
 
     def __init__(
         self,
         study: Study,
-        planner: Planner,
+        planner: Plan,
         ledger: Ledger,
         environment: Environment,
-        on_change: Callable[[], None] = lambda: None,
         trackers: Trackers | None = None,
     ):
         self.study, self.planner, self.ledger, self.environment = study, planner, ledger, environment
         self.slots = 1
         self.fatal: str | None = None
         """Why the study has to stop now; the ledger is whole."""
-        self._on_change = on_change
-        self._trackers = trackers or Trackers([])
+        self._trackers = trackers or Trackers()
         self._durable = {i.trial_id for i in planner.interrupted}
         self._jobs: dict[str, dict[str, _Running]] = {}
         self._again: dict[str, _Running] = {}
@@ -117,9 +146,10 @@ class Driver:
                 return None
             if outcome is None:
                 return self._start(job_id, intents)
+            self._trackers.start(intent)
             self._write(self.ledger.add_trial, intent, outcome)
             self.planner.finish(intent.trial_id, outcome)
-            self._on_change()
+            self._trackers.end(intent, outcome)
         return None
 
     def _company(self, intent: Intent) -> list[Intent]:
@@ -140,33 +170,37 @@ class Driver:
             again = intent.trial_id in self._again
             job[intent.trial_id] = self._again.pop(intent.trial_id) if again else _Running(intent)
             self._trackers.start(intent)
-        self._on_change()
         return [self._spec(intent) for intent in intents]
 
-    def take(self, job_id: str, reports: Sequence[Report]) -> bool:
-        """Take a job's reports, any of which may come twice; True when the job should stop."""
-        stop = False
+    def take(self, job_id: str, reports: Sequence[Report]) -> frozenset[str]:
+        """Take a job's reports, any of which may come twice; returns the trials that need not go on.
+
+        Those have ended, as pruned.
+        """
+        dropped = set()
         for report in reports:
             running = self._jobs[job_id].get(report.trial_id)
             if running is None:  # it has ended before
                 continue
+            running.cost = report.cost or running.cost
             self._record(running, report.epochs)
-            if report.ended:
-                self._end(job_id, running, report.outcome)
-            stop = stop or running.stopped
-        return stop
+            if report.end is not None:
+                self._end(job_id, running, report.end)
+            elif running.stopped:
+                dropped.add(report.trial_id)
+                self._end(job_id, running, End())
+        return frozenset(dropped)
 
-    def close(self, job_id: str, reports: Sequence[Report]) -> None:
+    def running(self, job_id: str) -> int:
+        """How many of a job's trials have not ended."""
+        return len(self._jobs[job_id])
+
+    def close(self, job_id: str, reports: Sequence[Report] = ()) -> None:
         """A job has ended, of itself or stopped: so have its trials."""
         self.take(job_id, reports)
-        for report in reports:
-            running = self._jobs[job_id].get(report.trial_id)
-            if running is not None:
-                self._end(job_id, running, report.outcome)
         for running in list(self._jobs[job_id].values()) if self.fatal is None else ():
             # A trial that nothing is heard of must not count as running for ever.
-            text = "the job ended without a result of the trial"
-            self._finish(job_id, running, Outcome("failed", error_type=WORKER_LOST, error_text=text))
+            self._finish(job_id, running, End(WORKER_LOST, "the job ended without a result of the trial"))
         del self._jobs[job_id]
 
     def lost(self, job_id: str, error: str) -> None:
@@ -182,7 +216,7 @@ class Driver:
             text = running.error or "the worker died"
             # Ray's memory monitor ends the worker that takes most when the host runs out.
             kind = "OutOfMemoryError" if "OutOfMemory" in text else WORKER_LOST
-            self._finish(job_id, running, Outcome("failed", error_type=kind, error_text=text))
+            self._finish(job_id, running, End(kind, text))
         del self._jobs[job_id]
 
     def _record(self, running: _Running, epochs: Sequence[Epoch]) -> None:
@@ -196,33 +230,27 @@ class Driver:
         if new:
             self._trackers.epochs(running.intent, new)
 
-    def _end(self, job_id: str, running: _Running, outcome: Outcome) -> None:
+    def _end(self, job_id: str, running: _Running, end: End) -> None:
         """End a trial, unless it ran out of memory and may start again."""
         trial_id = running.intent.trial_id
         if self.fatal is not None:  # nothing is written any more; who ends now goes on with the study
             return
-        if outcome.error_type == DISK_FULL:
-            text = no_room(outcome.error_text or "") or "none"
+        if end.error_type == DISK_FULL:
+            text = no_room(end.error_text or "") or "none"
             self.fatal = f"{self.ledger.folder}: expected room on the worker's disk; found {text}"
-        elif outcome.error_type in OUT_OF_MEMORY and running.attempts <= self.study.faults.retries:
+        elif end.error_type in OUT_OF_MEMORY and running.attempts <= self.study.faults.retries:
             running.attempts += 1
             self._again[trial_id] = running
             self.planner.requeue(trial_id)
             self._durable.add(trial_id)
             del self._jobs[job_id][trial_id]
         else:
-            self._finish(job_id, running, outcome)
+            self._finish(job_id, running, end)
 
-    def _finish(self, job_id: str, running: _Running, outcome: Outcome) -> None:
+    def _finish(self, job_id: str, running: _Running, end: End) -> None:
         """Write a trial's row, tell the planner, drop the trial's checkpoint."""
         intent = running.intent
-        outcome = replace(
-            outcome,
-            state="pruned" if running.stopped and outcome.state == "completed" else outcome.state,
-            epochs=tuple(running.curve),
-            data_hash=self.environment.data_hashes[intent.task],  # also where the trial never began
-            attempts=running.attempts,
-        )
+        outcome = self._outcome(running, end)
         if not self._write(self.ledger.add_trial, intent, outcome):
             return
         self.planner.tell(intent.trial_id, outcome)
@@ -231,7 +259,21 @@ class Driver:
             self._checkpoint_path(intent).unlink(missing_ok=True)
         self._trackers.end(intent, outcome)
         self._notice(outcome)
-        self._on_change()
+
+    def _outcome(self, running: _Running, end: End) -> Outcome:
+        # The data's hash is known also where the trial never began.
+        cost = replace(running.cost, data_hash=self.environment.fingerprint.data[running.intent.task])
+        completed: State = "pruned" if running.stopped else "completed"
+        return Outcome(
+            completed if end.error_type is None else "failed",
+            epochs=tuple(running.curve),
+            error_type=end.error_type,
+            error_text=end.error_text,
+            attempts=running.attempts,
+            test_top1=end.test.top1 if end.test else None,
+            test_images=end.test.images if end.test else None,
+            **vars(cost),
+        )
 
     def _write(self, write: Callable[..., None], *what: object) -> bool:
         """Write to the ledger.  An error ends the study rather than the trial in hand: Ray would take an
@@ -262,8 +304,8 @@ class Driver:
         return trial_spec(
             self.study,
             intent,
-            root=self.environment.root,
-            data_hash=self.environment.data_hashes[intent.task],
+            data=self.environment.data[intent.task],
+            data_hash=self.environment.fingerprint.data[intent.task],
             checkpoint_path=self._checkpoint_path(intent),
             adapter_path=adapter if final and final.save_adapters and intent.stage == "final" else None,
         )

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from wst.records import Outcome
+from wst.records import End
 
 OUT_OF_MEMORY = frozenset({"OutOfMemoryError", "MemoryError"})
 """Error types of trials that ran out of memory: Python's, PyTorch's and Ray's."""
@@ -87,7 +87,6 @@ def time_limit(seconds: float | None, limit: float | None = None) -> Iterator[No
         signal.signal(signal.SIGALRM, before)
 
 
-def failed(error: BaseException) -> Outcome:
-    """The outcome of a trial that raised: its class, and its message with the traceback."""
-    text = "".join(traceback.format_exception(error))
-    return Outcome("failed", error_type=error_type(error), error_text=text)
+def failed(error: BaseException) -> End:
+    """The end of a trial that raised: its class, and its message with the traceback."""
+    return End(error_type(error), "".join(traceback.format_exception(error)))

@@ -1,50 +1,67 @@
-"""Whether a machine has what a study needs: the same images and the same weights."""
+"""The bytes that a study's numbers hang on: its backbone's weights and its tasks' images."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
-from wst.data.splits import data_hash
-from wst.data.suites import find_suite
-from wst.engine.driver import Environment
+from wst.data.splits import TaskData
 from wst.errors import InputError
-from wst.models import backbones
-from wst.records import EndedTrial
-from wst.study import Study
+from wst.models.backbones import weights_id
+from wst.records import Backbone, EndedTrial
 
 
-def difference(study: Study, environment: Environment) -> str | None:
-    """The first thing that this machine lacks or has otherwise, in words; None when all is there."""
-    try:
-        found = backbones.weights_id(study.backbone, study.checkpoint, study.pretrained)
-        if found != environment.checkpoint_hash:
-            return f"backbone weights: expected {environment.checkpoint_hash}; found {found}"
-        suite = find_suite(study.suite)
-        for task in study.tasks:
-            content = data_hash(environment.root, suite, suite.task(task))
-            if content != environment.data_hashes[task]:
-                expected = environment.data_hashes[task]
-                return f"data of task {task!r}: expected hash {expected[:12]}; found {content[:12]}"
-    except InputError as error:
-        return str(error)
-    return None
+@dataclass(frozen=True)
+class Fingerprint:
+    """Hashes, which are equal on two machines, or at two times, where the bytes are.
+
+    Attributes:
+        weights: SHA-256 of the backbone's weights file, or timm's name of the weights; None where not known.
+        data: hash of each task's images and labels.
+    """
+
+    weights: str | None
+    data: Mapping[str, str]
+
+    def difference(self, found: Fingerprint) -> str | None:
+        """The first thing that ``found`` has otherwise, in words; what only one of them knows is none."""
+        pairs = [("backbone weights", self.weights, found.weights)]
+        pairs += [
+            (f"data of task {task!r}", expected, found.data.get(task)) for task, expected in self.data.items()
+        ]
+        for what, expected, other in pairs:
+            if expected is not None and other is not None and expected != other:
+                return f"{what}: expected hash {expected[:12]}; found {other[:12]}"
+        return None
 
 
-def check_unchanged(
-    ended: Iterable[EndedTrial], data_hashes: Mapping[str, str], checkpoint_hash: str
-) -> None:
+def fingerprint(backbone: Backbone, data: Mapping[str, TaskData]) -> Fingerprint:
+    """What this machine has.
+
+    Args:
+        backbone: with its weights.
+        data: each task's, by name.
+
+    Raises:
+        InputError: weights or images are missing or unreadable.
+    """
+    weights = weights_id(backbone)
+    if weights is None:
+        raise InputError(
+            f"checkpoint: expected a weights file for {backbone.name!r}, or pretrained: true; found neither"
+        )
+    return Fingerprint(weights, {task: of.hash() for task, of in data.items()})
+
+
+def check_unchanged(ended: Iterable[EndedTrial], now: Fingerprint) -> None:
     """Refuse to go on with a study whose images or backbone weights have changed since it began.
 
     Raises:
         InputError: naming what changed, with both hashes.
     """
     for trial in ended:
-        outcome, task = trial.outcome, trial.intent.task
-        for what, found, recorded in (
-            (f"data of task {task!r}", data_hashes[task], outcome.data_hash),
-            ("backbone weights", checkpoint_hash, outcome.checkpoint_hash),
-        ):
-            if recorded is not None and recorded != found:
-                raise InputError(
-                    f"{what}: expected hash {recorded[:12]} as in the ledger; found {found[:12]}"
-                )
+        outcome = trial.outcome
+        data = {trial.intent.task: outcome.data_hash} if outcome.data_hash is not None else {}
+        problem = Fingerprint(outcome.checkpoint_hash, data).difference(now)
+        if problem is not None:
+            raise InputError(f"{problem} (the study began with the first)")

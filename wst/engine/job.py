@@ -6,19 +6,19 @@ import gc
 from collections import deque
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import replace
-from importlib import import_module
-from typing import Any
+
+import torch
 
 from wst.engine.faults import failed, time_limit
-from wst.records import Epoch, Report, State
+from wst.records import Cost, End, Epoch, Report, Score
 from wst.training.spec import TrialSpec
+from wst.training.trial import Trial, test_together
 
 
 class Job:
     """Runs its trials one after another, up to the next report at a time.
 
-    What a trial raises comes back as its outcome, and the process can go on with another job.  Several trials
+    What a trial raises comes back as its end, and the process can go on with another job.  Several trials
     are the seeds of a final, whose test split is read once for all of them when the last has been trained.
 
     Args:
@@ -29,9 +29,9 @@ class Job:
     def __init__(self, specs: Sequence[TrialSpec], report_epochs: Collection[int]):
         self._left = deque(specs)
         self._report_epochs = report_epochs
-        self._trial: Any = None
+        self._trial: Trial | None = None
         self._epochs: Iterator[Epoch] = iter(())
-        self._trained: list[tuple[Any, tuple[Epoch, ...]]] = []
+        self._trained: list[tuple[Trial, tuple[Epoch, ...]]] = []
         """Trials of a final that wait to be scored, with the epochs not yet reported."""
 
     @property
@@ -43,7 +43,6 @@ class Job:
         """Train to the next report, or, when all trials have been trained, score them."""
         spec = self._left[0] if self._left else self._trained[0][0].spec
         try:
-            import_module("wst.training.trial")  # outside the limit, which would leave PyTorch half loaded
             taken = self._trial.seconds if self._trial is not None else 0.0
             left = spec.time_limit - taken if spec.time_limit is not None else None
             with time_limit(left, spec.time_limit):
@@ -52,34 +51,36 @@ class Job:
             reports = self._failed(spec, error)
         return tuple(reports)
 
+    def drop(self, trial_ids: Collection[str]) -> None:
+        """Leave trials that need not go on; the one in training, too."""
+        if self._left and self._trial is not None and self._left[0].intent.trial_id in trial_ids:
+            self._trial, self._epochs = None, iter(())
+        self._left = deque(spec for spec in self._left if spec.intent.trial_id not in trial_ids)
+
     def _train(self, spec: TrialSpec) -> list[Report]:
         if self._trial is None:
-            from wst.training.trial import Trial
-
             self._trial = Trial(spec)
             self._epochs = self._trial.epochs()
             if self._trial.curve:  # continued: report what came before without training
-                return [self._report(self._trial, self._trial.curve, "pruned")]
+                return [_report(self._trial, self._trial.curve)]
         new: list[Epoch] = []
         for epoch in self._epochs:
             new.append(epoch)
             if epoch.epoch in self._report_epochs and epoch.epoch < spec.recipe.epochs:
-                return [self._report(self._trial, new, "pruned")]
+                return [_report(self._trial, new)]
         trial, self._trial = self._trial, None
         self._left.popleft()
         if spec.intent.stage != "final":
-            return [self._report(trial, new, "completed", ended=True)]
+            return [_report(trial, new, End())]
         self._trained.append((trial, tuple(new)))
         return [] if self._left else self._score()
 
     def _score(self) -> list[Report]:
-        from wst.training.trial import test_together
-
-        scores = test_together([trial for trial, _ in self._trained])
+        scores: list[Score] = test_together([trial for trial, _ in self._trained])
         reports = []
         for (trial, new), test in zip(self._trained, scores, strict=True):
             trial.save_adapter(test)
-            reports.append(self._report(trial, new, "completed", ended=True, test=test))
+            reports.append(_report(trial, new, End(test=test)))
         self._trained = []
         return reports
 
@@ -91,35 +92,24 @@ class Job:
         else:  # trained: it failed to say how it ended, or in the scoring
             specs = [trial.spec for trial, _ in self._trained] or [spec]
             self._trained = []
-        outcome = failed(error)
+        end, cost = failed(error), None
         if self._trial is not None:
-            with suppress(Exception):  # what it cost, if it can still say
-                known = self._trial.outcome("failed")
-                outcome = replace(
-                    known, epochs=(), error_type=outcome.error_type, error_text=outcome.error_text
-                )
+            with suppress(Exception):  # if it can still say
+                cost = self._trial.cost()
         # The exception's frames hold the model, and with it the memory that a next trial needs.
         self._trial, error.__traceback__ = None, None
         self._epochs = iter(())
         _free_memory()
-        return [Report(spec.intent.trial_id, (), outcome, ended=True) for spec in specs]
+        return [Report(spec.intent.trial_id, (), cost, end) for spec in specs]
 
-    def _report(
-        self,
-        trial: Any,
-        epochs: Sequence[Epoch],
-        state: State,
-        ended: bool = False,
-        test: tuple[float, int] | None = None,
-    ) -> Report:
-        # The driver has the earlier epochs: sending the whole curve each time would grow quadratically.
-        outcome = replace(trial.outcome(state, test), epochs=())
-        return Report(trial.spec.intent.trial_id, tuple(epochs), outcome, ended)
+
+def _report(trial: Trial, epochs: Sequence[Epoch], end: End | None = None) -> Report:
+    # New epochs alone: sending the whole curve each time would grow quadratically.
+    cost: Cost = trial.cost()
+    return Report(trial.spec.intent.trial_id, tuple(epochs), cost, end)
 
 
 def _free_memory() -> None:
-    import torch
-
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

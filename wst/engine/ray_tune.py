@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -40,6 +41,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from wst.engine.driver import Driver, Environment
 from wst.engine.faults import OutOfTime, StudyInterrupted, StudyStoppedError
+from wst.engine.fingerprint import fingerprint
 from wst.engine.job import Job
 from wst.engine.watchdog import watched
 from wst.errors import InputError
@@ -120,8 +122,9 @@ class _Scheduler(FIFOScheduler):  # type: ignore[misc]
         return self._newest if waits else None
 
     def on_trial_result(self, controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        stop = self._driver.take(trial.trial_id, result["reports"])
-        decision: str = TrialScheduler.STOP if stop else TrialScheduler.CONTINUE
+        dropped = self._driver.take(trial.trial_id, result["reports"])
+        over = bool(dropped) and not self._driver.running(trial.trial_id)
+        decision: str = TrialScheduler.STOP if over else TrialScheduler.CONTINUE
         return decision
 
     def on_trial_error(self, controller: Any, trial: Any) -> None:
@@ -306,14 +309,16 @@ def _check_nodes(study: Study, environment: Environment) -> None:
     Raises:
         InputError: naming the node, and what it lacks.
     """
-    from wst.engine.fingerprint import difference
-
-    if study.checkpoint is not None:  # nodes have other current folders
-        study = study.model_copy(update={"checkpoint": str(Path(study.checkpoint).absolute())})
+    backbone = study.frozen_backbone
+    if backbone.checkpoint is not None:  # nodes have other current folders
+        backbone = replace(backbone, checkpoint=str(Path(backbone.checkpoint).absolute()))
 
     @ray.remote(num_cpus=0)  # type: ignore[untyped-decorator]
     def look() -> str | None:
-        return difference(study, environment)
+        try:
+            return environment.fingerprint.difference(fingerprint(backbone, environment.data))
+        except InputError as error:
+            return str(error)
 
     nodes = {node["NodeID"]: node["NodeManagerHostname"] for node in ray.nodes() if node["Alive"]}
     found = {

@@ -13,9 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from wst.errors import InputError
-
-NOT_FOR_METHODS = ("lr", "drop_path")
-"""Hyperparameters of the trial, not of the method."""
+from wst.records import OF_THE_TRIAL
 
 
 def names() -> list[str]:
@@ -46,7 +44,7 @@ def check_hyperparameters(method: str, hyperparameters: set[str]) -> None:
         InputError: a name that the method does not take.
     """
     parameters = list(inspect.signature(adapter(method)).parameters)[1:]
-    known = [*NOT_FOR_METHODS, *parameters]
+    known = [*OF_THE_TRIAL, *parameters]
     for name in sorted(hyperparameters):
         if name not in known:
             raise InputError(

@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from wst.data.decode import decode
 from wst.errors import InputError
 from wst.models import backbones
-from wst.models.create import create_model
-from wst.records import Hyperparameters
+from wst.models.create import adapted
+from wst.records import Backbone, Hyperparameters
 
 
 class Card(BaseModel):
@@ -154,7 +154,8 @@ def load_adapter(path: str | Path, *, checkpoint: str | None = None, any_backbon
     path = Path(path)
     card = read_card(path)
     pretrained = checkpoint is None and card.checkpoint_hash.startswith("timm:")
-    found = backbones.weights_id(card.backbone, checkpoint, pretrained)
+    backbone = Backbone(card.backbone, checkpoint, pretrained, card.image_size)
+    found = backbones.weights_id(backbone)
     if found is None:
         raise InputError(
             f"checkpoint: expected the weights file of backbone {card.backbone!r}; found none given"
@@ -164,15 +165,7 @@ def load_adapter(path: str | Path, *, checkpoint: str | None = None, any_backbon
             f"{checkpoint or card.backbone}: expected the weights that {path.name} was trained on "
             f"({card.checkpoint_hash[:12]}); found {found[:12]}"
         )
-    model = create_model(
-        card.backbone,
-        method=card.method,
-        num_classes=card.classes,
-        checkpoint=checkpoint,
-        pretrained=pretrained,
-        image_size=card.image_size,
-        **card.hyperparameters,  # type: ignore[arg-type]
-    )
+    model = adapted(backbone, card.method, card.hyperparameters, num_classes=card.classes)
     try:
         tensors = load_file(path)
     except (SafetensorError, OSError) as error:

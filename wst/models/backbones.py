@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from wst.errors import InputError
 from wst.models.weights import load_checkpoint
-from wst.records import Normalisation
+from wst.records import Backbone
 from wst.shipped import ASSETS
 
 MICRO = "micro"
@@ -65,17 +65,17 @@ def check_name(name: str) -> None:
         )
 
 
-def checkpoint_file(name: str, checkpoint: str | None) -> Path | None:
+def checkpoint_file(backbone: Backbone) -> Path | None:
     """The weights file of a backbone: the one given, the embedded one of ``micro``, or None.
 
     Raises:
         InputError: the file does not exist.
     """
-    if checkpoint is None:
-        return ASSETS / "micro.safetensors" if name == MICRO else None
-    path = Path(checkpoint)
+    if backbone.checkpoint is None:
+        return ASSETS / "micro.safetensors" if backbone.name == MICRO else None
+    path = Path(backbone.checkpoint)
     if not path.is_file():
-        raise InputError(f"checkpoint: expected a file; found none at {checkpoint}")
+        raise InputError(f"checkpoint: expected a file; found none at {backbone.checkpoint}")
     return path
 
 
@@ -86,7 +86,7 @@ def checkpoint_hash(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def weights_id(name: str, checkpoint: str | None, pretrained: bool) -> str | None:
+def weights_id(backbone: Backbone) -> str | None:
     """What tells pre-trained weights apart: their file's SHA-256, or ``timm:<model>.<tag>`` for fetched ones.
 
     None means random weights.
@@ -94,54 +94,45 @@ def weights_id(name: str, checkpoint: str | None, pretrained: bool) -> str | Non
     Raises:
         InputError: the file does not exist.
     """
-    path = checkpoint_file(name, checkpoint)
+    path = checkpoint_file(backbone)
     if path is not None:
         return checkpoint_hash(path)
-    if pretrained:
-        config = timm.get_pretrained_cfg(name)
-        return f"timm:{config.architecture}.{config.tag}" if config else f"timm:{name}"
+    if backbone.pretrained:
+        config = timm.get_pretrained_cfg(backbone.name)
+        return f"timm:{config.architecture}.{config.tag}" if config else f"timm:{backbone.name}"
     return None
 
 
-def create(
-    name: str,
-    *,
-    num_classes: int,
-    checkpoint: str | None = None,
-    pretrained: bool = False,
-    drop_path: float = 0.0,
-    image_size: int | None = None,
-) -> nn.Module:
+def create(backbone: Backbone, *, num_classes: int, drop_path: float = 0.0) -> nn.Module:
     """A timm model with a fresh head, pre-trained weights loaded, everything but the head frozen.
 
+    Without weights any model but ``micro`` stays at random, which serves for counting and for tests.
+
     Args:
-        name: ``micro`` or a timm model name.
+        backbone: which; position embeddings are resampled to its image size.
         num_classes: width of the head; its weight starts from a normal truncated at two sigma (std 0.02),
             its bias at 0.
-        checkpoint: weights file, see :mod:`wst.models.weights`; without one ``micro`` takes its own.
-        pretrained: whether timm fetches the weights that it knows under this name, from its cache or the
-            network.  Without these and without a file any model but ``micro`` stays random.
         drop_path: stochastic-depth rate of the last block; it grows linearly from 0 over the blocks.
-        image_size: side of the input; position embeddings are resampled to it.
 
     Raises:
         InputError: unknown name, a checkpoint that does not fit (the message names keys), or weights that
             cannot be fetched.
     """
+    name = backbone.name
     check_name(name)
-    if pretrained and checkpoint is not None:
-        raise InputError(f"pretrained: expected no checkpoint beside it; found {checkpoint}")
+    if backbone.pretrained and backbone.checkpoint is not None:
+        raise InputError(f"pretrained: expected no checkpoint beside it; found {backbone.checkpoint}")
     if name == MICRO:
-        model: nn.Module = micro_vit(num_classes, drop_path, image_size or 32)
+        model: nn.Module = micro_vit(num_classes, drop_path, backbone.image_size or 32)
     else:
-        size: dict[str, Any] = {"img_size": image_size} if image_size else {}
-        if pretrained:
+        size: dict[str, Any] = {"img_size": backbone.image_size} if backbone.image_size else {}
+        if backbone.pretrained:
             model = _fetched(name, num_classes, drop_path_rate=drop_path, **size)
         else:
             model = timm.create_model(name, num_classes=num_classes, drop_path_rate=drop_path, **size)
     if isinstance(model, VisionTransformerDistilled):
         single_head(model)
-    path = checkpoint_file(name, checkpoint)
+    path = checkpoint_file(backbone)
     if path is not None:
         load_checkpoint(model, path)
     model.requires_grad_(False)
@@ -194,16 +185,16 @@ def timm_model(adapted: nn.Module) -> nn.Module:
     return inner
 
 
-def input_spec(name: str, model: nn.Module, normalisation: Normalisation) -> InputSpec:
-    """Image size and normalisation of a model.
+def input_spec(model: nn.Module, backbone: Backbone) -> InputSpec:
+    """Image size and normalisation of a backbone's timm model.
 
     ``checkpoint`` takes the statistics that timm records for the weights' name, 0.5 for ``micro``.
     """
     embedding: Any = model.patch_embed
     config: dict[str, Any] = getattr(model, "pretrained_cfg", None) or {}
     mean, std = HALF
-    if normalisation == "imagenet":
+    if backbone.normalisation == "imagenet":
         mean, std = IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
-    elif normalisation == "checkpoint" and name != MICRO:
+    elif backbone.normalisation == "checkpoint" and backbone.name != MICRO:
         mean, std = tuple(config.get("mean", mean)), tuple(config.get("std", std))
     return InputSpec(embedding.img_size[0], mean, std)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 
 import torch
 from torch import nn
 
 from wst.methods import registry as methods
 from wst.models import backbones
+from wst.records import Backbone
 
 
 def create_model(
@@ -46,38 +48,47 @@ def create_model(
         >>> parameter_counts(model)["trainable"]
         3104
     """
-    methods.check_hyperparameters(method, set(hyperparameters))
-    frozen = backbones.create(
-        backbone,
-        num_classes=num_classes,
-        checkpoint=checkpoint,
-        pretrained=pretrained,
-        drop_path=drop_path,
-        image_size=image_size,
-    )
-    adapted = methods.adapter(method)(frozen, **hyperparameters)
-    assert isinstance(adapted, nn.Module)
-    return adapted
+    frozen = Backbone(backbone, checkpoint, pretrained, image_size)
+    return adapted(frozen, method, hyperparameters, num_classes=num_classes, drop_path=drop_path)
 
 
-def count_without_weights(
-    backbone: str, method: str, image_size: int | None, hyperparameters: Mapping[str, object]
-) -> dict[str, int]:
-    """:func:`parameter_counts` for one class, from a model that takes no memory.
-
-    Args:
-        backbone: ``micro`` or a timm model name.
-        method: one of :func:`wst.methods.registry.names`.
-        image_size: side of the input in pixels; the backbone's own when None.
-        hyperparameters: the method's, and those of the trial, which shape nothing.
+def adapted(
+    backbone: Backbone,
+    method: str,
+    hyperparameters: Mapping[str, object],
+    *,
+    num_classes: int,
+    drop_path: float = 0.0,
+) -> nn.Module:
+    """:func:`create_model` of a backbone as a value, and of the method's hyperparameters alone.
 
     Raises:
         InputError: as :func:`create_model`.
     """
-    settings = {k: v for k, v in hyperparameters.items() if k not in methods.NOT_FOR_METHODS}
+    methods.check_hyperparameters(method, set(hyperparameters))
+    frozen = backbones.create(backbone, num_classes=num_classes, drop_path=drop_path)
+    model = methods.adapter(method)(frozen, **hyperparameters)
+    assert isinstance(model, nn.Module)
+    return model
+
+
+def count_without_weights(
+    backbone: Backbone, method: str, hyperparameters: Mapping[str, object]
+) -> dict[str, int]:
+    """:func:`parameter_counts` for one class, from a model that takes no memory.
+
+    Args:
+        backbone: which; its weights are not read.
+        method: one of :func:`wst.methods.registry.names`.
+        hyperparameters: the method's.
+
+    Raises:
+        InputError: as :func:`create_model`.
+    """
+    empty = replace(backbone, checkpoint=None, pretrained=False)
     with torch.device("meta"), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # weights that are copied nowhere
-        model = create_model(backbone, method=method, num_classes=1, image_size=image_size, **settings)  # type: ignore[arg-type]
+        model = adapted(empty, method, hyperparameters, num_classes=1)
     return parameter_counts(model)
 
 

@@ -13,6 +13,7 @@ from pydantic import (
     model_validator,
 )
 
+from wst.records import Hyperparameters
 from wst.yaml_files import Strict
 
 
@@ -30,6 +31,7 @@ class Recipe(Strict):
     epochs: PositiveInt = 100
     batch_size: PositiveInt = 32
     weight_decay: NonNegativeFloat = 0.05
+    """Where a variant neither fixes nor searches the hyperparameter ``weight_decay``."""
     no_decay: Literal["vectors", "biases"] = "vectors"
     schedule: Literal["cosine", "timm_cosine"] = "cosine"
     warmup_epochs: NonNegativeFloat = 10
@@ -49,6 +51,10 @@ class Recipe(Strict):
                 f"cooldown_epochs {self.cooldown_epochs} and epochs {self.epochs}"
             )
         return self
+
+    def complete(self, settings: Hyperparameters) -> Hyperparameters:
+        """Settings with what holds where they are silent: this weight decay, no stochastic depth."""
+        return {"weight_decay": self.weight_decay, "drop_path": 0.0, **settings}
 
     def digest(self) -> str:
         """A short hash that is equal for equal recipes."""

@@ -9,7 +9,7 @@ from typing import Annotated, Literal, TypeVar
 import numpy as np
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
-from wst.records import Hyperparameters, Scalar
+from wst.records import Hyperparameters, Scalar, Value
 from wst.yaml_files import Strict
 
 _Range = TypeVar("_Range", "Float", "Int")
@@ -43,7 +43,7 @@ class Float(_Entry):
         spread = np.geomspace if self.log else np.linspace
         return [float(f"{value:.6g}") for value in spread(self.low, self.high, points)]
 
-    def holds(self, value: Scalar) -> bool:
+    def holds(self, value: Value) -> bool:
         """Whether the range, or one of its steps, includes a value."""
         if not isinstance(value, int | float) or not self.low <= value <= self.high:
             return False
@@ -71,7 +71,7 @@ class Int(_Entry):
             return [int(value) for value in dict.fromkeys(spread)]
         return list(range(self.low, self.high + 1, self.step))
 
-    def holds(self, value: Scalar) -> bool:
+    def holds(self, value: Value) -> bool:
         """Whether the range includes a value."""
         return isinstance(value, int) and value in range(self.low, self.high + 1, self.step)
 
@@ -86,7 +86,7 @@ class Categorical(_Entry):
         """The choices."""
         return list(self.choices)
 
-    def holds(self, value: Scalar) -> bool:
+    def holds(self, value: Value) -> bool:
         """Whether a value is one of the choices."""
         return value in self.choices
 
@@ -105,7 +105,7 @@ Distribution = Annotated[Float | Int | Categorical, Field(discriminator="type")]
 Space = Mapping[str, Distribution]
 
 
-def applies(entry: Distribution, settings: Mapping[str, Scalar]) -> bool:
+def applies(entry: Distribution, settings: Mapping[str, Value]) -> bool:
     """Whether a hyperparameter is searched, given those that were set before it."""
     return all(settings.get(name) in values for name, values in entry.when.items())
 

@@ -22,7 +22,7 @@ from pydantic import (
 
 from wst.data.suites import find_suite, is_gone
 from wst.data.tasks import Suite
-from wst.records import Normalisation, Scalar
+from wst.records import OF_THE_TRIAL, Backbone, Normalisation, Value
 from wst.study.durations import parse_duration
 from wst.study.recipe import Recipe, short_hash
 from wst.study.search import Grid, Search, Ties
@@ -154,6 +154,11 @@ class Study(Strict):
             suite.task(name)
 
     @property
+    def frozen_backbone(self) -> Backbone:
+        """The backbone with its weights and its input, which this file gives key by key."""
+        return Backbone(self.backbone, self.checkpoint, self.pretrained, self.image_size, self.normalisation)
+
+    @property
     def cells(self) -> list[tuple[str, str]]:
         """(task, variant) pairs, in the order in which tables show them."""
         return [(task, variant) for task in self.tasks for variant in self.variants]
@@ -178,7 +183,7 @@ class Study(Strict):
 
     def hyperparameter_types(self) -> dict[str, type]:
         """Python type of every hyperparameter that any variant has, for the ledger's typed columns."""
-        values: dict[str, list[Scalar]] = {"lr": [0.0], "drop_path": [0.0]}
+        values: dict[str, list[Value]] = {name: [0.0] for name in OF_THE_TRIAL}
         for variant in self.variants.values():
             for table in (variant.fixed, *(variant.per_task or {}).values()):
                 for name, value in table.items():

@@ -12,6 +12,7 @@ import logging
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Self
 
 from wst.errors import InputError
 from wst.records import Epoch, Intent, Outcome
@@ -22,11 +23,18 @@ _log = logging.getLogger(__name__)
 class Tracker:
     """Hears of every trial of a study, in the driver's process; a subclass overrides what it wants to hear.
 
-    A trial's calls come in this order: ``start`` when it is launched, ``epochs`` with the new epochs of
-    each of its reports, ``end`` once.  Between them come those of other trials.  A trial that ran out of
+    A trial's calls come in this order: ``start`` when it is launched, ``epochs`` with the new epochs of each
+    of its reports, ``end`` once.  One that need not run has no ``epochs``.  Between them come those of other
+    trials.  A trial that ran out of
     memory may start again, and goes on behind the epochs that were here.  One that goes on after the study
     was stopped begins anew: the tracker is another then, and gets the whole curve.
     """
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
 
     def start(self, intent: Intent) -> None:
         """A trial was launched."""
@@ -47,11 +55,9 @@ class Trackers(Tracker):
     def __init__(self, trackers: Sequence[Tracker] = ()):
         self._trackers = list(trackers)
 
-    def __enter__(self) -> Trackers:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.close()
+    def add(self, tracker: Tracker) -> None:
+        """One more."""
+        self._trackers.append(tracker)
 
     def start(self, intent: Intent) -> None:
         """Pass on that a trial was launched."""

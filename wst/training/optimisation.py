@@ -13,7 +13,7 @@ from wst.study import Recipe
 _AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-def optimiser(model: nn.Module, recipe: Recipe, lr: float) -> torch.optim.AdamW:
+def optimiser(model: nn.Module, recipe: Recipe, lr: float, weight_decay: float) -> torch.optim.AdamW:
     """AdamW over the trainable parameters in two groups, with and without weight decay.
 
     ``no_decay: vectors`` spares tensors of one dimension, that is biases and norms; ``biases`` spares those
@@ -26,7 +26,7 @@ def optimiser(model: nn.Module, recipe: Recipe, lr: float) -> torch.optim.AdamW:
             spare = name.endswith(".bias") if recipe.no_decay == "biases" else parameter.ndim <= 1
             (spared if spare else decayed).append(parameter)
     groups = [
-        {"params": decayed, "weight_decay": recipe.weight_decay},
+        {"params": decayed, "weight_decay": weight_decay},
         {"params": spared, "weight_decay": 0.0},
     ]
     return torch.optim.AdamW(groups, lr=lr)

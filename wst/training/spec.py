@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from wst.records import Intent, Normalisation
+from wst.data.splits import TaskData
+from wst.records import Backbone, Intent, Settings
 from wst.study import Recipe, Study
 
 
@@ -14,7 +15,10 @@ class TrialSpec:
     """Everything that a process needs to run one trial; it travels to the worker.
 
     Attributes:
-        root: folder that holds the suite's folder.
+        study: name of the study.
+        suite: name of the suite.
+        data: the task and where its images are.
+        method: reference to the method, see :mod:`wst.methods.registry`.
         checkpoint_path: where the trial's own state is kept while it runs; None keeps none.
         checkpoint_every: epochs between two states kept.
         threads: CPU threads that the trial may use.
@@ -27,12 +31,8 @@ class TrialSpec:
     intent: Intent
     study: str
     suite: str
-    root: str
-    backbone: str
-    checkpoint: str | None
-    pretrained: bool
-    image_size: int | None
-    normalisation: Normalisation
+    data: TaskData
+    backbone: Backbone
     method: str
     recipe: Recipe
     checkpoint_path: str | None = None
@@ -43,27 +43,31 @@ class TrialSpec:
     gpu_share: float = 1.0
     time_limit: float | None = None
 
+    @property
+    def settings(self) -> Settings:
+        """The trial's hyperparameters, by who takes them."""
+        return Settings.of(self.intent.hyperparameters)
+
 
 def trial_spec(
     study: Study,
     intent: Intent,
     *,
-    root: Path,
+    data: TaskData,
     data_hash: str | None = None,
     checkpoint_path: Path | None = None,
     adapter_path: Path | None = None,
 ) -> TrialSpec:
     """What a worker needs to run one trial of a study; paths become absolute, since it runs elsewhere."""
+    backbone = study.frozen_backbone
+    if backbone.checkpoint is not None:
+        backbone = replace(backbone, checkpoint=str(Path(backbone.checkpoint).absolute()))
     return TrialSpec(
         intent=intent,
         study=study.name,
         suite=study.suite,
-        root=str(root.absolute()),
-        backbone=study.backbone,
-        checkpoint=str(Path(study.checkpoint).absolute()) if study.checkpoint else None,
-        pretrained=study.pretrained,
-        image_size=study.image_size,
-        normalisation=study.normalisation,
+        data=replace(data, folder=data.folder.absolute()),
+        backbone=backbone,
         method=study.variants[intent.variant].method,
         recipe=study.recipe,
         checkpoint_path=str(checkpoint_path.absolute()) if checkpoint_path else None,

@@ -20,13 +20,11 @@ from torch import Tensor
 
 from wst.data.decode import preprocessing
 from wst.data.lists import Split
-from wst.data.splits import TRAINING_SPLIT, open_split
-from wst.data.suites import find_suite
-from wst.methods.registry import NOT_FOR_METHODS
+from wst.data.splits import TRAINING_SPLIT, TaskData
 from wst.models import backbones
 from wst.models.adapters import Card, save_adapter
-from wst.models.create import create_model, parameter_counts
-from wst.records import Epoch, Outcome, Stage, State
+from wst.models.create import adapted, parameter_counts
+from wst.records import Cost, Epoch, Score, Stage
 from wst.training.batches import Normaliser
 from wst.training.optimisation import autocast, gradient_scaler, learning_rate, optimiser
 from wst.training.spec import TrialSpec
@@ -65,23 +63,16 @@ class Trial:
         torch.manual_seed(spec.intent.seed)
         self._shuffle = torch.Generator().manual_seed(spec.intent.seed)
 
-        task = find_suite(spec.suite).task(spec.intent.task)
-        settings = dict(spec.intent.hyperparameters)
-        self._peak_lr = float(settings.pop("lr"))
-        drop_path = float(settings.pop("drop_path", 0.0))
-        self.model = create_model(
+        settings = spec.settings
+        self._peak_lr = settings.lr
+        self.model = adapted(
             spec.backbone,
-            method=spec.method,
-            num_classes=task.classes,
-            checkpoint=spec.checkpoint,
-            pretrained=spec.pretrained,
-            drop_path=drop_path,
-            image_size=spec.image_size,
-            **settings,
+            spec.method,
+            settings.method,
+            num_classes=spec.data.task.classes,
+            drop_path=settings.drop_path,
         ).to(self.device)
-        self._input = backbones.input_spec(
-            spec.backbone, backbones.timm_model(self.model), spec.normalisation
-        )
+        self._input = backbones.input_spec(backbones.timm_model(self.model), spec.backbone)
         self._normalised = Normaliser(
             self._input.mean,
             self._input.std,
@@ -89,7 +80,7 @@ class Trial:
             max(spec.recipe.batch_size, _SCORING_BATCH),
             self.device,
         )
-        self._optimiser = optimiser(self.model, spec.recipe, self._peak_lr)
+        self._optimiser = optimiser(self.model, spec.recipe, settings.lr, settings.weight_decay)
         self._scaler = gradient_scaler(spec.recipe, self.device)
         self._images, self._labels = self._on_device(TRAINING_SPLIT[spec.intent.stage])
         self.curve: list[Epoch] = []
@@ -116,8 +107,8 @@ class Trial:
             return self._seconds
         return self._earlier_seconds + time.perf_counter() - self._start
 
-    def test(self) -> tuple[float, int]:
-        """Score the test split: (top-1 accuracy, number of images).
+    def test(self) -> Score:
+        """Score the test split.
 
         Raises:
             TestSplitClosedError: in any stage but ``final``.
@@ -134,43 +125,37 @@ class Trial:
             self._step(batch, 0.0).item()  # .item() waits for the device
         return (time.perf_counter() - begin) / repeats * self._steps()
 
-    def save_adapter(self, test: tuple[float, int] | None) -> None:
+    def save_adapter(self, test: Score | None) -> None:
         """Keep the trainable tensors and their card at the spec's ``adapter_path``."""
         spec, path = self.spec, self.spec.adapter_path
         if path is None:
             return
-        settings = spec.intent.hyperparameters
         card = Card(
-            backbone=spec.backbone,
+            backbone=spec.backbone.name,
             checkpoint_hash=self._weights_id() or "",
             method=spec.method,
-            hyperparameters={k: v for k, v in settings.items() if k not in NOT_FOR_METHODS},
+            hyperparameters=spec.settings.method,
             suite=spec.suite,
             task=spec.intent.task,
-            classes=find_suite(spec.suite).task(spec.intent.task).classes,
+            classes=spec.data.task.classes,
             image_size=self._input.size,
             mean=self._input.mean,
             std=self._input.std,
             data_hash=spec.data_hash,
             seed=spec.intent.seed,
             val_top1=self.curve[-1].val_top1 if self.curve else None,
-            test_top1=test[0] if test else None,
-            test_images=test[1] if test else None,
+            test_top1=test.top1 if test else None,
+            test_images=test.images if test else None,
             study=spec.study,
             trial_id=spec.intent.trial_id,
         )
         save_adapter(self.model, card, Path(path))
 
-    def outcome(self, state: State, test: tuple[float, int] | None = None) -> Outcome:
-        """The trial's end as a record."""
-        spec, counts = self.spec, parameter_counts(self.model)
-        epochs = len(self.curve)
-        seen = epochs * self._images_per_epoch()
-        return Outcome(
-            state=state,
-            epochs=tuple(self.curve),
-            test_top1=test[0] if test else None,
-            test_images=test[1] if test else None,
+    def cost(self) -> Cost:
+        """What the trial took so far, and with what it ran."""
+        counts, device = parameter_counts(self.model), self.device
+        seen = len(self.curve) * self._images_per_epoch()
+        return Cost(
             trainable_parameters=counts["trainable"],
             head_parameters=counts["head"],
             total_parameters=counts["total"],
@@ -178,16 +163,16 @@ class Trial:
             eval_seconds=self._eval_seconds,
             wall_seconds=self.seconds,
             images_per_second=seen / self._train_seconds if self._train_seconds else None,
-            peak_memory=_peak_memory(self.device),
+            peak_memory=_peak_memory(device),
+            device=torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+            node=socket.gethostname(),
+            slot=f"{socket.gethostname()}:{os.getpid()}",
             checkpoint_hash=self._weights_id(),
             normalisation=self._input.describe_normalisation(),
-            data_hash=spec.data_hash,
+            data_hash=self.spec.data_hash,
             preprocessing=preprocessing(self._input.size),
             started=self._started,
             ended=datetime.now(UTC),
-            device=torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "cpu",
-            node=socket.gethostname(),
-            slot=f"{socket.gethostname()}:{os.getpid()}",
         )
 
     def save(self) -> None:
@@ -237,10 +222,8 @@ class Trial:
         return states
 
     def _on_device(self, split: Split) -> tuple[Tensor, Tensor]:
-        spec = self.spec
-        return _resident_split(
-            spec.root, spec.suite, spec.intent.task, split, self._input.size, spec.intent.stage, self.device
-        )
+        stage = self.spec.intent.stage
+        return _resident_split(self.spec.data, split, self._input.size, stage, self.device)
 
     def _steps(self) -> int:
         """Optimiser steps an epoch."""
@@ -248,7 +231,7 @@ class Trial:
         return max(1, full if self.spec.recipe.drop_last else full + bool(rest))
 
     def _weights_id(self) -> str | None:
-        return backbones.weights_id(self.spec.backbone, self.spec.checkpoint, self.spec.pretrained)
+        return backbones.weights_id(self.spec.backbone)
 
     def _images_per_epoch(self) -> int:
         return min(self._steps() * self.spec.recipe.batch_size, len(self._labels))
@@ -302,29 +285,22 @@ class Trial:
         return loss / len(labels), correct / len(labels)
 
 
-def test_together(trials: Sequence[Trial]) -> list[tuple[float, int]]:
+def test_together(trials: Sequence[Trial]) -> list[Score]:
     """Score the test split with trained trials of one cell in one pass: each image is read once.
-
-    Returns:
-        (top-1 accuracy, number of images) of each trial.
 
     Raises:
         TestSplitClosedError: in any stage but ``final``.
     """
-    begin, spec = time.perf_counter(), trials[0].spec
-    suite = find_suite(spec.suite)
-    task = suite.task(spec.intent.task)
+    begin = time.perf_counter()
     for trial in trials:
-        split = open_split(
-            Path(spec.root), suite, task, "test", trials[0]._input.size, trial.spec.intent.stage
-        )
+        split = trial.spec.data.open("test", trial._input.size, trial.spec.intent.stage)
     # Streamed: a test split may be larger than the memory.
     scores = _score(trials, split.batches(_SCORING_BATCH))
     share = (time.perf_counter() - begin) / len(trials)
     for trial in trials:
         trial._eval_seconds += share
         trial._seconds = trial.seconds + share
-    return [(correct / len(split.labels), len(split.labels)) for correct, _ in scores]
+    return [Score(correct / len(split.labels), len(split.labels)) for correct, _ in scores]
 
 
 @torch.inference_mode()
@@ -353,11 +329,10 @@ def _tensor(values: Tensor | np.ndarray) -> Tensor:
 
 @lru_cache(maxsize=4)
 def _resident_split(
-    root: str, suite_name: str, task_name: str, split: Split, size: int, stage: Stage, device: torch.device
+    data: TaskData, split: Split, size: int, stage: Stage, device: torch.device
 ) -> tuple[Tensor, Tensor]:
     """A split as tensors on the device, kept there for the next trial in this process."""
-    suite = find_suite(suite_name)
-    decoded = open_split(Path(root), suite, suite.task(task_name), split, size, stage)
+    decoded = data.open(split, size, stage)
     return torch.from_numpy(np.array(decoded.images)).to(device), torch.from_numpy(decoded.labels).to(device)
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
+from wst.data.splits import TaskData
 from wst.records import Intent, Stage
 from wst.study import Study
 from wst.study.search import SuccessiveHalving
@@ -34,7 +35,7 @@ class CellCost:
 
 def expected_costs(study: Study, checked: Checked) -> list[CellCost]:
     """Trials, epochs and slot-seconds of every cell, from a few timed steps of each variant."""
-    seconds = {name: _seconds_per_epoch(study, name, checked.root) for name in study.variants}
+    seconds = {name: _seconds_per_epoch(study, name, checked.data) for name in study.variants}
     epochs, costs = study.recipe.epochs, []
     for task, name in study.cells:
         searches = study.search_trials(name)
@@ -71,8 +72,9 @@ def expected_epochs(study: Study) -> float:
     return total
 
 
-def _seconds_per_epoch(study: Study, variant: str, root: Path) -> float:
+def _seconds_per_epoch(study: Study, variant: str, data: Mapping[str, TaskData]) -> float:
     settings = example(study, study.variants[variant])
     stage: Stage = "search" if study.search else "final"
-    intent = Intent("timing", study.tasks[0], variant, stage, 0, 0, 0, settings)
-    return Trial(trial_spec(study, intent, root=root)).seconds_per_epoch()
+    task = study.tasks[0]
+    intent = Intent("timing", task, variant, stage, 0, 0, 0, settings)
+    return Trial(trial_spec(study, intent, data=data[task])).seconds_per_epoch()

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
-from wst.data.splits import data_hash, data_root, open_split
+from wst.data.splits import TaskData, data_root
 from wst.data.suites import find_suite
+from wst.engine.fingerprint import Fingerprint, fingerprint
 from wst.errors import InputError
 from wst.methods import registry as methods
 from wst.models import backbones
-from wst.models.create import count_without_weights, create_model, parameter_counts
+from wst.models.create import adapted, count_without_weights, parameter_counts
 from wst.planning.planner import CountParameters
-from wst.records import Hyperparameters
+from wst.records import OF_THE_TRIAL, Hyperparameters, of_the_method
 from wst.study import Study, Variant
 
 
@@ -21,15 +21,13 @@ class Checked:
     """What the checks before a study found out.
 
     Attributes:
-        root: folder that holds the suite's folder.
-        data_hashes: hash of each task's data.
-        checkpoint_hash: SHA-256 of the backbone's weights file, or timm's name of the weights.
+        data: each task's images, by its name.
+        fingerprint: hashes of these and of the backbone's weights.
         parameters: :func:`wst.models.create.parameter_counts` of each cell (task, variant).
     """
 
-    root: Path
-    data_hashes: dict[str, str]
-    checkpoint_hash: str
+    data: dict[str, TaskData]
+    fingerprint: Fingerprint
     parameters: dict[tuple[str, str], dict[str, int]]
 
 
@@ -40,8 +38,8 @@ def example(study: Study, variant: Variant) -> Hyperparameters:
         inherited = {k: v for k, v in example(study, source).items() if k not in source.fixed}
         return {**inherited, **variant.fixed}
     if variant.space is None:
-        return {"drop_path": 0.0, **variant.settings(study.tasks[0])}
-    return {"drop_path": 0.0, **variant.any_settings()}
+        return study.recipe.complete(variant.settings(study.tasks[0]))
+    return study.recipe.complete(variant.any_settings())
 
 
 def _check_ceiling(study: Study, name: str, trainable: int) -> None:
@@ -59,11 +57,11 @@ def parameter_counter(study: Study) -> CountParameters:
 
     def count(variant: str, settings: Hyperparameters) -> int:
         method = study.variants[variant].method
-        shaping = {k: v for k, v in settings.items() if k not in methods.NOT_FOR_METHODS}
+        shaping = of_the_method(settings)
         key = repr((method, sorted(shaping.items())))
         if key not in known:
             try:
-                counts = count_without_weights(study.backbone, method, study.image_size, shaping)
+                counts = count_without_weights(study.frozen_backbone, method, shaping)
                 known[key] = counts["trainable"]
             except ValueError:  # settings that fit no model: the trial will say what is wrong
                 known[key] = 0
@@ -80,43 +78,30 @@ def check(study: Study, root: str | None) -> Checked:
     Raises:
         InputError: one line on the first thing that is not as it must be.
     """
-    backbones.check_name(study.backbone)
-    weights = backbones.weights_id(study.backbone, study.checkpoint, study.pretrained)
-    if weights is None:
-        raise InputError(
-            f"checkpoint: expected a weights file for {study.backbone!r}, or pretrained: true; found neither"
-        )
+    backbone = study.frozen_backbone
+    backbones.check_name(backbone.name)
     suite = find_suite(study.suite)
     tasks = [suite.task(name) for name in study.tasks]
     parameters, size = {}, 0
     for name, variant in study.variants.items():
-        settings = example(study, variant)
-        for key in methods.NOT_FOR_METHODS:
-            settings.pop(key, None)
-        methods.check_hyperparameters(variant.method, {*settings, *(variant.space or {})})
-        model = create_model(
-            study.backbone,
-            method=variant.method,
-            num_classes=1,
-            checkpoint=study.checkpoint,
-            pretrained=study.pretrained,
-            image_size=study.image_size,
-            **settings,  # type: ignore[arg-type]
-        )
+        settings = of_the_method(example(study, variant))
+        searched = set(variant.space or {}) - set(OF_THE_TRIAL)
+        methods.check_hyperparameters(variant.method, {*settings, *searched})
+        model = adapted(backbone, variant.method, settings, num_classes=1)
         counts = parameter_counts(model)
-        size = backbones.input_spec(study.backbone, backbones.timm_model(model), study.normalisation).size
+        size = backbones.input_spec(backbones.timm_model(model), backbone).size
         _check_ceiling(study, name, counts["trainable"])
         for task in tasks:
             head = counts["head"] * task.classes
             total = counts["total"] - counts["head"] + head
             parameters[task.name, name] = {**counts, "head": head, "total": total}
     where = data_root(suite, root)
-    hashes = {}
-    for task in tasks:
-        hashes[task.name] = data_hash(where, suite, task)
+    data = {task.name: TaskData.of(where.absolute(), suite, task) for task in tasks}
+    found = fingerprint(backbone, data)
+    for of in data.values():
         if study.search:
-            open_split(where, suite, task, "train", size, "search")
-            open_split(where, suite, task, "val", size, "search")
+            of.open("train", size, "search")
+            of.open("val", size, "search")
         if study.final:
-            open_split(where, suite, task, "trainval", size, "final")
-    return Checked(where, hashes, weights, parameters)
+            of.open("trainval", size, "final")
+    return Checked(data, found, parameters)

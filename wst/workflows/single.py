@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
-from rich.console import Console
 
 from wst.data.suites import suites
-from wst.engine.faults import failed
+from wst.engine import inline
+from wst.engine.driver import Driver, Environment
+from wst.engine.fingerprint import check_unchanged
 from wst.errors import InputError
 from wst.ledger import Ledger, history, provenance, resolved_study
+from wst.planning.one_trial import OneTrial
 from wst.records import Hyperparameters, Intent, Outcome, Stage
 from wst.shipped import find_yaml
 from wst.study import Study
 from wst.study.load import absolute_suite
-from wst.training.spec import trial_spec
-from wst.training.trial import Trial
+from wst.trackers import Tracker, Trackers
 from wst.workflows.preflight import check
 from wst.yaml_files import first_error, read_yaml
 
@@ -79,7 +80,6 @@ def single(
         "name": f"train-{task}-{method}",
         "tasks": [task],
         "variants": {method: {"method": method, "fixed": settings}},
-        "checkpoint_every": 1,
         **stages,
         **study,
     }
@@ -87,7 +87,7 @@ def single(
         built = Study.model_validate(data)
     except ValidationError as error:
         raise first_error(error, "train") from None
-    hyperparameters = {"drop_path": 0.0, **settings}
+    hyperparameters = built.recipe.complete(settings)
     identity = f"{task}.{method}.{stage}.0000"
     reason = "a single fine-tune"
     return built, Intent(identity, task, method, stage, 0, 0, built.seed, hyperparameters, reason=reason)
@@ -160,50 +160,39 @@ def recorded(folder: Path, trial_id: str) -> tuple[Study, Intent, Outcome]:
     raise InputError(f"--trial: expected an ended trial of {folder}; found no {trial_id!r}")
 
 
-def run_single(study: Study, intent: Intent, out: Path, root: str | None, console: Console) -> Outcome:
+def run_single(
+    study: Study, intent: Intent, out: Path, root: str | None, trackers: Sequence[Tracker] = ()
+) -> tuple[Outcome, bool]:
     """Run one trial in this process and append it to the ledger in ``out``; an interrupted one goes on.
+
+    It is a study's trial like any other: with retries, limits and a row where it fails.
+
+    Args:
+        study: with the trial's variant and stage.
+        intent: the trial.
+        out: output folder.
+        root: folder that holds the suite's folder.
+        trackers: told of every epoch.
+
+    Returns:
+        How it ended, and whether the ledger had it already.
 
     Raises:
         InputError: bad input, or ``out`` belongs to something else.
         KeyboardInterrupt: the user stopped it; the same call goes on from the last epoch.
+        wst.engine.faults.StudyStoppedError: a full disk; the same call goes on.
     """
-    study = study.model_copy(update={"tasks": (intent.task,)})
+    changes = {"tasks": (intent.task,), "report_every": 1, "checkpoint_every": 1}
+    study = study.model_copy(update=changes)
     checked = check(study, root)
-    with Ledger(out, study, provenance.code()) as ledger:
-        for ended in history(out)[1]:
-            if ended.intent.trial_id == intent.trial_id:
-                console.print(f"{intent.trial_id} is in {out} already", highlight=False, soft_wrap=True)
-                return ended.outcome
-        ledger.add_intent(intent)
-        checkpoint = out / "checkpoints" / f"{intent.trial_id}.pt"
-        adapter = out / "adapters" / f"{intent.trial_id}.safetensors"
-        keep = study.final is not None and study.final.save_adapters and intent.stage == "final"
-        spec = trial_spec(
-            study,
-            intent,
-            root=checked.root,
-            data_hash=checked.data_hashes[intent.task],
-            checkpoint_path=checkpoint,
-            adapter_path=adapter if keep else None,
-        )
-        try:
-            outcome = _train(Trial(spec), console)
-        except (ArithmeticError, RuntimeError, OSError) as error:
-            outcome = failed(error)
-        outcome = replace(outcome, data_hash=checked.data_hashes[intent.task])
-        ledger.add_trial(intent, outcome)
-        checkpoint.unlink(missing_ok=True)
-    return outcome
-
-
-def _train(trial: Trial, console: Console) -> Outcome:
-    recipe = trial.spec.recipe
-    if trial.curve:
-        console.print(f"going on after epoch {len(trial.curve)}", highlight=False)
-    for epoch in trial.epochs():
-        score = f"  val {100 * epoch.val_top1:.1f} %" if epoch.val_top1 is not None else ""
-        line = f"epoch {epoch.epoch:>3}/{recipe.epochs}  lr {epoch.lr:.2e}  loss {epoch.train_loss:.4f}"
-        console.print(f"{line}{score}  {epoch.seconds:.1f} s", highlight=False)
-    test = trial.test() if trial.spec.intent.stage == "final" else None
-    trial.save_adapter(test)
-    return trial.outcome("completed", test)
+    told = Trackers(trackers)
+    with told, Ledger(out, study, provenance.code()) as ledger:
+        ended = history(out)[1]
+        for trial in ended:
+            if trial.intent.trial_id == intent.trial_id:
+                return trial.outcome, True
+        check_unchanged(ended, checked.fingerprint)
+        plan = OneTrial(intent)
+        inline.run(Driver(study, plan, ledger, Environment(checked.data, checked.fingerprint), told))
+    assert plan.outcome is not None
+    return plan.outcome, False

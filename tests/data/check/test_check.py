@@ -11,7 +11,7 @@ from PIL import Image
 from tests.data.trees import png_16_bit, small_vtab, write_task
 from wst.data.check.check import check_suite, check_task
 from wst.data.lists import SPLITS, VTAB_NAMES
-from wst.data.splits import data_hash
+from wst.data.splits import TaskData
 
 SUITE = small_vtab(["svhn"])
 TASK = SUITE.tasks[0]
@@ -51,7 +51,7 @@ def test_all_19_tasks_pass(tmp_path):
     assert len(reports) == 19 and all(report.usable and not report.findings for report in reports)
     assert sum(done) == totals[0] == sum(task.train + task.val + task.test for task in suite.tasks)
     for task, report in zip(suite.tasks, reports, strict=True):
-        assert report.data_hash == data_hash(tmp_path, suite, task)
+        assert report.data_hash == TaskData.of(tmp_path, suite, task).hash()
         assert report.sizes["trainval"] == task.train + task.val
         assert report.encoding == "lossless" and report.image_size == "3 x 3"
         assert sum(report.histogram["test"]) == task.test

@@ -8,7 +8,7 @@ from PIL import Image
 from tests.data.trees import class_folders, small_vtab, write_task
 from wst.data.check.contact_sheet import contact_sheet, samples
 from wst.data.check.describe import describe
-from wst.data.splits import data_hash, data_root
+from wst.data.splits import TaskData, data_root
 from wst.data.suites import find_suite
 from wst.errors import InputError
 
@@ -26,7 +26,9 @@ def test_describe(tmp_path):
     (write_task(tmp_path, of, broken) / "val200.txt").unlink()
     found = {row.task: row for row in describe(tmp_path, of, of.tasks)}
     assert (found["svhn"].train, found["svhn"].val, found["svhn"].test) == (24, 8, 12)
-    assert found["svhn"].data_hash == data_hash(tmp_path, of, svhn) and found["svhn"].state == "ready"
+    assert (
+        found["svhn"].data_hash == TaskData.of(tmp_path, of, svhn).hash() and found["svhn"].state == "ready"
+    )
     assert found["svhn"].licence == "non-commercial use"
     assert found["eurosat"].state == "absent" and found["eurosat"].data_hash is None
     assert "val200.txt" in found["dtd"].state

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from tests.data.trees import small_vtab, write_task
-from wst.data.splits import data_hash
+from wst.data.splits import TaskData
 from wst.data.vtab1k.adopt import adopt
 from wst.data.vtab1k.builder import RECORD, Options, build_source
 from wst.data.vtab1k.sources import SOURCES
@@ -34,7 +34,9 @@ def test_adopting(export, tmp_path):
             folder = tmp_path / "ours" / SUITE.folder / task.folder
             record = json.loads((folder / RECORD).read_text())
             assert record["encoding"] == "JPEG" and record["settings"]["adopted"] == str(export)
-            assert record["data_hash"] == report.data_hash == data_hash(tmp_path / "ours", SUITE, task)
+            assert (
+                record["data_hash"] == report.data_hash == TaskData.of(tmp_path / "ours", SUITE, task).hash()
+            )
     with pytest.raises(InputError, match="expected no data of task 'cifar_100' yet"):
         adopt(export, SUITE, [SUITE.task("cifar_100")], tmp_path / "ours")
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 from tests.data.vtab1k import mock_archives
 from wst.data.check.check import check_suite
-from wst.data.splits import read_list
+from wst.data.splits import TaskData
 from wst.data.suites import find_suite
 from wst.data.vtab1k import archives, builder
 from wst.data.vtab1k.builder import Options, build_source
@@ -72,20 +72,20 @@ def test_every_image_and_label(mock, tmp_path):
     parts = expected_parts(mock)
     for task in mock.suite.tasks:
         for split, examples in parts.items():
-            listed = read_list(tmp_path, mock.suite, task, split)
+            listed = TaskData.of(tmp_path, mock.suite, task).list(split)
             assert list(listed.labels) == [example.labels[task.name] for example in examples]
             for path, example in zip(listed.images, examples, strict=True):
                 with Image.open(path) as image:
                     assert image.format == "PNG"
                     assert np.array_equal(np.asarray(image.convert("RGB")), example.pixels), example.key
-        both = read_list(tmp_path, mock.suite, task, "trainval")
+        both = TaskData.of(tmp_path, mock.suite, task).list("trainval")
         assert len(both.images) == mock_archives.TRAIN + mock_archives.VAL
     first = mock.suite.tasks[0]
     for other in mock.suite.tasks[1:]:  # shared images are one file on disk
         for split in parts:
             pairs = zip(
-                read_list(tmp_path, mock.suite, first, split).images,
-                read_list(tmp_path, mock.suite, other, split).images,
+                TaskData.of(tmp_path, mock.suite, first).list(split).images,
+                TaskData.of(tmp_path, mock.suite, other).list(split).images,
                 strict=True,
             )
             assert all(a.samefile(b) for a, b in pairs)
@@ -169,7 +169,7 @@ def test_the_second_task_of_a_pair_shares_the_images_of_the_first(tmp_path):
     for task in (count, distance):
         build_source(mock.source, mock.suite, [task], tmp_path, mock.archives)
     for split in ("train", "val", "test"):
-        pairs = [read_list(tmp_path, mock.suite, task, split).images for task in (count, distance)]
+        pairs = [TaskData.of(tmp_path, mock.suite, task).list(split).images for task in (count, distance)]
         assert all(a.samefile(b) for a, b in zip(*pairs, strict=True))
 
 

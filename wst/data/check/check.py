@@ -12,7 +12,7 @@ from typing import Any, Literal
 from wst.data.check.image_files import UNUSABLE, Examined, examine_all
 from wst.data.hashes import remember_hashes
 from wst.data.lists import SPLITS, VTAB_NAMES, ImageList, Split, class_names, scan_file
-from wst.data.splits import combined_hash, read_list, task_folder
+from wst.data.splits import TaskData, combined_hash
 from wst.data.tasks import Suite, Task
 from wst.errors import InputError
 
@@ -130,7 +130,9 @@ def check_task(root: Path, suite: Suite, task: Task, jobs: int | None = None) ->
 
 def _scan(root: Path, suite: Suite, task: Task) -> _Scan:
     try:
-        folder = task_folder(root, suite, task)
+        data = TaskData.of(root, suite, task)
+        data.check_there()
+        folder = data.folder
     except InputError as error:
         return _Scan(
             task,
@@ -142,7 +144,7 @@ def _scan(root: Path, suite: Suite, task: Task) -> _Scan:
     for split in SPLITS:
         if task.layout != "vtab":
             try:
-                scan.lists[split] = read_list(root, suite, task, split)
+                scan.lists[split] = TaskData.of(root, suite, task).list(split)
             except InputError as error:
                 scan.findings.append(Finding("error", "list", split, str(error)))
             continue

@@ -12,7 +12,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont
 
 from wst.data.lists import class_names
-from wst.data.splits import read_list, task_folder
+from wst.data.splits import TaskData
 from wst.data.tasks import Suite, Task
 from wst.errors import InputError
 
@@ -46,8 +46,9 @@ def samples(root: Path, suite: Suite, task: Task, per_class: int = 8) -> list[Cl
     Raises:
         InputError: the data is missing.
     """
-    listed = read_list(root, suite, task, "train")
-    names = class_names(task_folder(root, suite, task), task)
+    data = TaskData.of(root, suite, task)
+    listed = data.list("train")
+    names = class_names(data.folder, task)
     by_class: list[list[Path]] = [[] for _ in range(task.classes)]
     for path, label in zip(listed.images, listed.labels, strict=True):
         by_class[label].append(path)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from wst.data.splits import data_hash, read_list, task_folder
+from wst.data.splits import TaskData
 from wst.data.tasks import Suite, Task
 from wst.errors import InputError
 
@@ -35,19 +35,19 @@ def describe(root: Path, suite: Suite, tasks: Sequence[Task]) -> list[TaskInfo]:
 
 def _describe(root: Path, suite: Suite, task: Task) -> TaskInfo:
     sizes: tuple[int | None, int | None, int | None] = (None, None, None)
-    found, state = None, "ready"
+    data, found, state = TaskData.of(root, suite, task), None, "ready"
     try:
-        task_folder(root, suite, task)
+        data.check_there()
     except InputError:
         state = "absent"
     else:
         try:
             sizes = (
-                len(read_list(root, suite, task, "train").images),
-                len(read_list(root, suite, task, "val").images),
-                len(read_list(root, suite, task, "test").images),
+                len(data.list("train").images),
+                len(data.list("val").images),
+                len(data.list("test").images),
             )
-            found = data_hash(root, suite, task)
+            found = data.hash()
         except InputError as error:
             state = str(error)
     return TaskInfo(

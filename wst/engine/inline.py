@@ -1,0 +1,62 @@
+"""A study in this process, one job at a time, without Ray: for notebooks, debugging and single fine-tunes."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import count
+from types import FrameType
+
+from wst.engine.driver import Driver
+from wst.engine.faults import OutOfTime, StudyInterrupted, StudyStoppedError
+from wst.engine.job import Job
+
+
+def run(driver: Driver) -> None:
+    """Run a study to its end.
+
+    Args:
+        driver: of a planner that stands where the ledger stands.
+
+    Raises:
+        StudyInterrupted: after SIGTERM, or, as ``OutOfTime``, when the environment's time is over; the
+            ledger is whole and the study can go on.
+        KeyboardInterrupt: after Ctrl-C, likewise.
+        StudyStoppedError: the study cannot go on: a full disk, or most trials failing alike.
+    """
+    report_epochs = frozenset(driver.study.report_epochs())
+    deadline = driver.environment.deadline
+    with _terminable():
+        for number in count():
+            job_id = f"inline-{number}"
+            specs = driver.next_job(job_id)
+            if specs is None:
+                break
+            job = Job(specs, report_epochs)
+            while not job.done and driver.fatal is None:
+                job.drop(driver.take(job_id, job.step()))
+                if deadline is not None and time.monotonic() > deadline:
+                    raise OutOfTime()
+            driver.close(job_id)
+    if driver.fatal is not None:
+        raise StudyStoppedError(driver.fatal)
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Let SIGTERM end the study as Ctrl-C does; only a main thread can."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise StudyInterrupted(signal.Signals(number).name)
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
