@@ -1,8 +1,10 @@
-"""Which final trials make up a cell's result.
+"""Which final trials make up a cell's result, by the rule that the study chose its settings by.
 
 A cell has final trials of several settings for one of two reasons.  A study of several objectives sends a
 front of settings into the final stage.  And a study that was extended may have found better settings than
 those that it had retrained; the final trials of the earlier winner stay in the ledger.
+
+The rule is that of :mod:`wst.planning.ranking`, applied to frames of trials.
 """
 
 from __future__ import annotations

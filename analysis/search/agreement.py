@@ -1,4 +1,4 @@
-"""How far validation can be trusted."""
+"""How far validation can be trusted: accuracy of the chosen settings on val against that on test."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def agreement(search: pd.DataFrame, later: pd.DataFrame) -> Agreement:
     """Compare the chosen settings of each cell with their final trials.
 
     Args:
-        search, later: as :func:`read_search` gives them.
+        search, later: as :func:`analysis.search.trials.read_search` gives them.
     """
     completed = later[(later["stage"] == "final") & (later["state"] == "completed") & (later["place"] > 0)]
     completed = completed[completed["test_top1"].notna()]

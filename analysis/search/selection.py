@@ -1,4 +1,4 @@
-"""How the searches went: best so far, what selection cost, and how far validation can be trusted."""
+"""How sure the choice of a cell's settings was, and what a surer one would have brought."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def selections(search: pd.DataFrame, later: pd.DataFrame, suite: Suite) -> list[
     Settings that the search came upon again count once.
 
     Args:
-        search, later: as :func:`read_search` gives them.
+        search, later: as :func:`analysis.search.trials.read_search` gives them.
         suite: gives the number of validation images; 0 when it is not known.
     """
     completed = run_trials(search)

@@ -1,4 +1,4 @@
-"""The trials of the searches and of what came after them."""
+"""The trials of the searches and of what came after them, as the other modules of this folder take them."""
 
 from __future__ import annotations
 
