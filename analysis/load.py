@@ -12,6 +12,7 @@ from wst.data.suites import find_suite, is_gone, suites
 from wst.data.tasks import Suite, Task
 from wst.errors import InputError
 from wst.ledger import read_table, resolved_study
+from wst.ledger.reading import column_names
 from wst.study import Study
 
 
@@ -45,6 +46,15 @@ def load(
     filled = [frame for frame in frames if len(frame)]
     together = pd.concat(filled or frames, ignore_index=True)
     return together if columns is None else together.reindex(columns=list(columns))
+
+
+def hyperparameter_columns(folders: Sequence[Path]) -> list[str]:
+    """The columns ``hp_*`` of the studies' trials, by name.
+
+    Raises:
+        InputError: as :func:`wst.ledger.reading.column_names`.
+    """
+    return sorted({n for folder in folders for n in column_names(folder, "trials") if n.startswith("hp_")})
 
 
 def studies_of(folders: Sequence[Path]) -> dict[str, Study]:

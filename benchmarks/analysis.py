@@ -27,6 +27,7 @@ import pyarrow.parquet as pq
 
 from wst.data.suites import find_suite
 from wst.ledger.schema import EPOCHS_SCHEMA, trials_schema
+from wst.ledger.writing import COMPACTED
 from wst.study import Study
 
 SEEDS = 5
@@ -65,8 +66,8 @@ def generate(folder: Path, trials: int, epochs: int) -> None:
     schema = trials_schema(made.hyperparameter_types())
     per_trial = max(1, round(epochs / trials))
     writers = {
-        "trials": pq.ParquetWriter(folder / "ledger/trials/compacted.parquet", schema),
-        "epochs": pq.ParquetWriter(folder / "ledger/epochs/compacted.parquet", EPOCHS_SCHEMA),
+        "trials": pq.ParquetWriter(folder / f"ledger/trials/{COMPACTED}0.parquet", schema),
+        "epochs": pq.ParquetWriter(folder / f"ledger/epochs/{COMPACTED}0.parquet", EPOCHS_SCHEMA),
     }
     for task, variant in made.cells:
         group = find_suite("vtab1k").task(task).group
@@ -96,7 +97,7 @@ def generate(folder: Path, trials: int, epochs: int) -> None:
                 "group": [group] * number,
                 "method": ["wst"] * number,
                 "normalisation": ["mean 0.5/0.5/0.5 std 0.5/0.5/0.5"] * number,
-                "configuration": [json.dumps({"lr": float(value)}) for value in lr],
+                "configuration": [json.dumps({"hyperparameters": {"lr": float(value)}}) for value in lr],
                 "state": ["completed"] * number if final else state,
                 "epochs": [per_trial] * number,
                 "val_top1_last": [None] * number if final else accuracy,
@@ -125,7 +126,10 @@ def generate(folder: Path, trials: int, epochs: int) -> None:
             curves: dict[str, Any] = {
                 "study": pa.repeat("large", rows),
                 "trial_id": pa.array(ids).take(pa.array(np.repeat(np.arange(number), per_trial))),
-                "epoch": pa.array(epoch.astype(np.int32)),
+                "task": pa.repeat(task, rows).dictionary_encode(),
+                "variant": pa.repeat(variant, rows).dictionary_encode(),
+                "stage": pa.repeat(stage, rows).dictionary_encode(),
+                "epoch": pa.array(epoch),
                 "lr": pa.array(np.repeat(lr, per_trial)),
                 "train_loss": pa.array(1 - values),
                 "val_loss": pa.nulls(rows, pa.float64()) if final else pa.array(1 - values),

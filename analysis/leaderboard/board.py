@@ -11,11 +11,12 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.load import common_suite, studies_of
+from analysis.load import common_suite, hyperparameter_columns, studies_of
 from analysis.results import CELL, read_finals
 from analysis.tables import Estimate
 from wst.data.tasks import GROUPS, Suite
 from wst.errors import InputError
+from wst.planning.ranking import DIGITS
 from wst.study import Study
 
 COLUMNS = (
@@ -292,7 +293,7 @@ def ranked(rows: list[Row], suite: Suite) -> list[Row]:
 
     def rank(row: Row) -> tuple[float, float, str]:
         average = row.mean_of_groups(suite)
-        return -round(average.mean, 9) if average else 1.0, row.trainable() or 0.0, row.variant
+        return -round(average.mean, DIGITS) if average else 1.0, row.trainable() or 0.0, row.variant
 
     return sorted(rows, key=rank)
 
@@ -375,6 +376,5 @@ def read_leaderboard(folders: Sequence[Path], tasks: Sequence[str] = ()) -> Lead
         InputError: the folders are no studies, or of different suites.
     """
     studies = studies_of(folders)
-    names = sorted({f"hp_{name}" for study in studies.values() for name in study.hyperparameters()})
-    finals = read_finals(folders, studies, [*COLUMNS, *names])
+    finals = read_finals(folders, studies, [*COLUMNS, *hyperparameter_columns(folders)])
     return leaderboard(finals, common_suite(studies, folders), studies, tasks)

@@ -51,6 +51,8 @@ from wst.study.growth import check_extension
 
 COMPACT_ABOVE = 500
 """Files of the three tables together that are left as they are."""
+COMPACTED = "compacted-"
+"""How the name of a file with several trials begins; those of a single trial are named after it."""
 
 
 class Ledger:
@@ -105,7 +107,7 @@ class Ledger:
             self._rewrite()
         else:
             for table, (files, _) in listed.items():
-                several = [path for path in files if "." not in path.stem]  # a trial's id has dots
+                several = [path for path in files if path.name.startswith(COMPACTED)]
                 if several:
                     ids = set(read_files(several, ["trial_id"])["trial_id"].to_pylist())
                     self._note_shared(table, ids)
@@ -131,8 +133,9 @@ class Ledger:
         if intent.trial_id in self._shared_intents:
             return
         row = {
-            **self._who(intent),
-            "configuration": json.dumps(intent.hyperparameters),
+            "study": self.study.name,
+            **vars(intent),
+            "hyperparameters": json.dumps(intent.hyperparameters),
             "time": intent.time or datetime.now(UTC),
         }
         self._write("intents", intent.trial_id, [row])
@@ -141,7 +144,7 @@ class Ledger:
         """Append an ended trial: its epochs, then its row.  One that is there is replaced."""
         if intent.trial_id in self._shared:
             self._rewrite({intent.trial_id})
-        who = {"study": self.study.name, "trial_id": intent.trial_id}
+        who = {"study": self.study.name, **vars(intent)}
         epochs = [{**who, **vars(epoch)} for epoch in outcome.epochs]
         self._write("epochs", intent.trial_id, epochs)
         self._write("trials", intent.trial_id, [self._row(intent, outcome)])
@@ -162,40 +165,33 @@ class Ledger:
         if unwanted:
             self._rewrite(unwanted)
 
-    def _who(self, intent: Intent) -> dict[str, Any]:
-        return {
-            "study": self.study.name,
-            "trial_id": intent.trial_id,
-            "task": intent.task,
-            "variant": intent.variant,
-            "stage": intent.stage,
-            "number": intent.number,
-            "ask_order": intent.ask_order,
-            "seed": intent.seed,
-            "parent": intent.parent,
-            "reason": intent.reason,
-        }
-
     def _row(self, intent: Intent, outcome: Outcome) -> dict[str, Any]:
         study, last = self.study, outcome.epochs[-1] if outcome.epochs else None
         values = [epoch.val_top1 for epoch in outcome.epochs if epoch.val_top1 is not None]
+        variant = study.variants[intent.variant]
         configuration = {
+            "suite": study.suite,
+            "task": intent.task,
+            "stage": intent.stage,
             "backbone": study.backbone,
             "checkpoint": study.checkpoint,
-            "method": study.variants[intent.variant].method,
+            "pretrained": study.pretrained,
+            "image_size": study.image_size,
+            "normalisation": study.normalisation,
+            "method": variant.method,
+            "method_hash": variant.method_hash,
             "hyperparameters": intent.hyperparameters,
             "recipe": study.recipe.model_dump(mode="json"),
             "seed": intent.seed,
         }
-        columns = self._schemas["trials"].names
-        same_name = {name: value for name, value in vars(outcome).items() if name in columns}
         return {
-            **same_name,
-            **self._who(intent),
+            **vars(intent),
+            **vars(outcome),
             **{f"hp_{name}": value for name, value in intent.hyperparameters.items()},
+            "study": study.name,
             "suite": study.suite,
             "group": self._suite.task(intent.task).group,
-            "method": study.variants[intent.variant].method,
+            "method": variant.method,
             "backbone": study.backbone,
             "recipe_hash": study.recipe.digest(),
             "configuration": json.dumps(configuration, sort_keys=True),
@@ -211,13 +207,15 @@ class Ledger:
         }
 
     def _write(self, table: str, name: str, rows: list[dict[str, Any]]) -> None:
-        content = pa.Table.from_pylist(rows, schema=self._schemas[table])
+        schema = self._schemas[table]
+        content = pa.Table.from_pylist(rows, schema=schema)
+        repeated = [field.name for field in schema if pa.types.is_dictionary(field.type)]
         _write_aside(
             self._partial / f"{table}-{name}.parquet",
             self.folder / "ledger" / table / f"{name}.parquet",
             # A fragment is a row or a curve: these would cost more than they save.
             lambda path: pq.write_table(
-                content, path, use_dictionary=False, write_statistics=False, compression="none"
+                content, path, use_dictionary=repeated, write_statistics=False, compression="none"
             ),
         )
 
@@ -238,7 +236,7 @@ class Ledger:
             left_out = pc.is_in(tables[table]["trial_id"], value_set=pa.array(list(without), pa.string()))
             tables[table] = tables[table].filter(pc.invert(left_out))
         # Named so that no two generations have a file of several rows in common.
-        name = f"compacted-{uuid4().hex[:12]}.parquet"
+        name = f"{COMPACTED}{uuid4().hex[:12]}.parquet"
         with written(self.folder) as new:
             (new / ".partial").mkdir()
             for table, rows in tables.items():

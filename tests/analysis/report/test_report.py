@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from analysis.report.page import Section, figures, render, table, text
+from analysis.report.page import Section, panel, render, table, text
 from analysis.report.sections import write_report
 from analysis.tables import Column, Table
 from tests.analysis.ledgers import CODE, Writer, alpha_study
@@ -261,7 +261,7 @@ def test_every_text_of_a_page_is_escaped() -> None:
         [
             text(BAD),
             table(Table(BAD, [Column("a")], [{"a": BAD}], [BAD])),
-            *figures("f", BAD, BAD, {BAD: drawn}),
+            *panel("f", BAD, BAD, {BAD: drawn}),
         ],
     )
     page = render(BAD, BAD, [section])
