@@ -46,7 +46,7 @@ def trained(task: Task, settings: Hyperparameters, seed: int, stage: Stage, chec
         }
     )
     intent = Intent("probe", task.name, method, stage, 0, 0, seed, {"drop_path": 0.0, **settings})
-    trial = Trial(trial_spec(study, intent, root=data_root(MINI, None)))
+    trial = Trial(trial_spec(study, intent, data=TaskData.of(data_root(MINI, None), MINI, task)))
     curve = list(trial.epochs())
     return trial.test()[0] if stage == "final" else curve[-1].val_top1 or 0.0
 

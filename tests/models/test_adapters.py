@@ -121,6 +121,9 @@ def test_broken_files_get_one_line(kept: tuple[Path, float], tmp_path: Path) -> 
     with pytest.raises(InputError, match="expected safetensors; found a broken file"):
         load_adapter(path)
     path.with_suffix(".json").write_text(json.dumps({"format": 1}))
+    with pytest.raises(InputError, match=r"digits.json \(an adapter's card\): backbone: expected a value"):
+        load_adapter(path)
+    path.with_suffix(".json").write_text("{")
     with pytest.raises(InputError, match="expected an adapter's card"):
         load_adapter(path)
     path.with_suffix(".json").unlink()
