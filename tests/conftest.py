@@ -38,6 +38,36 @@ def mini_root() -> Path:
     return data_root(MINI, None)
 
 
+@pytest.fixture(scope="session")
+def alpha(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A hand-made ledger, written once a session, as those below."""
+    from tests.analysis.ledgers import write_alpha
+
+    return write_alpha(tmp_path_factory.mktemp("ledgers") / "alpha")
+
+
+@pytest.fixture(scope="session")
+def beta(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from tests.analysis.ledgers import write_beta
+
+    return write_beta(tmp_path_factory.mktemp("ledgers") / "beta")
+
+
+@pytest.fixture(scope="session")
+def extended(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from tests.analysis.staged_ledgers import write_extended
+
+    return write_extended(tmp_path_factory.mktemp("ledgers") / "extended")
+
+
+@pytest.fixture(scope="session")
+def several(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A study of several objectives."""
+    from tests.analysis.staged_ledgers import write_front
+
+    return write_front(tmp_path_factory.mktemp("ledgers") / "front")
+
+
 LR = {"type": "float", "low": 1e-4, "high": 1e-1, "log": True}
 
 

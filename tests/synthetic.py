@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
+from wst.data.mini import MINI
+from wst.data.splits import TaskData
+from wst.engine.driver import Environment
+from wst.engine.fingerprint import Fingerprint
 from wst.planning.planner import Planner
 from wst.records import EndedTrial, Epoch, Intent, Outcome, stable_seed
+from wst.study import Study
+from wst.trackers import Tracker
 
 
 def curve(intent: Intent, epochs: int) -> list[Epoch]:
     """Val200 accuracy rises towards a peak at lr 0.01, with a little noise that the configuration decides."""
     lr = float(intent.hyperparameters["lr"])
     peak = 0.9 - 0.1 * abs(math.log10(lr) + 2)
-    noise = stable_seed(sorted(intent.hyperparameters.items()), intent.seed) / 2**32 / 20
+    told = sorted((k, v) for k, v in intent.hyperparameters.items() if k != "weight_decay")
+    noise = stable_seed(told, intent.seed) / 2**32 / 20
     values = [round(200 * (peak * (1 - 0.5**e) + noise)) / 200 for e in range(1, epochs + 1)]
     final = intent.stage == "final"
     return [
@@ -55,3 +65,19 @@ def run_all(planner: Planner, stop_after: int | None = None) -> list[EndedTrial]
         assert intent is not None
         done.append(EndedTrial(intent, run_one(planner, intent)))
     return done
+
+
+def environment(folder: Path, study: Study, **where: Any) -> Environment:
+    """For trials that read no image: whatever lies in ``folder`` is each task's data."""
+    data = {name: TaskData(folder, MINI.task(name)) for name in study.tasks}
+    return Environment(data, Fingerprint("w", dict.fromkeys(study.tasks, "d")), **where)
+
+
+class Ends(Tracker):
+    """Calls a function whenever a trial has ended."""
+
+    def __init__(self, on_end: Callable[[], None]):
+        self._on_end = on_end
+
+    def end(self, intent: Intent, outcome: Outcome) -> None:
+        self._on_end()

@@ -130,7 +130,7 @@ def test_tracker_of_the_example_works(tmp_path: Path) -> None:
         trackers.epochs(intent, curve(intent, 2))
         trackers.end(intent, Outcome("completed"))
     written = (tmp_path / "ends.txt").read_text()
-    assert written.startswith("digits.linear.search.0000 completed {'drop_path'")
+    assert written.startswith("digits.linear.search.0000 completed {'weight_decay'")
 
 
 def test_links_lead_somewhere() -> None:

@@ -24,7 +24,7 @@ from wst.models.backbones import micro_vit
 from wst.records import Hyperparameters, Intent, Stage
 from wst.study import Recipe, Study
 from wst.training.spec import trial_spec
-from wst.training.trial import Trial
+from wst.training.trial import Trial, test_together
 
 RECIPE = Recipe(epochs=10, warmup_epochs=1)
 PROBE_RATES, WST_RATES, PIXEL_RATES = (1e-3, 3e-3, 1e-2, 3e-2), (2e-3, 5e-3, 1e-2), (3e-4, 1e-3, 3e-3)
@@ -45,10 +45,10 @@ def trained(task: Task, settings: Hyperparameters, seed: int, stage: Stage, chec
             "final": {"seeds": 1},
         }
     )
-    intent = Intent("probe", task.name, method, stage, 0, 0, seed, {"drop_path": 0.0, **settings})
+    intent = Intent("probe", task.name, method, stage, 0, 0, seed, study.recipe.complete(settings))
     trial = Trial(trial_spec(study, intent, data=TaskData.of(data_root(MINI, None), MINI, task)))
     curve = list(trial.epochs())
-    return trial.test()[0] if stage == "final" else curve[-1].val_top1 or 0.0
+    return test_together([trial])[0].top1 if stage == "final" else curve[-1].val_top1 or 0.0
 
 
 def pixels(task: Task, lr: float, seed: int, stage: Stage) -> float:

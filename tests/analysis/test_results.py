@@ -60,7 +60,7 @@ def test_what_counts_is_what_the_planner_chose(ledger: str, request: pytest.Fixt
     chosen = {
         (cell.task, cell.variant, place): [candidate.trial.intent.trial_id]
         for cell in planner.cells.values()
-        for place, (_, candidate) in enumerate(planner.chosen(cell), 1)
+        for place, (_, candidate) in enumerate(cell.chosen, 1)
         if candidate is not None
     }
     assert {key: parents for key, parents in _by_place(folder).items() if key[2]} == chosen

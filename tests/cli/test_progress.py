@@ -82,7 +82,7 @@ def test_counts_are_the_planners_after_every_change() -> None:
         progress.update()
         cells = planner.cells.values()
         now = progress._now
-        assert now.left == sum(map(planner.remaining, cells)) and now.running == 0
+        assert now.left == sum(cell.remaining for cell in cells) and now.running == 0
         assert now.ended == sum(cell.counts.total() for cell in cells)
         for state in ("completed", "pruned", "failed"):
             expected = sum(n for cell in cells for (_, s), n in cell.counts.items() if s == state)

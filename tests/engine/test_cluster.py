@@ -17,17 +17,18 @@ from ray.cluster_utils import Cluster
 
 from tests.conftest import ROOT, small_study
 from tests.engine.test_ray_tune import CODE, SyntheticJob
-from tests.synthetic import run_all
+from tests.synthetic import Ends, environment, run_all
 from wst.data.mini import MINI
 from wst.data.splits import TaskData
 from wst.engine import ray_tune as engine
 from wst.engine.driver import Driver, Environment
+from wst.engine.fingerprint import fingerprint
 from wst.errors import InputError
 from wst.ledger import Ledger, history
-from wst.models import backbones
 from wst.planning.planner import Planner
 from wst.records import EndedTrial, Epoch, Outcome
 from wst.shipped import ASSETS
+from wst.trackers import Trackers
 
 pytestmark = pytest.mark.slow
 
@@ -104,8 +105,8 @@ def test_lost_node_costs_no_trial(
                 killed.append(str(used[0]))
                 threading.Timer(0.5, cluster.remove_node, (nodes[used[0]], False)).start()
 
-        environment = Environment(tmp_path, {"digits": "d"}, address=cluster.address)
-        engine.run(Driver(study, planner, ledger, environment, lose_a_node), job=NodeJob)
+        where = environment(tmp_path, study, address=cluster.address)
+        engine.run(Driver(study, planner, ledger, where, Trackers([Ends(lose_a_node)])), job=NodeJob)
         assert planner.done and len(killed) == 1
     ended = history(tmp_path / "s")[1]
 
@@ -130,15 +131,10 @@ def test_node_that_lacks_the_data_is_named(
     (tmp_path / "mini").symlink_to(mini_root / "mini")
     # Relative to the driver's folder, as a user may write it; the nodes have others.
     study = small_study(checkpoint=weights.name)
-    hashes = {"digits": TaskData.of(mini_root, MINI, MINI.task("digits")).hash()}
+    data = {"digits": TaskData.of(Path("/proc/self/cwd"), MINI, MINI.task("digits"))}
     with contextlib.chdir(tmp_path), Ledger(tmp_path / "s", study, CODE) as ledger:
-        environment = Environment(
-            Path("/proc/self/cwd"),
-            hashes,
-            backbones.weights_id("micro", str(weights), False),
-            cluster.address,
-        )
+        here = Environment(data, fingerprint(study.frozen_backbone, data), cluster.address)
         with pytest.raises(InputError, match=rf"^node \S+ \({bare.node_id[:8]}\): .*mini/digits") as caught:
-            engine.run(Driver(study, Planner(study), ledger, environment))
+            engine.run(Driver(study, Planner(study), ledger, here))
     assert "\n" not in str(caught.value)
     assert not history(tmp_path / "s")[0]

@@ -1,18 +1,18 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.conftest import LR, small_study
-from tests.synthetic import curve
-from wst.engine.driver import Driver, Environment
+from tests.synthetic import curve, environment
+from wst.engine.driver import Driver
 from wst.engine.faults import DISK_FULL
 from wst.ledger import Ledger, history
 from wst.planning.planner import Planner
-from wst.records import EndedTrial, Epoch, Intent, Outcome, Report
+from wst.records import Cost, End, EndedTrial, Epoch, Intent, Outcome, Report, Score
 from wst.study import Study
 from wst.trackers import Tracker, Trackers
 
@@ -22,7 +22,7 @@ CODE = {"version": "0", "commit": None, "libraries": "{}"}
 def _driver(ledger: Ledger, slots: int = 1, trackers: Trackers | None = None) -> Driver:
     study = ledger.study
     planner = Planner(study, *history(ledger.folder))
-    driver = Driver(study, planner, ledger, Environment(ledger.folder, {"digits": "d"}), trackers=trackers)
+    driver = Driver(study, planner, ledger, environment(ledger.folder, study), trackers=trackers)
     driver.slots = slots
     return driver
 
@@ -44,12 +44,12 @@ def _only(driver: Driver, job: str = "job") -> Intent:
     return specs[0].intent
 
 
-def _ended(intent: Intent, outcome: Outcome, epochs: list[Epoch] | None = None) -> list[Report]:
-    return [Report(intent.trial_id, tuple(epochs or ()), outcome, ended=True)]
+def _ended(intent: Intent, end: End, epochs: Sequence[Epoch] = (), cost: Cost = Cost()) -> list[Report]:  # noqa: B008
+    return [Report(intent.trial_id, tuple(epochs), cost, end)]
 
 
 def _going_on(intent: Intent, epochs: list[Epoch]) -> list[Report]:
-    return [Report(intent.trial_id, tuple(epochs), Outcome("pruned"), ended=False)]
+    return [Report(intent.trial_id, tuple(epochs), Cost())]
 
 
 def _rows(ledger: Ledger) -> list[EndedTrial]:
@@ -75,7 +75,7 @@ def test_epochs_sent_again_by_a_continued_trial_are_dropped(ledger: Ledger) -> N
     driver.take("job", _going_on(intent, epochs[:2]))
     driver.lost("job", "killed")
     driver.take("job", _going_on(intent, epochs[:3]))  # the checkpoint knew one epoch more than the driver
-    driver.close("job", _ended(intent, Outcome("completed"), epochs[3:]))
+    driver.close("job", _ended(intent, End(), epochs[3:]))
     outcome = _rows(ledger)[0].outcome
     assert (outcome.epochs, outcome.attempts, outcome.data_hash) == (tuple(epochs), 2, "d")
 
@@ -105,12 +105,12 @@ def test_trial_out_of_memory_starts_again_within_its_budget_and_the_row_says_how
     ledger: Ledger,
 ) -> None:
     driver = _driver(ledger)
-    memory = Outcome("failed", error_type="OutOfMemoryError", error_text="CUDA out of memory")
+    memory = End("OutOfMemoryError", "CUDA out of memory")
     first = _only(driver, "a")
     driver.close("a", _ended(first, memory, curve(first, 4)[:2]))
     assert not _rows(ledger)
     assert _only(driver, "b") == first
-    driver.close("b", _ended(first, Outcome("completed"), curve(first, 4)))
+    driver.close("b", _ended(first, End(), curve(first, 4)))
     assert _rows(ledger)[0].outcome.attempts == 2
     assert [e.epoch for e in _rows(ledger)[0].outcome.epochs] == [1, 2, 3, 4]
 
@@ -129,7 +129,7 @@ def test_study_whose_trials_fail_alike_stops_and_says_why(ledger: Ledger) -> Non
     for number in range(8):
         assert driver.fatal is None
         intent = _only(driver, str(number))
-        error = Outcome("failed", error_type="ValueError", error_text=f"Traceback\nValueError: no {number}")
+        error = End("ValueError", f"Traceback\nValueError: no {number}")
         driver.close(str(number), _ended(intent, error))
     assert driver.fatal == "8 of the last 8 trials failed with ValueError: ValueError: no 7"
     assert driver.next_job("next") is None and driver.finished
@@ -140,20 +140,18 @@ def test_different_failures_among_successes_stop_nothing(ledger: Ledger) -> None
     driver = _driver(ledger)
     for number in range(12):
         intent = _only(driver, str(number))
-        error = Outcome("failed", error_type=f"Error{number % 3}")
-        driver.close(
-            str(number), _ended(intent, error if number % 4 else Outcome("completed"), curve(intent, 4))
-        )
+        error = End(f"Error{number % 3}")
+        driver.close(str(number), _ended(intent, error if number % 4 else End(), curve(intent, 4)))
     assert driver.fatal is None and driver.planner.done
 
 
 def test_full_disk_under_the_ledger_stops_the_study_and_leaves_the_ledger_whole(ledger: Ledger) -> None:
     driver = _driver(ledger, slots=2)
     first, second = _only(driver, "a"), _only(driver, "b")
-    driver.close("a", _ended(first, Outcome("completed"), curve(first, 4)))
+    driver.close("a", _ended(first, End(), curve(first, 4)))
     # A device without room: the kernel answers each write with ENOSPC.
     (ledger.folder / "ledger" / ".partial" / f"epochs-{second.trial_id}.parquet").symlink_to("/dev/full")
-    driver.close("b", _ended(second, Outcome("completed"), curve(second, 4)))
+    driver.close("b", _ended(second, End(), curve(second, 4)))
     assert driver.fatal is not None and "No space left on device" in driver.fatal
     assert driver.next_job("c") is None and driver.finished
     intents, ended = history(ledger.folder)
@@ -165,7 +163,7 @@ def test_full_disk_of_a_worker_stops_the_study_and_the_trial_is_not_lost(ledger:
     driver = _driver(ledger)
     intent = _only(driver)
     text = "Traceback\nOSError: [Errno 28] No space left on device: 'x.pt'"
-    driver.close("job", _ended(intent, Outcome("failed", error_type=DISK_FULL, error_text=text)))
+    driver.close("job", _ended(intent, End(DISK_FULL, text)))
     assert driver.fatal is not None and "x.pt" in driver.fatal
     assert not _rows(ledger)
 
@@ -178,9 +176,9 @@ def test_seeds_of_a_final_share_a_job_on_request(tmp_path: Path) -> None:
         specs = driver.next_job("a")
         assert specs is not None and [s.intent.seed for s in specs] == [1, 2]
         first, second = (spec.intent for spec in specs)
-        driver.take("a", _ended(first, Outcome("failed", error_type="ValueError")))
-        both = _ended(first, Outcome("failed", error_type="ValueError"))  # comes again with the job's end
-        driver.close("a", [*both, *_ended(second, Outcome("completed", test_top1=0.5), curve(second, 4))])
+        driver.take("a", _ended(first, End("ValueError")))
+        both = _ended(first, End("ValueError"))  # comes again with the job's end
+        driver.close("a", [*both, *_ended(second, End(test=Score(0.5, 797)), curve(second, 4))])
         assert [t.outcome.state for t in _rows(ledger)] == ["failed", "completed"]
         last = driver.next_job("b")
         assert last is not None and [s.intent.seed for s in last] == [3]
@@ -193,7 +191,7 @@ def test_settings_that_come_again_get_a_row_and_no_job(tmp_path: Path) -> None:
         driver = _driver(ledger)
         for job in ("a", "b"):
             intent = _only(driver, job)
-            driver.close(job, _ended(intent, Outcome("completed", train_seconds=1.0), curve(intent, 4)))
+            driver.close(job, _ended(intent, End(), curve(intent, 4), Cost(train_seconds=1.0)))
         assert driver.next_job("c") is None and driver.finished
         rows = _rows(ledger)
         assert [(t.outcome.attempts, t.outcome.train_seconds) for t in rows] == [(1, 1.0)] * 2 + [
@@ -227,7 +225,7 @@ def test_trackers_hear_of_each_epoch_once(ledger: Ledger) -> None:
     driver = _driver(ledger, trackers=Trackers([Listener()]))
     intent = _only(driver)
     driver.take("job", _going_on(intent, curve(intent, 4)[:2]))
-    driver.close("job", _ended(intent, Outcome("completed"), curve(intent, 4)))
+    driver.close("job", _ended(intent, End(), curve(intent, 4)))
     assert heard == [("start", 0), *(("epoch", e) for e in (1, 2, 3, 4)), ("end", "completed")]
 
 

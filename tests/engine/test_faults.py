@@ -35,6 +35,7 @@ from wst.engine.faults import (
     no_room,
     time_limit,
 )
+from wst.engine.fingerprint import fingerprint
 from wst.ledger import Ledger, history
 from wst.planning.planner import Planner
 from wst.records import EndedTrial
@@ -129,8 +130,9 @@ def _finals(*variants: str, epochs: int, **changes: Any) -> Study:
 
 def _run(study: Study, ledger: Ledger, root: Path, **environment: Any) -> list[EndedTrial]:
     planner = Planner(study, *history(ledger.folder))
-    hashes = {"digits": TaskData.of(root, MINI, MINI.task("digits")).hash()}
-    driver = Driver(study, planner, ledger, Environment(root, hashes, **environment))
+    data = {"digits": TaskData.of(root, MINI, MINI.task("digits"))}
+    here = Environment(data, fingerprint(study.frozen_backbone, data), **environment)
+    driver = Driver(study, planner, ledger, here)
     engine.run(driver, job=PlantedJob)
     return history(ledger.folder)[1]
 

@@ -6,50 +6,72 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import small_study
 from wst.data.mini import MINI
 from wst.data.splits import TaskData
-from wst.engine.driver import Environment
-from wst.engine.fingerprint import difference
-from wst.models import backbones
+from wst.engine.fingerprint import Fingerprint, check_unchanged, fingerprint
+from wst.errors import InputError
+from wst.records import Backbone, EndedTrial, Intent, Outcome
+
+MICRO = Backbone("micro")
+
+
+def _data(root: Path) -> dict[str, TaskData]:
+    return {"digits": TaskData.of(root, MINI, MINI.task("digits"))}
 
 
 @pytest.fixture(scope="module")
-def here(mini_root: Path) -> Environment:
+def here(mini_root: Path) -> Fingerprint:
     """This machine, where all is there."""
-    hashes = {"digits": TaskData.of(mini_root, MINI, MINI.task("digits")).hash()}
-    return Environment(mini_root, hashes, backbones.weights_id("micro", None, False))
+    return fingerprint(MICRO, _data(mini_root))
 
 
-def test_machine_with_the_same_data_and_weights_has_no_difference(here: Environment) -> None:
-    assert difference(small_study(), here) is None
+def test_machine_with_the_same_data_and_weights_has_no_difference(here: Fingerprint, mini_root: Path) -> None:
+    assert here.difference(fingerprint(MICRO, _data(mini_root))) is None
 
 
-def test_other_data_are_named_with_both_hashes(here: Environment) -> None:
-    elsewhere = replace(here, data_hashes={"digits": "0" * 64})
-    found = here.data_hashes["digits"][:12]
-    assert difference(small_study(), elsewhere) == (
-        f"data of task 'digits': expected hash 000000000000; found {found}"
-    )
+def test_other_data_and_weights_are_named_with_both_hashes(here: Fingerprint) -> None:
+    other = replace(here, data={"digits": "0" * 64})
+    found = here.data["digits"][:12]
+    assert other.difference(here) == f"data of task 'digits': expected hash 000000000000; found {found}"
+    other = replace(here, weights="f" * 64)
+    assert other.difference(here) == f"backbone weights: expected hash {'f' * 12}; found {here.weights[:12]}"
 
 
-def test_absent_data_are_named_by_their_path(here: Environment, tmp_path: Path) -> None:
-    found = difference(small_study(), replace(here, root=tmp_path))
-    assert found is not None and str(tmp_path / "mini" / "digits") in found
+def test_what_only_one_side_knows_is_no_difference(here: Fingerprint) -> None:
+    assert Fingerprint(None, {}).difference(here) is None and here.difference(Fingerprint(None, {})) is None
 
 
-def test_image_that_a_copy_lacks_is_named(here: Environment, mini_root: Path, tmp_path: Path) -> None:
+def test_absent_data_are_named_by_their_path(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=str(tmp_path / "mini" / "digits")):
+        fingerprint(MICRO, _data(tmp_path))
+
+
+def test_image_that_a_copy_lacks_is_named(mini_root: Path, tmp_path: Path) -> None:
     copy = tmp_path / "mini" / "digits"
     shutil.copytree(mini_root / "mini" / "digits", copy)
     image = copy / (copy / "val200.txt").read_text().split()[0]
     image.unlink()
-    found = difference(small_study(), replace(here, root=tmp_path))
-    assert found is not None and image.name in found
+    with pytest.raises(InputError, match=image.name):
+        fingerprint(MICRO, _data(tmp_path))
 
 
-def test_other_and_absent_weights_are_said(here: Environment, tmp_path: Path) -> None:
-    found = difference(small_study(), replace(here, checkpoint_hash="f" * 64))
-    assert found == f"backbone weights: expected {'f' * 64}; found {here.checkpoint_hash}"
+def test_absent_weights_are_said(mini_root: Path, tmp_path: Path) -> None:
     absent = tmp_path / "weights.safetensors"
-    found = difference(small_study(checkpoint=str(absent)), here)
-    assert found is not None and str(absent) in found
+    with pytest.raises(InputError, match=f"checkpoint: expected a file; found none at {absent}"):
+        fingerprint(Backbone("micro", checkpoint=str(absent)), _data(mini_root))
+    with pytest.raises(InputError, match="expected a weights file for 'vit_base_patch16_224', or pretrained"):
+        fingerprint(Backbone("vit_base_patch16_224"), _data(mini_root))
+
+
+def test_study_whose_images_or_weights_have_changed_is_not_gone_on_with(here: Fingerprint) -> None:
+    intent = Intent("digits.wst.search.0000", "digits", "wst", "search", 0, 0, 0, {"lr": 1e-3})
+
+    def ended(**known: str) -> list[EndedTrial]:
+        return [EndedTrial(intent, Outcome("completed", **known))]  # type: ignore[arg-type]
+
+    check_unchanged(ended(data_hash=here.data["digits"], checkpoint_hash=str(here.weights)), here)
+    check_unchanged(ended(), here)  # a trial that never began
+    with pytest.raises(InputError, match=r"data of task 'digits': expected hash 0{12}; found"):
+        check_unchanged(ended(data_hash="0" * 64), here)
+    with pytest.raises(InputError, match=r"backbone weights: expected hash 0{12}; found"):
+        check_unchanged(ended(checkpoint_hash="0" * 64), here)

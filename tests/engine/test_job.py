@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,52 +13,57 @@ import torch
 
 from tests.conftest import small_study
 from wst.data import splits
+from wst.data.mini import MINI
+from wst.data.splits import TaskData
 from wst.engine.job import Job
-from wst.records import Intent, Outcome, Stage
+from wst.records import Cost, End, Epoch, Intent, Stage
 from wst.study import Recipe
-from wst.training import trial as trial_module
 from wst.training.spec import TrialSpec, trial_spec
+from wst.training.trial import Trial
+from wst.training.trial import test_together as score_together
+
+Ended = tuple[End, tuple[Epoch, ...]]
 
 pytestmark = pytest.mark.slow  # trains
 
 
 def _spec(root: Path, number: int, stage: Stage = "final", **changes: Any) -> TrialSpec:
-    settings = {"lr": 1e-2, "drop_path": 0.0}
+    settings = {"lr": 1e-2, "weight_decay": 0.05, "drop_path": 0.0}
     intent = Intent(
         f"digits.linear.{stage}.{number:04d}", "digits", "linear", stage, number, number, number + 1, settings
     )
-    spec = trial_spec(small_study(), intent, root=root)
+    spec = trial_spec(small_study(), intent, data=TaskData.of(root, MINI, MINI.task("digits")))
     return replace(spec, recipe=Recipe(epochs=2, warmup_epochs=1), **changes)
 
 
-def _run(*specs: TrialSpec) -> dict[str, Outcome]:
-    """All steps of a job; outcomes with their curves, by trial."""
+def _run(*specs: TrialSpec) -> dict[str, Ended]:
+    """All steps of a job; ends and curves, by trial."""
     job = Job(specs, {1, 2})
     epochs: dict[str, list[Any]] = {spec.intent.trial_id: [] for spec in specs}
     outcomes = {}
     while True:
         for report in job.step():
             epochs[report.trial_id] += report.epochs
-            if report.ended:
-                outcomes[report.trial_id] = replace(report.outcome, epochs=tuple(epochs[report.trial_id]))
+            if report.end is not None:
+                outcomes[report.trial_id] = report.end, tuple(epochs[report.trial_id])
         if job.done:
             return outcomes
 
 
-def _result(outcome: Outcome) -> tuple[object, ...]:
-    curve = [(epoch.epoch, epoch.train_loss) for epoch in outcome.epochs]
-    return outcome.state, outcome.test_top1, outcome.test_images, curve
+def _result(ended: Ended) -> tuple[object, ...]:
+    end, curve = ended
+    return end.error_type, end.test, [(epoch.epoch, epoch.train_loss) for epoch in curve]
 
 
 @pytest.fixture
 def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Batches read from test splits."""
     read: list[str] = []
-    original = trial_module.open_split
+    original = TaskData.open
 
-    def open_split(*arguments: Any) -> Any:
-        split = original(*arguments)
-        if arguments[3] != "test":
+    def opened(self: TaskData, name: Any, size: int, stage: Stage) -> Any:
+        split = original(self, name, size, stage)
+        if name != "test":
             return split
 
         class Counted:
@@ -65,12 +71,12 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
             def batches(self, size: int) -> Any:
                 for batch in split.batches(size):
-                    read.append(arguments[3])
+                    read.append(name)
                     yield batch
 
         return Counted()
 
-    monkeypatch.setattr(trial_module, "open_split", open_split)
+    monkeypatch.setattr(TaskData, "open", opened)
     return read
 
 
@@ -102,56 +108,50 @@ def test_killed_job_of_several_seeds_goes_on_with_what_was_trained(mini_root: Pa
 def test_one_seed_that_fails_leaves_the_others_alone(
     mini_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = trial_module.Trial._step
+    original = Trial.epochs
 
-    def step(self: trial_module.Trial, *arguments: Any) -> torch.Tensor:
+    def epochs(self: Trial) -> Iterator[Epoch]:
         if self.spec.intent.number == 1:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
-        return original(self, *arguments)
+        yield from original(self)
 
-    monkeypatch.setattr(trial_module.Trial, "_step", step)
+    monkeypatch.setattr(Trial, "epochs", epochs)
     ends = _run(*(_spec(mini_root, number) for number in range(3)))
-    assert [(o.state, o.error_type) for _, o in sorted(ends.items())] == [
-        ("completed", None),
-        ("failed", "OutOfMemoryError"),
-        ("completed", None),
-    ]
-    assert "CUDA out of memory" in (ends["digits.linear.final.0001"].error_text or "")
+    assert [end.error_type for _, (end, _) in sorted(ends.items())] == [None, "OutOfMemoryError", None]
+    assert "CUDA out of memory" in (ends["digits.linear.final.0001"][0].error_text or "")
 
 
 def test_trial_that_fails_to_say_how_it_ended_has_failed(
     mini_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def gone(self: trial_module.Trial, *arguments: Any) -> Outcome:
+    def gone(self: Trial) -> Cost:
         raise OSError("the weights file has gone")
 
-    monkeypatch.setattr(trial_module.Trial, "outcome", gone)
+    monkeypatch.setattr(Trial, "cost", gone)
     job = Job([_spec(mini_root, 0, "search")], set())
     reports = job.step()
     assert job.done
-    assert [(r.ended, r.outcome.error_type) for r in reports] == [(True, "OSError")]
+    assert [r.end.error_type for r in reports if r.end is not None] == ["OSError"]
 
 
 def test_epoch_that_never_ends_is_broken_into(mini_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def hang(self: trial_module.Trial, *arguments: Any) -> torch.Tensor:
+    def hang(self: Trial) -> Iterator[Epoch]:
         time.sleep(60)
-        raise AssertionError
+        yield from ()
 
     _run(_spec(mini_root, 0))  # what loads on first use does not count
-    monkeypatch.setattr(trial_module.Trial, "_step", hang)
-    (outcome,) = _run(_spec(mini_root, 0, "search", time_limit=2.0)).values()
-    assert (outcome.state, outcome.error_type) == ("failed", "TimeLimitError")
-    assert "expected an end within 2 s" in (outcome.error_text or "")
-    assert "_step" in (outcome.error_text or "")  # the traceback
+    monkeypatch.setattr(Trial, "epochs", hang)
+    ((end, _),) = _run(_spec(mini_root, 0, "search", time_limit=2.0)).values()
+    assert end.error_type == "TimeLimitError" and end.error_text is not None
+    assert "expected an end within 2 s" in end.error_text
+    assert "in hang" in end.error_text  # the traceback
 
 
 def test_confirm_trains_like_a_search_and_cannot_open_the_test_split(mini_root: Path) -> None:
-    (searched,) = _run(_spec(mini_root, 0, "search")).values()
-    (confirmed,) = _run(_spec(mini_root, 0, "confirm")).values()
-    assert [replace(e, seconds=0.0) for e in searched.epochs] == [
-        replace(e, seconds=0.0) for e in confirmed.epochs
-    ]
-    assert confirmed.test_images is None
-    trial = trial_module.Trial(_spec(mini_root, 0, "confirm"))
+    ((_, searched),) = _run(_spec(mini_root, 0, "search")).values()
+    ((end, confirmed),) = _run(_spec(mini_root, 0, "confirm")).values()
+    assert [replace(e, seconds=0.0) for e in searched] == [replace(e, seconds=0.0) for e in confirmed]
+    assert end == End()
+    trial = Trial(_spec(mini_root, 0, "confirm"))
     with pytest.raises(splits.TestSplitClosedError, match="opens in stage 'final' only"):
-        trial.test()
+        score_together([trial])

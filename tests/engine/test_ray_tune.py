@@ -15,15 +15,16 @@ import pytest
 from ray import tune
 
 from tests.conftest import ROOT, small_study
-from tests.synthetic import curve, run_all
+from tests.synthetic import Ends, curve, environment, run_all
 from wst.engine import ray_tune as engine
-from wst.engine.driver import Driver, Environment
+from wst.engine.driver import Driver
 from wst.engine.faults import failed
 from wst.ledger import Ledger, history
 from wst.planning.planner import Planner
-from wst.records import EndedTrial, Epoch, Outcome, Report
+from wst.records import Cost, End, EndedTrial, Epoch, Report, Score
 from wst.study import Study
 from wst.study.study import Resources
+from wst.trackers import Trackers
 
 CODE = {"version": "0", "commit": None, "libraries": "{}"}
 
@@ -48,12 +49,14 @@ class SyntheticJob(tune.Trainable):  # type: ignore[misc]
             new.append(self._left.pop(0))
             if new[-1].epoch in self._reports:
                 break
-        test = (0.8, 797) if self._spec.intent.stage == "final" and not self._left else (None, None)
-        outcome = Outcome("pruned" if self._left else "completed", test_top1=test[0], test_images=test[1])
-        return self._result(tuple(new), outcome, not self._left)
+        test = Score(0.8, 797) if self._spec.intent.stage == "final" else None
+        return self._result(tuple(new), None if self._left else End(test=test))
 
-    def _result(self, epochs: tuple[Epoch, ...], outcome: Outcome, done: bool) -> dict[str, Any]:
-        return {"reports": (Report(self._spec.intent.trial_id, epochs, outcome, done),), "done": done}
+    def _result(self, epochs: tuple[Epoch, ...], end: End | None) -> dict[str, Any]:
+        return {
+            "reports": (Report(self._spec.intent.trial_id, epochs, Cost(), end),),
+            "done": end is not None,
+        }
 
 
 class SlowJob(SyntheticJob):
@@ -66,7 +69,7 @@ class FailingJob(SyntheticJob):
     def step(self) -> dict[str, Any]:
         if self._spec.intent.number % 2:
             error = ValueError(f"planted in {self._spec.intent.trial_id}")
-            return self._result((), failed(error), True)
+            return self._result((), failed(error))
         return super().step()
 
 
@@ -75,7 +78,7 @@ class DyingJob(SyntheticJob):
 
     def step(self) -> dict[str, Any]:
         result = super().step()
-        number, mark = self._spec.intent.number, Path(self._spec.root) / "died"
+        number, mark = self._spec.intent.number, self._spec.data.folder / "died"
         if number > 0 and result["reports"][0].epochs[-1].epoch > 1 and (number == 2 or not mark.exists()):
             mark.touch()
             os.kill(os.getpid(), signal.SIGKILL)
@@ -86,12 +89,12 @@ def _run(
     folder: Path,
     study: Study,
     job: type[tune.Trainable] = SyntheticJob,
-    on_change: Callable[[], None] = lambda: None,
+    on_end: Callable[[], None] = lambda: None,
 ) -> list[EndedTrial]:
     with Ledger(folder, study, CODE) as ledger:
         planner = Planner(study, *history(folder))
-        environment = Environment(folder.parent, dict.fromkeys(study.tasks, "d"))
-        engine.run(Driver(study, planner, ledger, environment, on_change), job=job)
+        told = Trackers([Ends(on_end)])
+        engine.run(Driver(study, planner, ledger, environment(folder.parent, study), told), job=job)
         assert planner.done
     return history(folder)[1]
 
@@ -128,7 +131,7 @@ def _listening() -> set[str]:
 def test_failures_are_rows_the_study_goes_on_and_ray_listens_on_loopback_only(tmp_path: Path) -> None:
     study = small_study(resources={"slots": 2}, final=None, faults={"stop_when_alike": 0})
     addresses: set[str] = set()
-    ended = _run(tmp_path / "s", study, FailingJob, on_change=lambda: addresses.update(_listening()))
+    ended = _run(tmp_path / "s", study, FailingJob, on_end=lambda: addresses.update(_listening()))
     assert addresses and addresses <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
     assert len(ended) == 12
     failed = [t for t in ended if t.outcome.state == "failed"]
@@ -174,7 +177,7 @@ def test_sigterm_stops_within_seconds_and_leaves_a_whole_ledger(tmp_path: Path) 
     thread = threading.Thread(target=signal_later)
     thread.start()
     with pytest.raises(engine.StudyInterrupted, match="SIGTERM"):
-        _run(tmp_path / "s", study, SlowJob, on_change=started.set)
+        _run(tmp_path / "s", study, SlowJob, on_end=started.set)
     thread.join()
     assert not [p for p in psutil.Process().children(recursive=True) if "raylet" in p.name()]
     intents, ended = history(tmp_path / "s")

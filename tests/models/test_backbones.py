@@ -25,7 +25,7 @@ from wst.models.backbones import (
     single_head,
     timm_model,
 )
-from wst.records import Normalisation
+from wst.records import Backbone, Normalisation
 from wst.shipped import ASSETS
 
 SMALL = "test_vit"  # timm's own, 0.37 M parameters
@@ -33,7 +33,7 @@ SMALL = "test_vit"  # timm's own, 0.37 M parameters
 
 def test_the_head_alone_is_trainable_and_starts_small() -> None:
     torch.manual_seed(0)
-    model = create(MICRO, num_classes=500)
+    model = create(Backbone(MICRO), num_classes=500)
     trainable = {name for name, p in model.named_parameters() if p.requires_grad}
     assert trainable == {"head.weight", "head.bias"}
     assert model.head.weight.shape == (500, 96)
@@ -43,7 +43,7 @@ def test_the_head_alone_is_trainable_and_starts_small() -> None:
 
 def test_micro_takes_its_own_weights_and_a_given_file() -> None:
     own = load_file(ASSETS / "micro.safetensors")
-    model = create(MICRO, num_classes=3)
+    model = create(Backbone(MICRO), num_classes=3)
     for name, value in model.state_dict().items():
         assert name.startswith("head.") or torch.equal(value, own[name])
 
@@ -53,27 +53,28 @@ def test_a_checkpoint_replaces_the_random_start(tmp_path: Path) -> None:
     source = timm.create_model(SMALL, num_classes=9)
     path = tmp_path / "w.safetensors"
     save_file(source.state_dict(), path)
-    model = create(SMALL, num_classes=4, checkpoint=str(path))
+    model = create(Backbone(SMALL, str(path)), num_classes=4)
     assert torch.equal(model.blocks[0].mlp.fc1.weight, source.blocks[0].mlp.fc1.weight)
     assert model.head.weight.shape[0] == 4
-    assert checkpoint_file(SMALL, str(path)) == path
+    assert checkpoint_file(Backbone(SMALL, str(path))) == path
     assert checkpoint_hash(path) == hashlib.sha256(path.read_bytes()).hexdigest()
     with pytest.raises(InputError, match="checkpoint: expected a file; found none at nowhere"):
-        create(SMALL, num_classes=4, checkpoint="nowhere")
+        create(Backbone(SMALL, "nowhere"), num_classes=4)
 
 
 def test_image_size_and_drop_path_reach_the_model() -> None:
-    model = create(SMALL, num_classes=4, image_size=96, drop_path=0.3)
-    assert input_spec(SMALL, model, "checkpoint").size == 96
+    backbone = Backbone(SMALL, image_size=96)
+    model = create(backbone, num_classes=4, drop_path=0.3)
+    assert input_spec(model, backbone).size == 96
     assert model.blocks[-1].drop_path1.drop_prob == pytest.approx(0.3)
-    assert create(MICRO, num_classes=4, image_size=48).patch_embed.img_size == (48, 48)
+    assert create(Backbone(MICRO, image_size=48), num_classes=4).patch_embed.img_size == (48, 48)
 
 
 def test_unknown_names_are_refused() -> None:
     with pytest.raises(
         InputError, match=r"backbone: expected 'micro' or a timm model name .*; found 'vit_huge'"
     ):
-        create("vit_huge", num_classes=2)
+        create(Backbone("vit_huge"), num_classes=2)
 
 
 @pytest.mark.parametrize(
@@ -94,7 +95,7 @@ def test_normalisation(
 ) -> None:
     with torch.device("meta"):
         model = timm.create_model(name) if name != MICRO else micro_vit()
-    spec = input_spec(name, model, normalisation)
+    spec = input_spec(model, Backbone(name, normalisation=normalisation))
     assert (spec.mean, spec.std) == (mean, std)
     assert spec.describe_normalisation() == f"mean {'/'.join(map(str, mean))} std {'/'.join(map(str, std))}"
 
@@ -114,7 +115,7 @@ def test_pretrained_weights_come_through_timm(monkeypatch: pytest.MonkeyPatch) -
     torch.manual_seed(1)
     source = timm.create_model(SMALL)
     hub(monkeypatch, source.state_dict())
-    model = create(SMALL, num_classes=4, pretrained=True)
+    model = create(Backbone(SMALL, pretrained=True), num_classes=4)
     for name, value in model.state_dict().items():
         assert name.startswith("head.") or torch.equal(value, source.state_dict()[name]), name
     assert model.head.weight.shape[0] == 4
@@ -126,16 +127,16 @@ def test_pretrained_weights_that_do_not_come_or_fit_are_an_error(monkeypatch: py
     with pytest.raises(
         InputError, match=r"pretrained: expected weights for test_vit .*\(ConnectionError: no route\)"
     ):
-        create(SMALL, num_classes=4, pretrained=True)
+        create(Backbone(SMALL, pretrained=True), num_classes=4)
     weights = timm.create_model(SMALL).state_dict()
     del weights["norm.weight"]
     hub(monkeypatch, weights)
     with pytest.raises(InputError, match="pretrained: expected weights for test_vit"):
-        create(SMALL, num_classes=4, pretrained=True)
+        create(Backbone(SMALL, pretrained=True), num_classes=4)
     with pytest.raises(InputError, match=r"pretrained: .*No pretrained weights exist"):
-        create("test_vit4", num_classes=4, pretrained=True)
+        create(Backbone("test_vit4", pretrained=True), num_classes=4)
     with pytest.raises(InputError, match=r"pretrained: expected no checkpoint beside it; found w\.pth"):
-        create(SMALL, num_classes=4, pretrained=True, checkpoint="w.pth")
+        create(Backbone(SMALL, "w.pth", pretrained=True), num_classes=4)
 
 
 def distilled(classes: int = 5) -> VisionTransformerDistilled:
@@ -159,13 +160,13 @@ def test_a_distilled_model_keeps_both_tokens_and_one_head() -> None:
 
 
 def test_distilled_models_are_created_with_one_head() -> None:
-    model = create("deit_tiny_distilled_patch16_224", num_classes=4)
+    model = create(Backbone("deit_tiny_distilled_patch16_224"), num_classes=4)
     assert isinstance(model.get_classifier(), nn.Linear)
     assert {n for n, p in model.named_parameters() if p.requires_grad} == {"head.weight", "head.bias"}
     assert model.num_prefix_tokens == 2
 
 
 def test_the_timm_model_inside() -> None:
-    backbone = create(MICRO, num_classes=3)
+    backbone = create(Backbone(MICRO), num_classes=3)
     assert timm_model(backbone) is backbone
     assert timm_model(adapt(backbone)) is backbone

@@ -14,11 +14,12 @@ from wst.errors import InputError
 from wst.methods.wst.adapt import adapt
 from wst.models.backbones import create
 from wst.models.released import export_released_adapter, load_released_adapter
+from wst.records import Backbone
 
 
 def tuned_vit(seed: int = 0, **options: object) -> nn.Module:
     torch.manual_seed(seed)
-    return shaken(adapt(create("micro", num_classes=3), scale=0.5, **options))
+    return shaken(adapt(create(Backbone("micro"), num_classes=3), scale=0.5, **options))
 
 
 def tuned_swin(seed: int = 0, **options: object) -> nn.Module:
@@ -138,7 +139,7 @@ def test_every_missing_surplus_or_wrongly_shaped_key_is_named(kind: str) -> None
 
 def test_another_number_of_classes_is_named(tmp_path: Path) -> None:
     torch.save(export_released_adapter(tuned_vit()), tmp_path / "a.pt")
-    model = adapt(create("micro", num_classes=7))
+    model = adapt(create(Backbone("micro"), num_classes=7))
     with pytest.raises(InputError, match=r"a\.pt: .*found wrongly shaped keys head\.bias head\.weight"):
         load_released_adapter(model, tmp_path / "a.pt")
 
@@ -158,7 +159,7 @@ def test_another_design_is_refused(options: dict[str, object]) -> None:
 
 def test_other_methods_and_other_content_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"tuned by wst .*; found VisionTransformer"):
-        export_released_adapter(create("micro", num_classes=3))
+        export_released_adapter(create(Backbone("micro"), num_classes=3))
     with pytest.raises(InputError, match="expected tensors by name; found something else"):
         load_released_adapter(tuned_vit(), {"head.bias": [0.0]})  # type: ignore[dict-item]
     with pytest.raises(InputError, match=r"none\.pt: expected a weights file; found none"):

@@ -26,7 +26,7 @@ def test_final_uses_the_best_settings_with_seeds_that_cells_share() -> None:
     planner = Planner(small_study())
     ended = run_all(planner)
     for cell in planner.cells.values():
-        best = planner.best(cell)
+        best = cell.best
         assert best is not None
         finals = [t for t in ended if t.intent.stage == "final" and t.intent.variant == cell.variant]
         assert {t.intent.parent for t in finals} == {best.trial.intent.trial_id}
@@ -49,7 +49,7 @@ def test_best_is_chosen_by_last_epoch_then_loss_then_number() -> None:
         epoch = type(last)(4, last.lr, 1.0, loss, top1, 0.0)
         state = "failed" if intent.number == 3 else "completed"
         planner.tell(intent.trial_id, Outcome(state, epochs=(epoch,)))  # type: ignore[arg-type]
-    best = planner.best(cell)
+    best = cell.best
     assert best is not None and best.trial.intent.number == 1
 
 
@@ -62,7 +62,7 @@ def test_settings_from_another_variant_wait_for_its_search() -> None:
     )
     planner = Planner(study)
     ended = run_all(planner)
-    best = planner.best(planner.cells["digits", "wst-r2"])
+    best = planner.cells["digits", "wst-r2"].best
     assert best is not None
     copies = [t.intent for t in ended if t.intent.variant == "wst-r4"]
     assert len(copies) == 2
@@ -70,6 +70,7 @@ def test_settings_from_another_variant_wait_for_its_search() -> None:
         assert intent.parent == best.trial.intent.trial_id
         assert intent.reason == "settings found for wst-r2 (best of 6 on val)"
         assert intent.hyperparameters == {
+            "weight_decay": 0.05,
             "drop_path": 0.0,
             "r": 4,
             "lr": best.trial.intent.hyperparameters["lr"],
@@ -83,7 +84,7 @@ def test_fixed_study_needs_no_search() -> None:
     )
     ended = run_all(Planner(study))
     assert [t.intent.stage for t in ended] == ["final"] * 3
-    assert ended[0].intent.hyperparameters == {"drop_path": 0.0, "lr": 0.01}
+    assert ended[0].intent.hyperparameters == {"weight_decay": 0.05, "drop_path": 0.0, "lr": 0.01}
 
 
 def test_cell_whose_every_trial_failed_has_no_final() -> None:
@@ -247,7 +248,7 @@ def test_confirm_retrains_the_best_under_seeds_of_its_own_and_their_mean_chooses
     chosen = max(means, key=lambda parent: means[parent])
     assert {t.intent.parent for t in by_stage["final"]} == {chosen}
     assert by_stage["final"][0].intent.reason == "best of 6 on val, by the mean of 2 more seeds"
-    best = planner.best(planner.cells["digits", "linear"])
+    best = planner.cells["digits", "linear"].best
     assert best is not None and best.val_top1 == pytest.approx(means[chosen])
 
 
@@ -274,7 +275,7 @@ def test_ties_go_by_the_declared_rule(ties: str, winner: int) -> None:
         assert intent is not None and intent.number == number
         epoch = Epoch(4, 0.1, 1.0, loss, 0.9, 0.0)
         planner.tell(intent.trial_id, Outcome("completed", (epoch,), trainable_parameters=parameters))
-    best = planner.best(planner.cells["digits", "linear"])
+    best = planner.cells["digits", "linear"].best
     assert best is not None and best.trial.intent.number == winner
 
 
@@ -377,7 +378,7 @@ def test_extended_search_goes_on_and_retrains_a_new_winner() -> None:
     uncut = [t for t in run_all(Planner(study(12))) if t.intent.stage == "search"]
     searched = [t for t in [*first, *more] if t.intent.stage == "search"]
     assert [t.intent.hyperparameters for t in searched] == [t.intent.hyperparameters for t in uncut]
-    best = planner.best(planner.cells["digits", "linear"])
+    best = planner.cells["digits", "linear"].best
     assert best is not None and best.trial.intent.number >= 3
     parents = [t.intent.parent for t in [*first, *more] if t.intent.stage == "final"]
     assert parents[2:] == [best.trial.intent.trial_id] * 2  # the old winner's rows stay

@@ -104,7 +104,7 @@ def test_replay_is_the_real_search(
     assert list(zip(cell.compute, cell.accuracy, strict=True)) == expected
     assert cell.total == spent / 4 and cell.clock == spent
     assert cell.pruned == sum(outcome.state == "pruned" for outcome in ended)
-    best = planner.best(planner.cells["digits", "wst-r2"])
+    best = planner.cells["digits", "wst-r2"].best
     assert best is not None and max(cell.accuracy) == best.val_top1
     if pruner["type"] != "none":
         assert cell.pruned > 0 and cell.total < 10

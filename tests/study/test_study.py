@@ -188,7 +188,14 @@ def test_hyperparameter_types_join_over_variants() -> None:
         }
     )
     types = study.hyperparameter_types()
-    assert types == {"lr": float, "drop_path": float, "k": float, "mix": str, "flag": bool}
+    assert types == {
+        "lr": float,
+        "weight_decay": float,
+        "drop_path": float,
+        "k": float,
+        "mix": str,
+        "flag": bool,
+    }
 
 
 def test_settings_by_task_need_every_task(tmp_path: Path) -> None:

@@ -1,16 +1,17 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from rich.console import Console
 from safetensors.torch import load_file
 
 from wst.errors import InputError
 from wst.ledger import history
-from wst.records import Outcome
+from wst.records import Epoch, Intent, Outcome
+from wst.trackers import Tracker
 from wst.workflows.single import from_options, recorded, released_settings, run_single, single
 
 pytestmark = pytest.mark.slow  # trains
@@ -32,19 +33,28 @@ def _single() -> Any:
     )
 
 
-class Interrupting(Console):
+class Interrupting(Tracker):
     """A user who presses Ctrl-C when the first epoch's line appears."""
 
-    def print(self, *objects: Any, **_: Any) -> None:
-        if str(objects[0]).startswith("epoch   1"):
-            raise KeyboardInterrupt
+    def epochs(self, intent: Intent, epochs: Sequence[Epoch]) -> None:
+        raise KeyboardInterrupt
+
+
+class Listening(Tracker):
+    """Notes how many epochs came at a time."""
+
+    def __init__(self) -> None:
+        self.heard: list[int] = []
+
+    def epochs(self, intent: Intent, epochs: Sequence[Epoch]) -> None:
+        self.heard.append(len(epochs))
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Outcome]:
     """The folder and the outcome of a fine-tune that nothing disturbed."""
     folder = tmp_path_factory.mktemp("finetune") / "whole"
-    return folder, run_single(*_single(), folder, None, Console(quiet=True))
+    return folder, run_single(*_single(), folder, None)[0]
 
 
 def test_interrupted_fine_tune_ends_with_the_same_weights(
@@ -52,9 +62,11 @@ def test_interrupted_fine_tune_ends_with_the_same_weights(
 ) -> None:
     study, intent = _single()
     with pytest.raises(KeyboardInterrupt):
-        run_single(study, intent, tmp_path / "cut", None, Interrupting())
+        run_single(study, intent, tmp_path / "cut", None, [Interrupting()])
     assert not history(tmp_path / "cut")[1]
-    cut = run_single(study, intent, tmp_path / "cut", None, Console(quiet=True))
+    listening = Listening()
+    cut, known = run_single(study, intent, tmp_path / "cut", None, [listening])
+    assert not known and listening.heard == [1, 1]  # what was trained before, and the rest
     assert (cut.test_top1, cut.state) == (whole[1].test_top1, "completed")
     name = f"adapters/{intent.trial_id}.safetensors"
     ours, theirs = load_file(tmp_path / "cut" / name), load_file(whole[0] / name)
@@ -72,7 +84,8 @@ def test_diverged_fine_tune_is_a_failed_row(tmp_path: Path) -> None:
         backbone="micro",
         recipe=RECIPE,
     )
-    outcome = run_single(study, intent, tmp_path / "s", None, Console(quiet=True))
+    outcome, _ = run_single(study, intent, tmp_path / "s", None)
+    assert run_single(study, intent, tmp_path / "s", None)[1]  # it is there already
     assert (outcome.state, outcome.error_type) == ("failed", "DivergedError")
     again = recorded(tmp_path / "s", intent.trial_id)[2]
     assert again.error_text and "training loss is nan" in again.error_text and again.data_hash
@@ -110,4 +123,10 @@ def test_released_option_takes_the_authors_recipe_seed_and_normalisation() -> No
     )
     assert (study.suite, study.normalisation, study.seed, intent.seed) == ("vtab1k", "half", 42, 42)
     assert (study.recipe.epochs, study.recipe.schedule) == (110, "timm_cosine")
-    assert intent.hyperparameters == {"scale": 0.1, "lr": 8e-4, "drop_path": 0.5, "r": 2}
+    assert intent.hyperparameters == {
+        "scale": 0.1,
+        "lr": 8e-4,
+        "weight_decay": study.recipe.weight_decay,
+        "drop_path": 0.5,
+        "r": 2,
+    }

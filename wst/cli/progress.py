@@ -12,7 +12,8 @@ from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.text import Text
 
-from wst.planning.planner import Cell, Planner
+from wst.planning.cell import Cell
+from wst.planning.planner import Planner
 from wst.records import Intent, Outcome
 from wst.trackers import Tracker
 
@@ -117,7 +118,7 @@ class _Counts:
             completed=states["completed"],
             pruned=states["pruned"],
             failed=states["failed"],
-            left=sum(map(self._planner.remaining, cells)),
+            left=sum(cell.remaining for cell in cells),
             best=tuple(f"{variant} {100 * value:.1f}" for variant, value in best),
         )
 
@@ -216,11 +217,11 @@ class Progress(Tracker):
 
     def start(self, intent: Intent) -> None:
         """A trial was launched."""
-        self._update()
+        self.update()
 
     def end(self, intent: Intent, outcome: Outcome) -> None:
         """A trial ended."""
-        self._update()
+        self.update()
 
     def close(self) -> None:
         """The study has ended or was stopped."""
@@ -229,7 +230,8 @@ class Progress(Tracker):
             self._live.stop()
         self._print_line()
 
-    def _update(self) -> None:
+    def update(self) -> None:
+        """Show where the planner stands now."""
         self._now = self._counts.snapshot()
         now = time.monotonic()
         if not self._in_place and now - self._last_line >= _PLAIN_EVERY_S:

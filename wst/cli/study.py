@@ -167,16 +167,15 @@ def demo(
 def status(folder: Folder, as_json: Json = False) -> None:
     """Show how far a study is: trials by cell, stage and state, the best so far, what is left."""
     from wst.ledger import history, resolved_study
-    from wst.planning.planner import STAGES, Planner
+    from wst.planning.cell import STAGES
+    from wst.planning.planner import Planner
 
     planner = Planner(resolved_study(folder), *history(folder))
     rows: list[dict[str, Any]] = []
     for cell in planner.cells.values():
-        best = planner.best(cell)
+        best = cell.best
         reads = [t.intent.trial_id for t in cell.ended["final"] if t.outcome.test_images is not None]
-        stages = {
-            s: f"{cell.count(s)}/{planner.planned(cell, s)}" for s in STAGES if planner.planned(cell, s)
-        }
+        stages = {s: f"{cell.count(s)}/{cell.planned(s)}" for s in STAGES if cell.planned(s)}
         rows.append(
             {
                 "task": cell.task,
@@ -184,7 +183,7 @@ def status(folder: Folder, as_json: Json = False) -> None:
                 **{stage: stages.get(stage, "-") for stage in STAGES},
                 **{state: sum(cell.count(s, state) for s in STAGES) for state in ("pruned", "failed")},
                 "begun": sum((i.task, i.variant) == (cell.task, cell.variant) for i in planner.interrupted),
-                "left": planner.remaining(cell),
+                "left": cell.remaining,
                 "test reads": len(reads),
                 "test read by": reads,
                 "val": best.val_top1 if best else None,

@@ -6,61 +6,47 @@ takes in every trial in the order of the asks and stands where it stood.  It kno
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 
-from wst.planning.cell_search import CellSearch
-from wst.planning.ranking import Candidate, candidates, confirmed, front
-from wst.records import EndedTrial, Epoch, Hyperparameters, Intent, Outcome, Stage, State
+from wst.planning.cell import LATER, Cell
+from wst.records import EndedTrial, Epoch, Hyperparameters, Intent, Outcome, Stage
 from wst.study import Study
-
-STAGES: tuple[Stage, ...] = ("search", "confirm", "final")
-_LATER: tuple[Stage, ...] = ("confirm", "final")
 
 # Seeds are shared by all cells, so that variants can be compared paired by task and seed.  Each stage has its
 # own: settings are not judged under the seed that chose them.
-_FIRST_SEED = {"search": 0, "confirm": 1001, "final": 1}
+_FIRST_SEED: dict[Stage, int] = {"search": 0, "confirm": 1001, "final": 1}
 
 CountParameters = Callable[[str, Hyperparameters], int]
 """Trainable parameters, without the head, of a variant with these settings."""
 
-Opening = tuple[Candidate | None, str | None, int]
-"""(candidate, its search trial, seed) of a trial of a later stage."""
+
+def stage_seeds(study: Study) -> dict[Stage, range]:
+    """The seeds of every stage; none of a stage that the study leaves out."""
+    many: dict[Stage, int] = {
+        "search": 1,
+        "confirm": study.confirm.seeds if study.confirm else 0,
+        "final": study.final.seeds if study.final else 0,
+    }
+    return {
+        stage: range(study.seed + _FIRST_SEED[stage], study.seed + _FIRST_SEED[stage] + n)
+        for stage, n in many.items()
+    }
 
 
-@dataclass
-class Cell:
-    """One task x variant, and how far it is."""
+def _new_cells(study: Study) -> dict[tuple[str, str], Cell]:
+    """Every cell of a study by (task, variant), in the study's order."""
+    cells: dict[tuple[str, str], Cell] = {}
 
-    task: str
-    variant: str
-    search: CellSearch | None
-    searches: int
-    """Trials of the search that the study asks for."""
-    asked: Counter[Stage] = field(default_factory=Counter)
-    counts: Counter[tuple[Stage, State]] = field(default_factory=Counter)
-    ended: dict[Stage, list[EndedTrial]] = field(default_factory=lambda: {stage: [] for stage in STAGES})
-    begun: set[tuple[Stage, str | None, int]] = field(default_factory=set)
-    """(stage, parent, seed) of every trial of the later stages."""
-    known: dict[str, EndedTrial | None] = field(default_factory=dict)
-    """First trial of every configuration that the search has had; None while it runs."""
-    waiting: bool = False
-    """The sampler suggests only what is running already; asked again when a trial of the cell has ended."""
-    openings: dict[Stage, list[Opening]] = field(default_factory=dict)
-    """Trials of the later stages that can begin; until a trial of the task begins or ends."""
-    left: int | None = None
-    """Trials that have not ended and can still come about; likewise, None where it has to be counted."""
+    def cell(task: str, variant: str) -> Cell:
+        if (task, variant) not in cells:
+            giver = study.variants[variant].settings_from
+            cells[task, variant] = Cell(study, task, variant, seeds, cell(task, giver) if giver else None)
+        return cells[task, variant]
 
-    def count(self, stage: Stage, state: State | None = None) -> int:
-        """Ended trials of a stage, of one state or of any."""
-        return len(self.ended[stage]) if state is None else self.counts[stage, state]
-
-    @property
-    def searched(self) -> bool:
-        """True once every trial of the search has ended."""
-        return self.count("search") >= self.searches
+    seeds = stage_seeds(study)
+    return {pair: cell(*pair) for pair in study.cells}
 
 
 class Planner:
@@ -90,16 +76,10 @@ class Planner:
         """Trials that a former process began and did not end, and those to be run again; asked for first."""
         self._count_parameters = count_parameters
         self._next_ask = 0
-        self._chosen: dict[tuple[str, str, Stage], list[Candidate]] = {}
-        """Candidates of a stage by the cell that searched them; as long as they hold."""
-        self.cells = {pair: self._new_cell(*pair) for pair in study.cells}
+        self.cells = _new_cells(study)
         outcomes = {trial.intent.trial_id: trial.outcome for trial in ended}
         for intent in intents:
             self._replay(intent, outcomes.get(intent.trial_id))
-
-    def _new_cell(self, task: str, variant: str) -> Cell:
-        searches = self.study.search_trials(variant)
-        return Cell(task, variant, CellSearch(self.study, task, variant) if searches else None, searches)
 
     def _replay(self, intent: Intent, outcome: Outcome | None) -> None:
         cell = self.cells[intent.task, intent.variant]
@@ -112,7 +92,7 @@ class Planner:
         else:
             if search:
                 search.add(intent.number, intent.hyperparameters, outcome)
-            self._end(cell, EndedTrial(intent, outcome))
+            cell.end(EndedTrial(intent, outcome))
 
     def ask(self) -> Intent | None:
         """The next trial to run; None when nothing can start before a running trial ends, or all is done."""
@@ -158,7 +138,7 @@ class Planner:
         """
         if intent.stage != "search":
             return None
-        first = self.cells[intent.task, intent.variant].known.get(_key(intent.hyperparameters))
+        first = self.cells[intent.task, intent.variant].first(intent.hyperparameters)
         if first is not None and first.intent.trial_id != intent.trial_id:
             now, search = datetime.now(UTC), self.study.search
             timed = search is not None and "train_seconds" in search.objectives
@@ -192,27 +172,7 @@ class Planner:
         cell = self.cells[intent.task, intent.variant]
         if intent.stage == "search" and cell.search:
             cell.search.tell(intent.number, outcome)
-        self._end(cell, EndedTrial(intent, outcome))
-
-    def _changed(self, task: str) -> None:
-        """Forget what was worked out about a task's cells, whose variants may wait for one another."""
-        for variant in self.study.variants:
-            cell = self.cells[task, variant]
-            cell.openings.clear()
-            cell.left = None
-
-    def _end(self, cell: Cell, ended: EndedTrial) -> None:
-        """Note that a trial has ended."""
-        intent, outcome = ended.intent, ended.outcome
-        if intent.stage == "search":
-            key = _key(intent.hyperparameters)
-            cell.known[key] = cell.known.get(key) or ended
-            cell.waiting = False
-            self._chosen.pop((cell.task, cell.variant, "confirm"), None)
-        self._chosen.pop((cell.task, cell.variant, "final"), None)
-        cell.ended[intent.stage].append(ended)
-        cell.counts[intent.stage, outcome.state] += 1
-        self._changed(cell.task)
+        cell.end(EndedTrial(intent, outcome))
 
     def finish(self, trial_id: str, outcome: Outcome) -> None:
         """Report all epochs of a running trial whose outcome is known, and end it."""
@@ -227,143 +187,26 @@ class Planner:
     @property
     def done(self) -> bool:
         """True once nothing runs and nothing is left to ask."""
-        return not self.running and not self.interrupted and not any(map(self.remaining, self.cells.values()))
-
-    def planned(self, cell: Cell, stage: Stage) -> int:
-        """Trials of a stage that the cell has had, and will have as far as is known."""
-        if stage == "search":
-            return max(cell.searches, cell.asked["search"])
-        return cell.asked[stage] + self._missing(cell, stage)
-
-    def remaining(self, cell: Cell) -> int:
-        """Trials of a cell that have not ended and can still come about."""
-        if cell.left is None:
-            cell.left = sum(self.planned(cell, stage) - cell.count(stage) for stage in STAGES)
-        return cell.left
-
-    def best(self, cell: Cell) -> Candidate | None:
-        """The winner of a cell's search so far: by the confirming trials where these are complete."""
-        stage: Stage = "final" if self._ready(cell, "final") else "confirm"
-        return next(iter(self._candidates(cell, stage)), None)
-
-    def chosen(self, cell: Cell) -> list[tuple[Hyperparameters, Candidate | None]]:
-        """The settings that go into a cell's final stage, with the candidate they come from; none as long as
-        the earlier stages go on."""
-        source = self._source(cell)
-        if source is None:
-            return [(self.study.variants[cell.variant].settings(cell.task), None)]
-        if not self._ready(source, "final"):
-            return []
-        return [(self._settings(cell, source, one), one) for one in self._candidates(source, "final")]
-
-    def _source(self, cell: Cell) -> Cell | None:
-        """The cell whose search gives this cell's settings; None where they are fixed."""
-        variant = self.study.variants[cell.variant]
-        if variant.settings_from is not None:
-            return self.cells[cell.task, variant.settings_from]
-        return cell if variant.space is not None else None
-
-    def _ready(self, cell: Cell, stage: Stage) -> bool:
-        """Whether what comes before a stage has ended, in the cell that is searched."""
-        if not cell.searched:
-            return False
-        return stage == "confirm" or self.study.confirm is None or self._pending(cell, "confirm") == 0
-
-    def _pending(self, cell: Cell, stage: Stage) -> int:
-        return self._missing(cell, stage) + cell.asked[stage] - cell.count(stage)
-
-    def _candidates(self, cell: Cell, stage: Stage) -> list[Candidate]:
-        """Candidates that go into a stage, of a cell that is searched; the winner first."""
-        key = cell.task, cell.variant, stage
-        if key not in self._chosen:
-            study = self.study
-            objectives = study.search.objectives if study.search else ("val_top1",)
-            found = candidates(cell.ended["search"], objectives, study.ties)
-            if stage == "confirm" and study.confirm is not None:
-                found = (front(found) if len(objectives) > 1 else found)[: study.confirm.top]
-            elif stage == "final" and study.confirm is not None:
-                asked_for = self._candidates(cell, "confirm")
-                found = front(confirmed(asked_for, cell.ended["confirm"], study.ties))
-            else:
-                found = front(found)
-            self._chosen[key] = found
-        return self._chosen[key]
-
-    def _seeds(self, stage: Stage) -> range:
-        part = self.study.confirm if stage == "confirm" else self.study.final
-        first = self.study.seed + _FIRST_SEED[stage]
-        return range(first, first + (part.seeds if part else 0))
-
-    def _open(self, cell: Cell, stage: Stage) -> list[Opening]:
-        """Trials of a stage that can begin and have not."""
-        if stage not in cell.openings:
-            cell.openings[stage] = self._find_open(cell, stage)
-        return cell.openings[stage]
-
-    def _find_open(self, cell: Cell, stage: Stage) -> list[Opening]:
-        source = self._source(cell)
-        if source is None:
-            found: list[Candidate | None] = [None] if stage == "final" else []
-        elif (stage == "confirm" and source is not cell) or not self._ready(source, stage):
-            found = []
-        else:
-            found = list(self._candidates(source, stage))
-        wanted = [
-            (one, one.trial.intent.trial_id if one else None, seed)
-            for one in found
-            for seed in self._seeds(stage)
-        ]
-        return [entry for entry in wanted if (stage, entry[1], entry[2]) not in cell.begun]
-
-    def _missing(self, cell: Cell, stage: Stage) -> int:
-        """Trials of a stage yet to be asked for; as many as are expected while that is not known."""
-        source, seeds = self._source(cell), len(self._seeds(stage))
-        if not seeds or (stage == "confirm" and source is not cell):
-            return 0
-        if source is None or self._ready(source, stage):
-            return len(self._open(cell, stage))
-        top = self.study.confirm.top if self.study.confirm and stage == "confirm" else 1
-        return min(top, source.searches) * seeds
+        return (
+            not self.running
+            and not self.interrupted
+            and not any(cell.remaining for cell in self.cells.values())
+        )
 
     def _later_intents(
         self, cells: Iterable[Cell] | None = None, wanted: Callable[[Intent], bool] = lambda _: True
     ) -> Iterator[Intent]:
         """Trials of the later stages that can begin, the latest stage first; the one taken has begun."""
-        for stage in reversed(_LATER):
-            if not self._seeds(stage):
-                continue
+        for stage in reversed(LATER):
             for cell in self.cells.values() if cells is None else cells:
-                for candidate, parent, seed in self._open(cell, stage):
-                    settings, reason = self._reasoned(cell, stage, candidate)
-                    intent = self._intent(cell, stage, seed, settings, parent, reason)
+                for opening in cell.openings(stage):
+                    intent = cell.later_intent(stage, opening, self._next_ask)
                     if wanted(intent):
                         self._begin(cell, intent)
                         yield intent
 
-    def _settings(self, cell: Cell, source: Cell, candidate: Candidate) -> Hyperparameters:
-        settings = dict(candidate.trial.intent.hyperparameters)
-        if source is not cell:
-            for name in self.study.variants[source.variant].fixed:
-                settings.pop(name)
-            settings |= self.study.variants[cell.variant].fixed
-        return settings
-
-    def _reasoned(self, cell: Cell, stage: Stage, candidate: Candidate | None) -> tuple[Hyperparameters, str]:
-        source = self._source(cell)
-        if source is None or candidate is None:
-            return self.study.variants[cell.variant].settings(cell.task), "fixed in the study"
-        settings = self._settings(cell, source, candidate)
-        if stage == "confirm":
-            place = self._candidates(source, stage).index(candidate) + 1
-            return settings, f"number {place} of {source.count('search')} on val"
-        several = self.study.search is not None and len(self.study.search.objectives) > 1
-        reason = f"{'on the front' if several else 'best'} of {source.count('search')} on val"
-        if self.study.confirm:
-            reason += f", by the mean of {self.study.confirm.seeds} more seeds"
-        return settings, reason if source is cell else f"settings found for {source.variant} ({reason})"
-
     def _next_search(self) -> Intent | None:
-        searching = [c for c in self.cells.values() if c.asked["search"] < c.searches and not c.waiting]
+        searching = [cell for cell in self.cells.values() if cell.searching]
         # The cell that is furthest behind: cells advance together, and few trials of one cell run at a time,
         # so that each suggestion knows as many results of its cell as it can.
         for cell in sorted(searching, key=lambda c: c.asked["search"] / c.searches):
@@ -373,28 +216,13 @@ class Planner:
         return None
 
     def _search_intent(self, cell: Cell) -> Intent | None:
-        assert cell.search is not None
-        variant, number = self.study.variants[cell.variant], cell.asked["search"]
+        def above(settings: Hyperparameters) -> bool:
+            found, most = self._parameters(cell.variant, settings)
+            return found > most
 
-        def complete(settings: Hyperparameters) -> Hyperparameters:
-            return self.study.recipe.complete({**variant.fixed, **settings})
-
-        def refused(settings: Hyperparameters) -> bool:
-            found, most = self._parameters(cell.variant, complete(settings))
-            return _key(complete(settings)) in cell.known or found > most
-
-        settings, reason = cell.search.ask(number, refused)
-        key, parent = _key(complete(settings)), None
-        if key in cell.known:
-            first = cell.known[key]
-            if first is None:
-                cell.search.withdraw(number)
-                cell.waiting = True
-                return None
-            parent = first.intent.trial_id
-            reason = f"settings of {parent} again, which is not run twice"
-        intent = self._intent(cell, "search", self.study.seed, complete(settings), parent, reason)
-        self._begin(cell, intent)
+        intent = cell.search_intent(self._next_ask, above)
+        if intent is not None:
+            self._begin(cell, intent)
         return intent
 
     def _parameters(self, variant: str, settings: Hyperparameters) -> tuple[int, int]:
@@ -405,33 +233,7 @@ class Planner:
         assert self._count_parameters is not None, "a study with a ceiling needs a way to count parameters"
         return self._count_parameters(variant, settings), most
 
-    def _intent(
-        self, cell: Cell, stage: Stage, seed: int, settings: Hyperparameters, parent: str | None, reason: str
-    ) -> Intent:
-        number = cell.asked[stage]
-        return Intent(
-            trial_id=f"{cell.task}.{cell.variant}.{stage}.{number:04d}",
-            task=cell.task,
-            variant=cell.variant,
-            stage=stage,
-            number=number,
-            ask_order=self._next_ask,
-            seed=seed,
-            hyperparameters=self.study.recipe.complete(settings),
-            parent=parent,
-            reason=reason,
-        )
-
     def _begin(self, cell: Cell, intent: Intent) -> None:
         """Note that a trial was asked for."""
-        cell.asked[intent.stage] += 1
         self._next_ask = max(self._next_ask, intent.ask_order + 1)
-        if intent.stage == "search":
-            cell.known.setdefault(_key(intent.hyperparameters), None)
-        else:
-            cell.begun.add((intent.stage, intent.parent, intent.seed))
-        self._changed(cell.task)
-
-
-def _key(hyperparameters: Hyperparameters) -> str:
-    return repr(sorted(hyperparameters.items()))
+        cell.begin(intent)

@@ -12,6 +12,7 @@ import logging
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Self
 
 from wst.errors import InputError
 from wst.records import Epoch, Intent, Outcome
@@ -28,6 +29,12 @@ class Tracker:
     memory may start again, and goes on behind the epochs that were here.  One that goes on after the study
     was stopped begins anew: the tracker is another then, and gets the whole curve.
     """
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
 
     def start(self, intent: Intent) -> None:
         """A trial was launched."""
@@ -51,12 +58,6 @@ class Trackers(Tracker):
     def add(self, tracker: Tracker) -> None:
         """One more."""
         self._trackers.append(tracker)
-
-    def __enter__(self) -> Trackers:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.close()
 
     def start(self, intent: Intent) -> None:
         """Pass on that a trial was launched."""

@@ -20,7 +20,7 @@ def chosen_settings(folder: Path) -> list[dict[str, Any]]:
     planner = Planner(resolved_study(folder), *history(folder))
     rows = []
     for cell in planner.cells.values():
-        for settings, candidate in planner.chosen(cell):
+        for settings, candidate in cell.chosen:
             rows.append(
                 {
                     "task": cell.task,

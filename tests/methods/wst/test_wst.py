@@ -18,6 +18,7 @@ from wst.methods.wst.adapt import adapt
 from wst.methods.wst.branch import BLOCK_CHOICES, DOWNSAMPLINGS, LEVELS, WaveletTuned
 from wst.models.backbones import create, single_head
 from wst.models.create import parameter_counts
+from wst.records import Backbone
 
 CLASSES = 5
 PREFIXES = {
@@ -283,7 +284,7 @@ def test_the_default_is_the_papers_design() -> None:
 
 def test_random_start_is_that_of_the_paper_in_a_fixed_order() -> None:
     """The small convolution as torch starts it, then block by block truncated normal weights, biases 0."""
-    backbone = create("micro", num_classes=CLASSES)
+    backbone = create(Backbone("micro"), num_classes=CLASSES)
     torch.manual_seed(7)
     model = adapt(backbone, r=2)
     torch.manual_seed(7)

@@ -1,0 +1,305 @@
+"""One cell of a study, a task x a variant: how far it is, what it waits for and what can begin next.
+
+Whatever is asked of a cell follows from its trials and, where it takes settings over, from those of the cell
+that it takes them from.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Hashable, Mapping
+from typing import Any, Literal, NamedTuple, TypeVar
+
+from wst.planning.cell_search import CellSearch
+from wst.planning.ranking import Candidate, candidates, confirmed, front
+from wst.records import EndedTrial, Hyperparameters, Intent, Stage, State
+from wst.study import Study
+
+Later = Literal["confirm", "final"]
+LATER: tuple[Later, ...] = ("confirm", "final")
+STAGES: tuple[Stage, ...] = ("search", *LATER)
+
+_Found = TypeVar("_Found")
+
+
+class Opening(NamedTuple):
+    """A trial of a later stage that can begin."""
+
+    candidate: Candidate | None
+    """Whose settings it trains; None where these are fixed in the study."""
+    seed: int
+
+    @property
+    def parent(self) -> str | None:
+        """The search trial that found the settings."""
+        return self.candidate.trial.intent.trial_id if self.candidate else None
+
+
+class Cell:
+    """One task x variant, and how far it is.
+
+    Args:
+        study: what was asked for.
+        task: one of its tasks.
+        variant: one of its variants.
+        seeds: those of every stage; none where the study leaves a stage out.
+        giver: the cell of the same task whose settings this one takes over, where its variant says so.
+
+    ``begin`` and ``end`` note what happens to the cell's trials; everything else is asked of it.
+    """
+
+    def __init__(
+        self, study: Study, task: str, variant: str, seeds: Mapping[Stage, range], giver: Cell | None = None
+    ):
+        self.task, self.variant = task, variant
+        self._study, self._seeds, self._variant = study, seeds, study.variants[variant]
+        assert (giver and giver.variant) == self._variant.settings_from, "the giver is the variant's source"
+        self.searches = study.search_trials(variant)
+        """Trials of the search that the study asks for."""
+        self.search = CellSearch(study, task, variant) if self.searches else None
+        self.source = self if self._variant.space is not None else giver
+        """The cell whose search gives this cell's settings, often itself; None where they are fixed."""
+        self.asked: Counter[Stage] = Counter()
+        self.ended: dict[Stage, list[EndedTrial]] = {stage: [] for stage in STAGES}
+        self.counts: Counter[tuple[Stage, State]] = Counter()
+        """Ended trials by stage and state."""
+        self.waiting = False
+        """The sampler suggests only what is running already; asked again when a trial of the search has
+        ended."""
+        self._begun: set[tuple[Stage, str | None, int]] = set()
+        """(stage, parent, seed) of every trial of the later stages."""
+        self._known: dict[str, EndedTrial | None] = {}
+        """First trial of every configuration that the search has had; None while it runs."""
+        self._changes = 0
+        self._kept: dict[Hashable, tuple[Hashable, Any]] = {}
+        """What was worked out, and of which version."""
+
+    # What happens to its trials.
+
+    def begin(self, intent: Intent) -> None:
+        """Note that a trial was asked for."""
+        self.asked[intent.stage] += 1
+        if intent.stage == "search":
+            self._known.setdefault(_key(intent.hyperparameters), None)
+        else:
+            self._begun.add((intent.stage, intent.parent, intent.seed))
+        self._changes += 1
+
+    def end(self, trial: EndedTrial) -> None:
+        """Note that a trial has ended."""
+        intent = trial.intent
+        if intent.stage == "search":
+            key = _key(intent.hyperparameters)
+            self._known[key] = self._known.get(key) or trial
+            self.waiting = False
+        self.ended[intent.stage].append(trial)
+        self.counts[intent.stage, trial.outcome.state] += 1
+        self._changes += 1
+
+    @property
+    def version(self) -> int:
+        """A number that grows with every change of this cell and of the one it takes settings from."""
+        source = self.source
+        return self._changes + (0 if source is None or source is self else source.version)
+
+    def _once(self, what: Hashable, version: Hashable, find: Callable[[], _Found]) -> _Found:
+        """What ``find`` gives, worked out once a version."""
+        kept = self._kept.get(what)
+        if kept is None or kept[0] != version:
+            kept = self._kept[what] = version, find()
+        found: _Found = kept[1]
+        return found
+
+    # How far it is.
+
+    def count(self, stage: Stage, state: State | None = None) -> int:
+        """Ended trials of a stage, of one state or of any."""
+        return len(self.ended[stage]) if state is None else self.counts[stage, state]
+
+    @property
+    def searched(self) -> bool:
+        """True once every trial of the search has ended."""
+        return self.count("search") >= self.searches
+
+    @property
+    def searching(self) -> bool:
+        """Whether the search has trials left to ask for, and need not wait for one that runs."""
+        return self.asked["search"] < self.searches and not self.waiting
+
+    def planned(self, stage: Stage) -> int:
+        """Trials of a stage that the cell has had, and will have as far as is known."""
+        if stage == "search":
+            return max(self.searches, self.asked["search"])
+        return self.asked[stage] + self._missing(stage)
+
+    @property
+    def remaining(self) -> int:
+        """Trials that have not ended and can still come about."""
+        return self._once("remaining", self.version, lambda: sum(map(self.pending, STAGES)))
+
+    def pending(self, stage: Stage) -> int:
+        """Trials of a stage that have not ended and can still come about."""
+        return self.planned(stage) - self.count(stage)
+
+    def _missing(self, stage: Later) -> int:
+        """Trials of a stage yet to be asked for; as many as are expected while that is not known."""
+        if not self._takes_part(stage):
+            return 0
+        if self.ready(stage):
+            return len(self.openings(stage))
+        assert self.source is not None, "fixed settings wait for nothing"
+        top = self._study.confirm.top if self._study.confirm and stage == "confirm" else 1
+        return min(top, self.source.searches) * len(self._seeds[stage])
+
+    def _takes_part(self, stage: Later) -> bool:
+        """Whether the cell has trials of a stage at all: settings are confirmed where they were searched."""
+        return len(self._seeds[stage]) > 0 and (stage == "final" or self.source is self)
+
+    def ready(self, stage: Later) -> bool:
+        """Whether what comes before a stage has ended, in the cell that is searched."""
+        source = self.source
+        if source is None:
+            return True
+        if not source.searched:
+            return False
+        return stage == "confirm" or self._study.confirm is None or source.pending("confirm") == 0
+
+    # What its search chose.
+
+    def candidates(self, stage: Later) -> list[Candidate]:
+        """Candidates that go into a stage, the winner first; none where settings are fixed.
+
+        They are those of the trials that have ended so far, whether the cell is ``ready`` or not.
+        """
+        source = self.source
+        if source is not self:
+            return source.candidates(stage) if source else []
+        # Trials that begin change nothing here, nor do final ones; and a front is dear to find.
+        version = (self.count("search"), self.count("confirm") if stage == "final" else 0)
+        return self._once(("candidates", stage), version, lambda: self._find_candidates(stage))
+
+    def _find_candidates(self, stage: Later) -> list[Candidate]:
+        study = self._study
+        if stage == "final" and study.confirm is not None:
+            return front(confirmed(self.candidates("confirm"), self.ended["confirm"], study.ties))
+        objectives = study.search.objectives if study.search else ("val_top1",)
+        found = candidates(self.ended["search"], objectives, study.ties)
+        if stage == "confirm" and study.confirm is not None:
+            return (front(found) if len(objectives) > 1 else found)[: study.confirm.top]
+        return front(found)
+
+    @property
+    def best(self) -> Candidate | None:
+        """The winner of the cell's own search so far: by the confirming trials where these are complete."""
+        if self.source is not self:
+            return None
+        return next(iter(self.candidates("final" if self.ready("final") else "confirm")), None)
+
+    @property
+    def chosen(self) -> list[tuple[Hyperparameters, Candidate | None]]:
+        """The settings that go into the final stage, with the candidate they come from; none as long as the
+        earlier stages go on."""
+        if self.source is None:
+            return [(self._settings(None), None)]
+        if not self.ready("final"):
+            return []
+        return [(self._settings(one), one) for one in self.candidates("final")]
+
+    # What can begin.
+
+    def openings(self, stage: Later) -> list[Opening]:
+        """Trials of a stage that can begin and have not."""
+        return self._once(("openings", stage), self.version, lambda: self._find_openings(stage))
+
+    def _find_openings(self, stage: Later) -> list[Opening]:
+        if not self._takes_part(stage) or not self.ready(stage):
+            return []
+        found = self.candidates(stage) if self.source else [None]
+        wanted = [Opening(candidate, seed) for candidate in found for seed in self._seeds[stage]]
+        return [one for one in wanted if (stage, one.parent, one.seed) not in self._begun]
+
+    def later_intent(self, stage: Later, opening: Opening, ask_order: int) -> Intent:
+        """The trial that takes an opening."""
+        candidate = opening.candidate
+        reason = self._reason(stage, candidate) if candidate else "fixed in the study"
+        return self._intent(stage, opening.seed, self._settings(candidate), opening.parent, reason, ask_order)
+
+    def search_intent(self, ask_order: int, above: Callable[[Hyperparameters], bool]) -> Intent | None:
+        """The next trial of the search; None where the cell has to wait.
+
+        ``above`` tells settings above the study's ceiling: the sampler is asked for others, a few times.
+        """
+        assert self.search is not None
+        number = self.asked["search"]
+
+        def whole(suggested: Hyperparameters) -> Hyperparameters:
+            return self._study.recipe.complete({**self._variant.fixed, **suggested})
+
+        def refused(suggested: Hyperparameters) -> bool:
+            return _key(whole(suggested)) in self._known or above(whole(suggested))
+
+        suggested, reason = self.search.ask(number, refused)
+        settings, parent = whole(suggested), None
+        if _key(settings) in self._known:
+            first = self.first(settings)
+            if first is None:
+                self.search.withdraw(number)
+                self.waiting = True
+                return None
+            parent = first.intent.trial_id
+            reason = f"settings of {parent} again, which is not run twice"
+        return self._intent("search", self._seeds["search"][0], settings, parent, reason, ask_order)
+
+    def first(self, settings: Hyperparameters) -> EndedTrial | None:
+        """The first of the search's ended trials that had these settings, which are complete."""
+        return self._known.get(_key(settings))
+
+    def _intent(
+        self,
+        stage: Stage,
+        seed: int,
+        settings: Hyperparameters,
+        parent: str | None,
+        reason: str,
+        ask_order: int,
+    ) -> Intent:
+        number = self.asked[stage]
+        return Intent(
+            trial_id=f"{self.task}.{self.variant}.{stage}.{number:04d}",
+            task=self.task,
+            variant=self.variant,
+            stage=stage,
+            number=number,
+            ask_order=ask_order,
+            seed=seed,
+            hyperparameters=self._study.recipe.complete(settings),
+            parent=parent,
+            reason=reason,
+        )
+
+    def _settings(self, candidate: Candidate | None) -> Hyperparameters:
+        """Those that a later stage trains: with what this variant fixes, not what the giver's does."""
+        if self.source is None or candidate is None:
+            return self._variant.settings(self.task)
+        settings = dict(candidate.trial.intent.hyperparameters)
+        if self.source is not self:
+            for name in self.source._variant.fixed:
+                settings.pop(name)
+            settings |= self._variant.fixed
+        return settings
+
+    def _reason(self, stage: Later, candidate: Candidate) -> str:
+        """Why a later stage trains a candidate's settings, in words."""
+        source, study = self.source, self._study
+        assert source is not None
+        if stage == "confirm":
+            return f"number {self.candidates(stage).index(candidate) + 1} of {source.count('search')} on val"
+        several = study.search is not None and len(study.search.objectives) > 1
+        reason = f"{'on the front' if several else 'best'} of {source.count('search')} on val"
+        if study.confirm:
+            reason += f", by the mean of {study.confirm.seeds} more seeds"
+        return reason if source is self else f"settings found for {source.variant} ({reason})"
+
+
+def _key(hyperparameters: Hyperparameters) -> str:
+    return repr(sorted(hyperparameters.items()))
