@@ -375,6 +375,6 @@ def read_leaderboard(folders: Sequence[Path], tasks: Sequence[str] = ()) -> Lead
         InputError: the folders are no studies, or of different suites.
     """
     studies = studies_of(folders)
-    names = sorted({f"hp_{name}" for study in studies.values() for name in study.hyperparameter_types()})
+    names = sorted({f"hp_{name}" for study in studies.values() for name in study.hyperparameters()})
     finals = read_finals(folders, studies, [*COLUMNS, *names])
     return leaderboard(finals, common_suite(studies, folders), studies, tasks)

@@ -45,7 +45,7 @@ def before_final(search: pd.DataFrame, later: pd.DataFrame) -> pd.DataFrame:
 
 def search_columns(studies: Mapping[str, Study]) -> list[str]:
     """Columns of ``trials`` that the analysis of a search needs."""
-    names = sorted({f"hp_{name}" for study in studies.values() for name in study.hyperparameter_types()})
+    names = sorted({f"hp_{name}" for study in studies.values() for name in study.hyperparameters()})
     return [
         *("study", "trial_id", "task", "variant", "number", "parent", "state", "epochs"),
         *("val_top1_last", "val_loss", "wall_seconds", "attempts", "trainable_parameters", "train_seconds"),

@@ -85,7 +85,6 @@ _INTENT = [
     ("configuration", pa.string(), "hyperparameters as JSON"),
     ("time", _TIME, "when it was decided on"),
 ]
-_HP_TYPES = {bool: pa.bool_(), int: pa.int64(), float: pa.float64(), str: pa.string()}
 
 
 def _schema(columns: Iterable[tuple[str, pa.DataType, str]]) -> pa.Schema:
@@ -93,9 +92,9 @@ def _schema(columns: Iterable[tuple[str, pa.DataType, str]]) -> pa.Schema:
     return pa.schema(fields, metadata={"wst_schema_version": str(SCHEMA_VERSION)})
 
 
-def trials_schema(hyperparameters: Mapping[str, type]) -> pa.Schema:
+def trials_schema(hyperparameters: Mapping[str, pa.DataType]) -> pa.Schema:
     """Schema of ``trials``, with one typed ``hp_*`` column a hyperparameter of the study."""
-    typed = [(f"hp_{n}", _HP_TYPES[t], f"hyperparameter {n}") for n, t in sorted(hyperparameters.items())]
+    typed = [(f"hp_{n}", t, f"hyperparameter {n}") for n, t in sorted(hyperparameters.items())]
     return _schema([*_WHO, *_CELL, *_ASK, *typed, *_TRIAL])
 
 
@@ -103,7 +102,7 @@ EPOCHS_SCHEMA = _schema([*_WHO, *_EPOCH])
 INTENTS_SCHEMA = _schema([*_WHO, *_CELL, *_ASK, *_INTENT])
 
 
-def table_schemas(hyperparameters: Mapping[str, type]) -> dict[str, pa.Schema]:
+def table_schemas(hyperparameters: Mapping[str, pa.DataType]) -> dict[str, pa.Schema]:
     """The schemas of the three tables, by the names of their folders."""
     return {
         "trials": trials_schema(hyperparameters),

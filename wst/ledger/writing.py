@@ -31,6 +31,7 @@ from wst.data.suites import find_suite
 from wst.errors import InputError
 from wst.files import flush, locked, replacing
 from wst.ledger.generations import settle, written
+from wst.ledger.hyperparameters import column_types
 from wst.ledger.reading import (
     fragments,
     ordered_tables,
@@ -67,7 +68,7 @@ class Ledger:
     def __init__(self, folder: Path, study: Study, code: Mapping[str, str | None]):
         self.folder, self.study, self._code = folder, study, code
         self._suite = find_suite(study.suite)
-        self._types = study.hyperparameter_types()
+        self._types = column_types(study)
         self._schemas = table_schemas(self._types)
         self._partial = folder / "ledger" / ".partial"
         self._shared: set[str] = set()
@@ -191,7 +192,7 @@ class Ledger:
         return {
             **same_name,
             **self._who(intent),
-            **{f"hp_{name}": self._types[name](value) for name, value in intent.hyperparameters.items()},
+            **{f"hp_{name}": value for name, value in intent.hyperparameters.items()},
             "suite": study.suite,
             "group": self._suite.task(intent.task).group,
             "method": study.variants[intent.variant].method,
@@ -265,7 +266,7 @@ class Ledger:
             else:
                 name = field.name.removeprefix("hp_")
                 settings = (json.loads(c)["hyperparameters"] for c in rows["configuration"].to_pylist())
-                values = [self._types[name](s[name]) if name in s else None for s in settings]
+                values = [s.get(name) for s in settings]
                 column = pa.array(values, field.type)
             columns.append(column)
         return pa.Table.from_arrays(columns, schema=self._schemas[table])

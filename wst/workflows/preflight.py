@@ -6,14 +6,14 @@ from dataclasses import dataclass
 
 from wst.data.splits import TaskData, data_root
 from wst.data.suites import find_suite
-from wst.engine.fingerprint import Fingerprint, fingerprint
+from wst.engine.fingerprint import Fingerprint, fingerprint, known_weights
 from wst.errors import InputError
-from wst.methods import registry as methods
 from wst.models import backbones
 from wst.models.create import adapted, count_without_weights, parameter_counts
 from wst.planning.planner import CountParameters
-from wst.records import OF_THE_TRIAL, Hyperparameters, of_the_method
+from wst.records import Hyperparameters, of_the_method
 from wst.study import Study, Variant
+from wst.workflows.settings import check_settings
 
 
 @dataclass(frozen=True)
@@ -80,13 +80,13 @@ def check(study: Study, root: str | None) -> Checked:
     """
     backbone = study.frozen_backbone
     backbones.check_name(backbone.name)
+    known_weights(backbone)
     suite = find_suite(study.suite)
     tasks = [suite.task(name) for name in study.tasks]
+    check_settings(study)
     parameters, size = {}, 0
     for name, variant in study.variants.items():
         settings = of_the_method(example(study, variant))
-        searched = set(variant.space or {}) - set(OF_THE_TRIAL)
-        methods.check_hyperparameters(variant.method, {*settings, *searched})
         model = adapted(backbone, variant.method, settings, num_classes=1)
         counts = parameter_counts(model)
         size = backbones.input_spec(backbones.timm_model(model), backbone).size
