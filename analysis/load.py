@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from wst.data.suites import find_suite, is_gone, suites
@@ -38,7 +39,7 @@ def load(
             newer schema, or a file in it is not whole.
     """
     names = studies_of(folders)
-    frames: list[pd.DataFrame] = [read_table(folder, table, columns, where).to_pandas() for folder in folders]
+    frames = [_frame(read_table(folder, table, columns, where)) for folder in folders]
     for folder, name, frame in zip(folders, names, frames, strict=True):
         others = set(frame["study"].unique()) - {name} if "study" in frame else set()
         if others:
@@ -46,6 +47,15 @@ def load(
     filled = [frame for frame in frames if len(frame)]
     together = pd.concat(filled or frames, ignore_index=True)
     return together if columns is None else together.reindex(columns=list(columns))
+
+
+def _frame(table: pa.Table) -> pd.DataFrame:
+    """As pandas has it, but with tuples for lists: these can be compared."""
+    frame: pd.DataFrame = table.to_pandas()
+    for field in table.schema:
+        if pa.types.is_list(field.type):
+            frame[field.name] = frame[field.name].map(tuple, na_action="ignore")
+    return frame
 
 
 def hyperparameter_columns(folders: Sequence[Path]) -> list[str]:

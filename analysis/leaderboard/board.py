@@ -330,14 +330,14 @@ def _score(seeds: pd.DataFrame, study: Study) -> Score:
         settings={
             str(name).removeprefix("hp_"): value
             for name, value in seeds.iloc[0].items()
-            if str(name).startswith("hp_") and not pd.isna(value)
+            if str(name).startswith("hp_") and (isinstance(value, tuple) or not pd.isna(value))
         },
         data_hash="+".join(sorted(map(str, seeds["data_hash"].dropna().unique()))),
     )
 
 
-def _sortable(value: Any) -> tuple[bool, Any]:
-    return isinstance(value, str), value
+def _sortable(value: Any) -> tuple[bool, bool, Any]:
+    return isinstance(value, str), isinstance(value, tuple), value
 
 
 def _known(value: Any) -> float | None:

@@ -28,12 +28,25 @@ def read_search(folders: Sequence[Path], studies: Mapping[str, Study]) -> tuple[
         InputError: as :func:`analysis.load.load`.
     """
     trials = load(folders, columns=search_columns(folders), where=pc.field("stage") == "search")
+    trials = _by_place(trials)
     trials["tie"] = ties_of(trials, trials["val_loss"], studies)
     later = load(folders, columns=[*EARLIER_COLUMNS, "test_top1"], where=pc.field("stage") != "search")
     finals = later[later["stage"] == "final"]
     needed = before_final(trials, later) if len(cells_of_several(finals)) else later.iloc[:0]
     later["place"] = places(finals, needed, studies).reindex(later.index)
     return trials, later
+
+
+def _by_place(trials: pd.DataFrame) -> pd.DataFrame:
+    """The trials with a column for each place of a hyperparameter that has several values, as spaces have it:
+    ``hp_prompts[0]`` and so on."""
+    found = {}
+    for name in trials.columns[trials.columns.str.startswith("hp_")]:
+        lists = trials[name][trials[name].map(lambda value: isinstance(value, tuple))]
+        for place in range(max(map(len, lists), default=0)):
+            one = lists.map(lambda value, place=place: value[place] if place < len(value) else None)
+            found[f"{name}[{place}]"] = one.reindex(trials.index)
+    return trials.assign(**found)
 
 
 def before_final(search: pd.DataFrame, later: pd.DataFrame) -> pd.DataFrame:

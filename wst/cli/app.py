@@ -32,7 +32,10 @@ app.add_typer(export_app, name="export")
 
 @app.command("ls")
 def list_known(
-    what: Annotated[str, typer.Argument(help="tasks, suites, backbones, methods, spaces or studies")],
+    what: Annotated[
+        str,
+        typer.Argument(help="tasks, suites, backbones, methods, spaces, settings or studies"),
+    ],
     as_json: Json = False,
 ) -> None:
     """List what there is."""
@@ -46,6 +49,7 @@ def list_known(
         "backbones": _backbones,
         "methods": registry.names,
         "spaces": lambda: shipped_names("search_spaces"),
+        "settings": lambda: shipped_names("settings"),
         "studies": lambda: shipped_names("studies"),
     }
     if what not in known:
