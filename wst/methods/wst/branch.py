@@ -172,7 +172,7 @@ class WaveletTuned(nn.Module, ABC):
     ):
         super().__init__()
         self.backbone = backbone
-        self.register_buffer("scale", torch.tensor(scale), persistent=False)
+        self.register_buffer("scale", torch.tensor(scale, dtype=torch.float32), persistent=False)
         self.r = r
         self.design = design
         self.small_patch_embed = (
