@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import multiprocessing
 import os
@@ -8,6 +9,7 @@ import time
 from functools import cache
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 
 import duckdb
 import pandas as pd
@@ -174,7 +176,7 @@ def test_a_trials_configuration_is_everything_that_defines_it(tmp_path: Path) ->
         **{name: getattr(study, name) for name in ("suite", "backbone", "checkpoint", "pretrained")},
         **{name: getattr(study, name) for name in ("image_size", "normalisation")},
         **{name: getattr(trial.intent, name) for name in ("task", "stage", "seed", "hyperparameters")},
-        "method": study.variants[trial.intent.variant].method,
+        **{"method": study.variants[trial.intent.variant].method, "method_hash": None},
         "recipe": study.recipe.model_dump(mode="json"),
     }
 
@@ -268,15 +270,38 @@ def test_folder_without_a_ledger_gets_a_clear_line(tmp_path: Path) -> None:
             call()
 
 
-def test_integer_and_text_hyperparameters_keep_their_type(tmp_path: Path) -> None:
-    variants: dict[str, Any] = {
-        "a": {"method": "linear", "space": {"lr": LR}, "fixed": {"k": 3, "kind": "x", "on": True}}
-    }
+def test_hyperparameters_keep_the_types_of_the_signature(tmp_path: Path) -> None:
+    """A whole number for a real one, a text, a truth value, and one value for each block."""
+    own = tmp_path / "own.py"
+    own.write_text(
+        "def adapt(backbone, *, k: int = 0, mix: float = 0.0, kind: str = '', on: bool = False,"
+        " sizes: tuple[int, ...] = (1,)):\n    return backbone\n"
+    )
+    fixed = {"k": 3, "mix": 1, "kind": "x", "on": True, "sizes": [1, 2]}
+    variants: dict[str, Any] = {"a": {"method": str(own), "space": {"lr": LR}, "fixed": fixed}}
     study = small_study(variants=variants)
+    ended = run_all(Planner(study), stop_after=1)
     with Ledger(tmp_path / "s", study, CODE) as ledger:
-        write(ledger, run_all(Planner(study), stop_after=1))
+        write(ledger, ended)
     frame = pd.read_parquet(tmp_path / "s" / "ledger" / "trials")
-    assert (frame["hp_k"].iloc[0], frame["hp_kind"].iloc[0], bool(frame["hp_on"].iloc[0])) == (3, "x", True)
+    row = frame.iloc[0]
+    assert (row["hp_k"], row["hp_mix"], row["hp_kind"], row["hp_on"]) == (3, 1.0, "x", True)
+    assert list(row["hp_sizes"]) == [1, 2]
+    kinds = {str(f.name): str(f.type) for f in read_table(tmp_path / "s", "trials").schema}
+    assert kinds["hp_sizes"].startswith("list") and kinds["hp_mix"] == "double" and kinds["hp_k"] == "int64"
+    assert history(tmp_path / "s")[1][0].intent == dataclasses.replace(ended[0].intent, time=ANY)
+
+
+def test_one_name_has_one_type(tmp_path: Path) -> None:
+    for name, kind in (("one", "int"), ("two", "float")):
+        text = f"def adapt(backbone, *, k: {kind} = 1):\n    return backbone\n"
+        (tmp_path / f"{name}.py").write_text(text)
+    variants = {
+        name: {"method": str(tmp_path / f"{name}.py"), "fixed": {"lr": 0.1, "k": 1}}
+        for name in ("one", "two")
+    }
+    with pytest.raises(InputError, match=r"'k': expected one type .*; found int64 in .*double in"):
+        Ledger(tmp_path / "s", small_study(variants=variants, search=None), CODE)
 
 
 def test_study_killed_before_it_began_can_begin(tmp_path: Path) -> None:

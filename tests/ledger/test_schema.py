@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Annotated, Literal
 
+import pyarrow as pa
 import pytest
 
 from wst.ledger.schema import SCHEMA_VERSION, TABLES, record_columns, table_schemas, trials_schema
@@ -50,13 +51,14 @@ def test_every_field_of_the_records_is_kept() -> None:
 
 @pytest.mark.parametrize("table", TABLES)
 def test_a_schema_is_typed_commented_and_versioned(table: str) -> None:
-    schema = table_schemas({"lr": float})[table]
+    schema = table_schemas({"lr": pa.float64()})[table]
     assert len(set(schema.names)) == len(schema.names)
     assert schema.metadata[b"wst_schema_version"] == str(SCHEMA_VERSION).encode()
     assert all(field.metadata[b"description"] for field in schema)
 
 
 def test_hyperparameter_columns_are_typed() -> None:
-    schema = trials_schema({"lr": float, "r": int, "wavelet": str, "branch": bool})
-    kinds = {name: str(schema.field(f"hp_{name}").type) for name in ("lr", "r", "wavelet", "branch")}
-    assert kinds == {"lr": "double", "r": "int64", "wavelet": "string", "branch": "bool"}
+    kinds = {"lr": pa.float64(), "kind": pa.string(), "sizes": pa.list_(pa.int64())}
+    schema = trials_schema(kinds)
+    assert {name: schema.field(f"hp_{name}").type for name in kinds} == kinds
+    assert [name for name in schema.names if name.startswith("hp_")] == ["hp_kind", "hp_lr", "hp_sizes"]

@@ -195,20 +195,17 @@ def _hyperparameters(folder: Path) -> pd.DataFrame:
     return frame[["variant", *(name for name in frame if str(name).startswith("hp_"))]]
 
 
-def test_new_columns_and_wider_types_reach_the_old_rows(tmp_path: Path) -> None:
-    """An integer becomes real, a truth value becomes text, and every file has every column."""
-
+def test_new_columns_reach_the_old_rows(tmp_path: Path) -> None:
     def study(**later: Any) -> Study:
-        fixed = {"k": 3, "on": True}
-        variants = {"a": {"method": "linear", "space": {"lr": LR}, "fixed": fixed}}
-        new = {name: {"method": "linear", "fixed": {"lr": 0.1, **table}} for name, table in later.items()}
+        variants = {"a": {"method": "wst", "space": {"lr": LR}, "fixed": {"r": 3, "small_branch": True}}}
+        new = {name: {"method": "wst", "fixed": {"lr": 0.1, **table}} for name, table in later.items()}
         return small_study(variants=variants | new)
 
     first = study()
     with Ledger(tmp_path, first, CODE) as ledger:
         write(ledger, run_all(Planner(first), stop_after=2))
     before = history(tmp_path)
-    second = study(b={"k": 0.5, "on": "partly"}, c={"kind": "x"})
+    second = study(b={"r": 1, "scale": 2}, c={"downsampling": "db2"})
     with Ledger(tmp_path, second, CODE) as ledger:
         assert history(tmp_path) == before
         planner = Planner(second, *before)
@@ -217,7 +214,7 @@ def test_new_columns_and_wider_types_reach_the_old_rows(tmp_path: Path) -> None:
     assert len(files) > 2
     assert all(pq.read_schema(path).equals(pq.read_schema(files[0])) for path in files)
     rows = _hyperparameters(tmp_path).drop_duplicates("variant").set_index("variant")
-    assert rows.loc["a", ["hp_k", "hp_on"]].tolist() == [3.0, "True"]
-    assert rows.loc["b", ["hp_k", "hp_on"]].tolist() == [0.5, "partly"]
-    assert pd.isna(rows.loc["a", "hp_kind"]) and rows.loc["c", "hp_kind"] == "x"
-    assert [t.intent.hyperparameters["k"] for t in history(tmp_path)[1][:2]] == [3, 3]
+    assert rows.loc["a", ["hp_r", "hp_small_branch"]].tolist() == [3, True]
+    assert rows.loc["b", ["hp_r", "hp_scale"]].tolist() == [1, 2.0] and pd.isna(rows.loc["a", "hp_scale"])
+    assert pd.isna(rows.loc["a", "hp_downsampling"]) and rows.loc["c", "hp_downsampling"] == "db2"
+    assert [t.intent.hyperparameters["r"] for t in history(tmp_path)[1][:2]] == [3, 3]

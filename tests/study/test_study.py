@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.conftest import small_study
+from tests.conftest import LR, small_study
 from wst.errors import InputError
 from wst.shipped import shipped_names
 from wst.study import Study, load_study
@@ -180,22 +180,22 @@ def test_rungs_and_report_epochs() -> None:
     assert study.report_epochs() == [3, 9, 10, 20, 27, 30]
 
 
-def test_hyperparameter_types_join_over_variants() -> None:
+def test_hyperparameters_are_told_with_the_methods_that_take_them() -> None:
     study = small_study(
         variants={
-            "a": {"method": "linear", "fixed": {"lr": 0.1, "k": 1, "mix": 1, "flag": True}},
-            "b": {"method": "linear", "fixed": {"lr": 0.1, "k": 2.5, "mix": "x"}},
+            "a": {"method": "linear", "space": {"lr": LR}},
+            "b": {"method": "wst", "settings_from": "a", "fixed": {"r": 2}},
+            "c": {"method": "own.py", "per_task": {"digits": {"lr": 0.1, "sizes": [1, 2]}}},
         }
     )
-    types = study.hyperparameter_types()
-    assert types == {
-        "lr": float,
-        "weight_decay": float,
-        "drop_path": float,
-        "k": float,
-        "mix": str,
-        "flag": bool,
+    assert study.hyperparameters() == {
+        "lr": {"linear", "wst", "own.py"},
+        "weight_decay": set(),
+        "drop_path": set(),
+        "r": {"wst"},
+        "sizes": {"own.py"},
     }
+    assert study.variants["c"].settings("digits")["sizes"] == (1, 2)
 
 
 def test_settings_by_task_need_every_task(tmp_path: Path) -> None:

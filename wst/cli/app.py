@@ -37,20 +37,22 @@ def list_known(
 ) -> None:
     """List what there is."""
     from wst.data.suites import suites
-    from wst.methods import registry as methods
+    from wst.methods import registry
     from wst.shipped import shipped_names
 
     known: dict[str, Any] = {
         "tasks": lambda: [f"{s.name}/{t.name}" for s in suites().values() for t in s.tasks],
         "suites": lambda: list(suites()),
         "backbones": lambda: ["micro", "any timm VisionTransformer with --set checkpoint=FILE"],
-        "methods": methods.names,
+        "methods": registry.names,
         "spaces": lambda: shipped_names("search_spaces"),
         "studies": lambda: shipped_names("studies"),
     }
     if what not in known:
         raise InputError(f"ls: expected one of {', '.join(known)}; found {what!r}")
     found = known[what]()
+    if as_json and what == "methods":
+        found = [registry.described(name) for name in found]
     if as_json:
         print_json(found)
     else:

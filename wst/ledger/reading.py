@@ -181,7 +181,9 @@ def _records(kind: Callable[..., _Result], folder: Path, table: str, names: Sequ
 
 
 def _intent(hyperparameters: str, **known: Any) -> Intent:
-    return Intent(**known, hyperparameters=json.loads(hyperparameters))
+    settings = json.loads(hyperparameters).items()
+    several = {name: tuple(value) if isinstance(value, list) else value for name, value in settings}
+    return Intent(**known, hyperparameters=several)
 
 
 def _curves(folder: Path) -> dict[str, list[Epoch]]:

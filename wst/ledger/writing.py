@@ -32,6 +32,7 @@ import pyarrow.parquet as pq
 from wst.data.suites import find_suite
 from wst.errors import InputError
 from wst.ledger.generations import settle, written
+from wst.ledger.hyperparameters import column_types
 from wst.ledger.reading import (
     fragments,
     ordered_tables,
@@ -70,7 +71,7 @@ class Ledger:
     def __init__(self, folder: Path, study: Study, code: Mapping[str, str | None]):
         self.folder, self.study, self._code = folder, study, code
         self._suite = find_suite(study.suite)
-        self._types = study.hyperparameter_types()
+        self._types = column_types(study)
         self._schemas = table_schemas(self._types)
         self._partial = folder / "ledger" / ".partial"
         self._shared: set[str] = set()
@@ -167,7 +168,7 @@ class Ledger:
     def _row(self, intent: Intent, outcome: Outcome) -> dict[str, Any]:
         study, last = self.study, outcome.epochs[-1] if outcome.epochs else None
         values = [epoch.val_top1 for epoch in outcome.epochs if epoch.val_top1 is not None]
-        method = study.variants[intent.variant].method
+        variant = study.variants[intent.variant]
         configuration = {
             "suite": study.suite,
             "task": intent.task,
@@ -177,7 +178,8 @@ class Ledger:
             "pretrained": study.pretrained,
             "image_size": study.image_size,
             "normalisation": study.normalisation,
-            "method": method,
+            "method": variant.method,
+            "method_hash": variant.method_hash,
             "hyperparameters": intent.hyperparameters,
             "recipe": study.recipe.model_dump(mode="json"),
             "seed": intent.seed,
@@ -185,11 +187,11 @@ class Ledger:
         return {
             **vars(intent),
             **vars(outcome),
-            **{f"hp_{name}": self._types[name](value) for name, value in intent.hyperparameters.items()},
+            **{f"hp_{name}": value for name, value in intent.hyperparameters.items()},
             "study": study.name,
             "suite": study.suite,
             "group": self._suite.task(intent.task).group,
-            "method": method,
+            "method": variant.method,
             "backbone": study.backbone,
             "recipe_hash": study.recipe.digest(),
             "configuration": json.dumps(configuration, sort_keys=True),
@@ -264,7 +266,7 @@ class Ledger:
             else:
                 name = field.name.removeprefix("hp_")
                 settings = (json.loads(c)["hyperparameters"] for c in rows["configuration"].to_pylist())
-                values = [self._types[name](s[name]) if name in s else None for s in settings]
+                values = [s.get(name) for s in settings]
                 column = pa.array(values, field.type)
             columns.append(column)
         return pa.Table.from_arrays(columns, schema=self._schemas[table])

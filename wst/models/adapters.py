@@ -28,7 +28,9 @@ class Card(BaseModel):
 
     Attributes:
         checkpoint_hash: SHA-256 of the backbone's weights file, or timm's name of the weights.
-        hyperparameters: the method's, without learning rate and drop path.
+        method: reference to the method, see :mod:`wst.methods.registry`.
+        method_hash: of its file, where it is a user's own.
+        hyperparameters: the method's own.
         image_size: side of the input in pixels.
         mean, std: normalisation of each channel in [0, 1].
         test_top1: accuracy in [0, 1] on ``test_images`` images; None where the test split was not read.
@@ -41,6 +43,7 @@ class Card(BaseModel):
     backbone: str
     checkpoint_hash: str
     method: str
+    method_hash: str | None = None
     hyperparameters: Hyperparameters
     suite: str
     task: str
@@ -135,12 +138,19 @@ def read_card(path: Path) -> Card:
     return card
 
 
-def load_adapter(path: str | Path, *, checkpoint: str | None = None, any_backbone: bool = False) -> Predictor:
+def load_adapter(
+    path: str | Path,
+    *,
+    checkpoint: str | None = None,
+    method: str | None = None,
+    any_backbone: bool = False,
+) -> Predictor:
     """An adapter as a model ready to predict.
 
     Args:
         path: the ``.safetensors`` file; its card lies beside it.
         checkpoint: the backbone's weights file; ``micro`` brings its own.
+        method: where the method's file lies now, if it is a user's own and has moved.
         any_backbone: accept backbone weights other than those that the adapter was trained on.
 
     Raises:
@@ -165,7 +175,13 @@ def load_adapter(path: str | Path, *, checkpoint: str | None = None, any_backbon
             f"{checkpoint or card.backbone}: expected the weights that {path.name} was trained on "
             f"({card.checkpoint_hash[:12]}); found {found[:12]}"
         )
-    model = adapted(backbone, card.method, card.hyperparameters, num_classes=card.classes)
+    model = adapted(
+        backbone,
+        method or card.method,
+        card.hyperparameters,
+        num_classes=card.classes,
+        method_hash=card.method_hash,
+    )
     try:
         tensors = load_file(path)
     except (SafetensorError, OSError) as error:

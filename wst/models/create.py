@@ -9,7 +9,7 @@ from dataclasses import replace
 import torch
 from torch import nn
 
-from wst.methods import registry as methods
+from wst.methods import registry
 from wst.models import backbones
 from wst.records import Backbone
 
@@ -31,7 +31,8 @@ def create_model(
 
     Args:
         backbone: ``micro`` or a timm model name.
-        method: one of :func:`wst.methods.registry.names`.
+        method: one of :func:`wst.methods.registry.names`, or another reference that
+            :mod:`wst.methods.registry` knows.
         num_classes: number of classes.
         checkpoint: weights file of the backbone; without one ``micro`` takes its own, and any other backbone
             stays at random, which serves for counting parameters and for tests.
@@ -59,17 +60,20 @@ def adapted(
     *,
     num_classes: int,
     drop_path: float = 0.0,
+    method_hash: str | None = None,
 ) -> nn.Module:
     """:func:`create_model` of a backbone as a value, and of the method's hyperparameters alone.
+
+    Args:
+        method_hash: that the method's file must have, see :func:`wst.methods.registry.get`.
 
     Raises:
         InputError: as :func:`create_model`.
     """
-    methods.check_hyperparameters(method, set(hyperparameters))
+    found = registry.get(method, method_hash)
+    found.checked(hyperparameters)  # before the weights, which take longer
     frozen = backbones.create(backbone, num_classes=num_classes, drop_path=drop_path)
-    model = methods.adapter(method)(frozen, **hyperparameters)
-    assert isinstance(model, nn.Module)
-    return model
+    return found(frozen, **hyperparameters)
 
 
 def count_without_weights(
@@ -79,7 +83,8 @@ def count_without_weights(
 
     Args:
         backbone: which; its weights are not read.
-        method: one of :func:`wst.methods.registry.names`.
+        method: one of :func:`wst.methods.registry.names`, or another reference that
+            :mod:`wst.methods.registry` knows.
         hyperparameters: the method's.
 
     Raises:

@@ -15,7 +15,7 @@ from wst.planning.ranking import objective_values
 from wst.records import Epoch, Hyperparameters, Outcome, Scalar, stable_seed
 from wst.study import Study
 from wst.study.search import GP, NSGA2, TPE, Grid, Median, Search, SuccessiveHalving
-from wst.study.space import Distribution, Float, Int, applies, grid
+from wst.study.space import Distribution, Float, Int, applies, gathered, grid, spread
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -165,8 +165,8 @@ class CellSearch:
         )
 
     def _searched(self, hyperparameters: Hyperparameters) -> Hyperparameters:
-        """Those hyperparameters of a configuration that were suggested."""
-        settings = dict(self._fixed)
+        """Those hyperparameters of a configuration that were suggested, each by its place."""
+        settings, hyperparameters = dict(self._fixed), dict(spread(hyperparameters))
         for name, entry in self._space.items():
             if applies(entry, settings):
                 settings[name] = hyperparameters[name]
@@ -194,7 +194,7 @@ class CellSearch:
         for name, entry in self._space.items():
             if applies(entry, settings):
                 settings[name] = _suggest(trial, name, entry)
-        return {name: settings[name] for name in self._space if name in settings}
+        return gathered({name: settings[name] for name in self._space if name in settings})
 
     def _join_generation(self, number: int) -> None:
         """Put a trial with given settings into a generation: NSGA-II does so for its own suggestions only."""

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from wst.data.suites import suites
 from wst.errors import InputError
+from wst.methods import registry
 from wst.shipped import find_yaml
 from wst.study.study import Study
 from wst.study.variant import Variant
@@ -75,6 +76,19 @@ def _resolve_spaces(data: dict[str, Any], source: Path) -> None:
                 raise first_error(error, f"{where} (space of variant {name!r})") from None
 
 
+def _resolve_methods(data: dict[str, Any], source: Path) -> None:
+    """Make the paths of a user's own methods absolute, as workers have another current folder, and note which
+    version of each file the study means."""
+    variants = data.get("variants")
+    for name, variant in variants.items() if isinstance(variants, dict) else ():
+        if isinstance(variant, dict) and isinstance(variant.get("method"), str):
+            variant["method"] = registry.beside(variant["method"], source.parent)
+            try:
+                variant["method_hash"] = registry.source_hash(variant["method"])
+            except InputError as error:
+                raise InputError(f"{source}: variants.{name}: {error}") from None
+
+
 def load_study(name: str, *, overrides: Sequence[str] = (), tasks: Sequence[str] = ()) -> Study:
     """Read, resolve and validate a study.
 
@@ -99,6 +113,7 @@ def load_study(name: str, *, overrides: Sequence[str] = (), tasks: Sequence[str]
     if isinstance(data.get("suite"), str):
         data["suite"] = absolute_suite(data["suite"], path.parent)
     _resolve_spaces(data, path)
+    _resolve_methods(data, path)
     try:
         return Study.model_validate(data)
     except ValidationError as error:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Mapping
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
@@ -99,6 +100,53 @@ def _check_range(space: _Range) -> _Range:
     if space.log and space.step not in (None, 1):
         raise ValueError(f"expected either log or step; found log with step {space.step}")
     return space
+
+
+_SEVERAL = re.compile(r"(?P<name>[^\[\]]+)\[(?P<first>\d+)\.\.(?P<last>\d+)\]")
+_ONE = re.compile(r"(?P<name>[^\[\]]+)\[(?P<place>\d+)\]")
+
+
+def expanded(space: Mapping[str, Any]) -> dict[str, Any]:
+    """A space as it stands in a file, with an entry for each place of a hyperparameter that takes several
+    values: ``prompts[0..11]`` becomes ``prompts[0]`` to ``prompts[11]``, searched each for itself.
+
+    Raises:
+        ValueError: places that do not begin with 0 or do not ascend.
+    """
+    found: dict[str, Any] = {}
+    for key, entry in space.items():
+        several = _SEVERAL.fullmatch(str(key))
+        if several is None:
+            found[key] = entry
+            continue
+        first, last = int(several["first"]), int(several["last"])
+        if first != 0 or last < 1:
+            raise ValueError(f"{key}: expected places from 0 upwards, such as [0..11]; found {key!r}")
+        found |= {f"{several['name']}[{place}]": entry for place in range(last + 1)}
+    return found
+
+
+def spread(settings: Mapping[str, Value]) -> dict[str, Scalar]:
+    """Settings with each of several values by its place, as a search has them: ``prompts[0]`` and so on."""
+    found: dict[str, Scalar] = {}
+    for name, value in settings.items():
+        if isinstance(value, tuple):
+            found |= {f"{name}[{place}]": one for place, one in enumerate(value)}
+        else:
+            found[name] = value
+    return found
+
+
+def gathered(settings: Mapping[str, Value]) -> Hyperparameters:
+    """The reverse of :func:`spread`, as a method takes them: one tuple in the place of its first value."""
+    found: dict[str, Any] = {}
+    for name, value in settings.items():
+        one = _ONE.fullmatch(name)
+        if one is None:
+            found[name] = value
+        else:
+            found[one["name"]] = (*found.get(one["name"], ()), value)
+    return found
 
 
 Distribution = Annotated[Float | Int | Categorical, Field(discriminator="type")]

@@ -7,7 +7,6 @@ results says everything that was asked for.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Annotated, Any
 
 import yaml
@@ -22,7 +21,7 @@ from pydantic import (
 
 from wst.data.suites import find_suite, is_gone
 from wst.data.tasks import Suite
-from wst.records import OF_THE_TRIAL, Backbone, Normalisation, Value
+from wst.records import OF_THE_TRIAL, Backbone, Normalisation
 from wst.study.durations import parse_duration
 from wst.study.recipe import Recipe, short_hash
 from wst.study.search import Grid, Search, Ties
@@ -181,16 +180,14 @@ class Study(Strict):
         rungs = self.search.rungs(epochs) if self.search else []
         return sorted({*rungs, *range(self.report_every, epochs, self.report_every), epochs})
 
-    def hyperparameter_types(self) -> dict[str, type]:
-        """Python type of every hyperparameter that any variant has, for the ledger's typed columns."""
-        values: dict[str, list[Value]] = {name: [0.0] for name in OF_THE_TRIAL}
+    def hyperparameters(self) -> dict[str, set[str]]:
+        """Names of the hyperparameters of the study's trials, each with the methods of those that set it."""
+        found: dict[str, set[str]] = {name: set() for name in OF_THE_TRIAL}
         for variant in self.variants.values():
-            for table in (variant.fixed, *(variant.per_task or {}).values()):
-                for name, value in table.items():
-                    values.setdefault(name, []).append(value)
-            for name, space in (variant.space or {}).items():
-                values.setdefault(name, []).extend(space.values(2))
-        return {name: _common_type(map(type, found)) for name, found in values.items()}
+            source = self.variants[variant.settings_from].names() if variant.settings_from else set()
+            for name in sorted(source | variant.names()):
+                found.setdefault(name, set()).add(variant.method)
+        return found
 
     def identity(self) -> dict[str, Any]:
         """What makes this study this one: everything but where it runs and how often it reports."""
@@ -205,10 +202,3 @@ class Study(Strict):
     def to_yaml(self) -> str:
         """The resolved study as YAML that :func:`wst.study.load.load_study` reads back."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, width=110)
-
-
-def _common_type(types: Iterable[type]) -> type:
-    found = set(types)
-    if len(found) == 1:
-        return found.pop()
-    return float if found == {int, float} else str

@@ -13,7 +13,7 @@ from pydantic import (
 )
 
 from wst.records import Hyperparameters
-from wst.study.space import Distribution, applies
+from wst.study.space import Distribution, applies, expanded, gathered, spread
 from wst.yaml_files import Strict, first_error
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
@@ -38,7 +38,10 @@ class Variant(Strict):
     on top of each. A variant without a space has no search and goes straight to the final stage.
     """
 
-    method: str = Field(pattern=NAME)
+    method: str = Field(min_length=1)
+    """Name of a method, ``package.module:function``, or the path of a ``.py`` file of your own."""
+    method_hash: str | None = None
+    """Of that file, or of the package's; filled in when the study is read, None for wst's own methods."""
     fixed: Hyperparameters = Field(default_factory=dict)
     space: dict[str, Distribution] | None = None
     settings_from: str | None = None
@@ -49,6 +52,11 @@ class Variant(Strict):
     )
     """Settings that a search tries first: a list for every task, one by task, or the best settings of another
     study, which are looked up before this one starts.  In a study file also the name of a shipped table."""
+
+    @field_validator("space", mode="before")
+    @classmethod
+    def _one_entry_a_place(cls, space: Any) -> Any:
+        return expanded(space) if isinstance(space, dict) else space
 
     @field_validator("warm_start", mode="before")
     @classmethod
@@ -72,7 +80,7 @@ class Variant(Strict):
             raise ValueError("expected a space to warm-start; found none")
         if self.space is not None and not self.space:
             raise ValueError("expected at least one hyperparameter in space; found none")
-        before = set(self.fixed)
+        before = set(spread(self.fixed))
         for name, entry in (self.space or {}).items():
             for condition in entry.when:
                 if condition not in before:
@@ -81,7 +89,10 @@ class Variant(Strict):
                         f"({', '.join(sorted(before)) or 'none'}); found {condition!r}"
                     )
             before.add(name)
-        both = sorted(set(self.fixed) & set(self.space or {}))
+        both = sorted(
+            {*self.fixed, *spread(self.fixed)}
+            & {*(self.space or {}), *gathered(dict.fromkeys(self.space or {}, 0))}
+        )
         if both:
             raise ValueError(f"expected each hyperparameter in space or in fixed; found {both[0]!r} in both")
         tables = self.per_task.values() if self.per_task is not None else [{}]
@@ -100,12 +111,18 @@ class Variant(Strict):
         assert not isinstance(self.warm_start, FromLedger), "another study's settings are not looked up yet"
         given = self.warm_start or ()
         points = given.get(task, ()) if isinstance(given, dict) else given
-        return [{name: point[name] for name in self.space or {} if name in point} for point in points]
+        spreads = map(spread, points)
+        return [{name: point[name] for name in self.space or {} if name in point} for point in spreads]
 
     def any_settings(self) -> Hyperparameters:
         """One configuration of a searched variant: every hyperparameter at its first value."""
-        found = dict(self.fixed)
+        found: Hyperparameters = dict(self.fixed)
         for name, entry in (self.space or {}).items():
             if applies(entry, found):
                 found[name] = entry.values(2)[0]
-        return found
+        return gathered(found)
+
+    def names(self) -> set[str]:
+        """The hyperparameters that it sets itself, in whatever way."""
+        tables = (self.fixed, *(self.per_task or {}).values(), gathered(dict.fromkeys(self.space or {}, 0)))
+        return {name for table in tables for name in table}

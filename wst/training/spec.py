@@ -19,6 +19,7 @@ class TrialSpec:
         suite: name of the suite.
         data: the task and where its images are.
         method: reference to the method, see :mod:`wst.methods.registry`.
+        method_hash: of its file, where it is a user's own.
         checkpoint_path: where the trial's own state is kept while it runs; None keeps none.
         checkpoint_every: epochs between two states kept.
         threads: CPU threads that the trial may use.
@@ -34,6 +35,7 @@ class TrialSpec:
     data: TaskData
     backbone: Backbone
     method: str
+    method_hash: str | None
     recipe: Recipe
     checkpoint_path: str | None = None
     checkpoint_every: int = 10
@@ -59,7 +61,7 @@ def trial_spec(
     adapter_path: Path | None = None,
 ) -> TrialSpec:
     """What a worker needs to run one trial of a study; paths become absolute, since it runs elsewhere."""
-    backbone = study.frozen_backbone
+    backbone, variant = study.frozen_backbone, study.variants[intent.variant]
     if backbone.checkpoint is not None:
         backbone = replace(backbone, checkpoint=str(Path(backbone.checkpoint).absolute()))
     return TrialSpec(
@@ -68,7 +70,8 @@ def trial_spec(
         suite=study.suite,
         data=replace(data, folder=data.folder.absolute()),
         backbone=backbone,
-        method=study.variants[intent.variant].method,
+        method=variant.method,
+        method_hash=variant.method_hash,
         recipe=study.recipe,
         checkpoint_path=str(checkpoint_path.absolute()) if checkpoint_path else None,
         checkpoint_every=study.checkpoint_every,

@@ -71,6 +71,7 @@ class Trial:
             settings.method,
             num_classes=spec.data.task.classes,
             drop_path=settings.drop_path,
+            method_hash=spec.method_hash,
         ).to(self.device)
         self._input = backbones.input_spec(backbones.timm_model(self.model), spec.backbone)
         self._normalised = Normaliser(
@@ -134,6 +135,7 @@ class Trial:
             backbone=spec.backbone.name,
             checkpoint_hash=self._weights_id() or "",
             method=spec.method,
+            method_hash=spec.method_hash,
             hyperparameters=spec.settings.method,
             suite=spec.suite,
             task=spec.intent.task,

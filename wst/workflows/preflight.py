@@ -8,12 +8,12 @@ from wst.data.splits import TaskData, data_root
 from wst.data.suites import find_suite
 from wst.engine.fingerprint import Fingerprint, fingerprint
 from wst.errors import InputError
-from wst.methods import registry as methods
 from wst.models import backbones
 from wst.models.create import adapted, count_without_weights, parameter_counts
 from wst.planning.planner import CountParameters
-from wst.records import OF_THE_TRIAL, Hyperparameters, of_the_method
+from wst.records import Hyperparameters, of_the_method
 from wst.study import Study, Variant
+from wst.workflows.settings import check_settings
 
 
 @dataclass(frozen=True)
@@ -82,11 +82,10 @@ def check(study: Study, root: str | None) -> Checked:
     backbones.check_name(backbone.name)
     suite = find_suite(study.suite)
     tasks = [suite.task(name) for name in study.tasks]
+    check_settings(study)
     parameters, size = {}, 0
     for name, variant in study.variants.items():
         settings = of_the_method(example(study, variant))
-        searched = set(variant.space or {}) - set(OF_THE_TRIAL)
-        methods.check_hyperparameters(variant.method, {*settings, *searched})
         model = adapted(backbone, variant.method, settings, num_classes=1)
         counts = parameter_counts(model)
         size = backbones.input_spec(backbones.timm_model(model), backbone).size

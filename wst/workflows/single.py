@@ -14,6 +14,7 @@ from wst.engine.driver import Driver, Environment
 from wst.engine.fingerprint import check_unchanged
 from wst.errors import InputError
 from wst.ledger import Ledger, history, provenance, resolved_study
+from wst.methods import registry
 from wst.planning.one_trial import OneTrial
 from wst.records import Hyperparameters, Intent, Outcome, Stage
 from wst.shipped import find_yaml
@@ -63,7 +64,7 @@ def single(
 
     Args:
         task: name of the task.
-        method: name of the method.
+        method: reference to the method, see :mod:`wst.methods.registry`.
         settings: its hyperparameters with ``lr``, and ``drop_path`` if not 0.
         stage: ``search`` trains on train and scores val; ``final`` trains on all 1,000 images and reads
             the test split once.
@@ -76,10 +77,13 @@ def single(
     stages: dict[str, Any] = {"search": {"trials": 1}}
     if stage == "final":
         stages = {"final": {"seeds": 1, "save_adapters": save_adapter}}
+    reference = registry.beside(method, Path())
+    digest = registry.source_hash(reference)
+    name = registry.short_name(reference)
     data = {
-        "name": f"train-{task}-{method}",
+        "name": f"train-{task}-{name}",
         "tasks": [task],
-        "variants": {method: {"method": method, "fixed": settings}},
+        "variants": {name: {"method": reference, "method_hash": digest, "fixed": settings}},
         **stages,
         **study,
     }
@@ -88,9 +92,9 @@ def single(
     except ValidationError as error:
         raise first_error(error, "train") from None
     hyperparameters = built.recipe.complete(settings)
-    identity = f"{task}.{method}.{stage}.0000"
+    identity = f"{task}.{name}.{stage}.0000"
     reason = "a single fine-tune"
-    return built, Intent(identity, task, method, stage, 0, 0, built.seed, hyperparameters, reason=reason)
+    return built, Intent(identity, task, name, stage, 0, 0, built.seed, hyperparameters, reason=reason)
 
 
 def from_options(

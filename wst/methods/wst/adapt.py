@@ -2,37 +2,31 @@
 
 Zeng, Huang, Wang: "WST: Wavelet-Based Multi-scale Tuning for Visual Transfer Learning", AAAI 2025,
 doi 10.1609/aaai.v39i21.34387.  Here are the options and the checks; the modules are in
-:mod:`wst.methods.registry.wst.branch`.
+:mod:`wst.methods.wst.branch`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from typing import Annotated, Literal
 
 from timm.layers import PatchEmbed
 from timm.models import SwinTransformer, VisionTransformer
 from torch import nn
 
 from wst.errors import InputError
-from wst.methods.wst.branch import (
-    BLOCK_CHOICES,
-    DOWNSAMPLINGS,
-    LEVELS,
-    Design,
-    WaveletTuned,
-    WaveletTunedSwin,
-    WaveletTunedViT,
-)
+from wst.methods.contract import AtLeast, method
+from wst.methods.wst.branch import Design, WaveletTuned, WaveletTunedSwin, WaveletTunedViT
 
 
+@method(fits=(VisionTransformer, SwinTransformer), free=("scale",))
 def adapt(
-    backbone: nn.Module,
+    backbone: VisionTransformer | SwinTransformer,
     *,
     scale: float = 1.0,
-    r: int = 2,
-    downsampling: str = "haar",
-    small_patch: str = "half",
-    blocks: str = "all",
+    r: Annotated[int, AtLeast(1)] = 2,
+    downsampling: Literal["haar", "db2", "space_to_depth", "average", "stride"] = "haar",
+    small_patch: Literal["half", "quarter"] = "half",
+    blocks: Literal["all", "first-half", "last-half", "every-second"] = "all",
     small_branch: bool = True,
     previous_state: bool = True,
 ) -> WaveletTuned:
@@ -53,30 +47,16 @@ def adapt(
         previous_state: whether a wavelet block reads the output of the one before it.
 
     Raises:
-        InputError: the backbone does not fit, and why, or an option has no such value.
+        InputError: the backbone does not fit, and why.
     """
-    design = Design(
-        _one_of("downsampling", downsampling, DOWNSAMPLINGS),
-        _one_of("small_patch", small_patch, LEVELS),
-        _one_of("blocks", blocks, BLOCK_CHOICES),
-        _boolean("small_branch", small_branch),
-        _boolean("previous_state", previous_state),
-    )
-    if r < 1:
-        raise InputError(f"r of wst: expected at least 1; found {r}")
-    if not isinstance(backbone, VisionTransformer | SwinTransformer):
-        name = type(backbone).__name__
-        why = ", whose blocks normalise after attention" if name == "SwinTransformerV2" else ""
-        raise InputError(
-            f"backbone of wst: expected a timm VisionTransformer or SwinTransformer (v1); found {name}{why}"
-        )
+    design = Design(downsampling, small_patch, blocks, small_branch, previous_state)
     if not isinstance(backbone.get_classifier(), nn.Module):
         raise InputError("backbone of wst: expected one head; found a model with two, for distillation")
     if design.small_branch:
         _check_patches(backbone, design)
     if isinstance(backbone, SwinTransformer):
-        return WaveletTunedSwin(backbone, float(scale), int(r), design)
-    return WaveletTunedViT(backbone, float(scale), int(r), design)
+        return WaveletTunedSwin(backbone, scale, r, design)
+    return WaveletTunedViT(backbone, scale, r, design)
 
 
 def _check_patches(backbone: VisionTransformer | SwinTransformer, design: Design) -> None:
@@ -99,15 +79,3 @@ def _check_patches(backbone: VisionTransformer | SwinTransformer, design: Design
     width = embedding.proj.out_channels
     if width % design.gain:
         raise InputError(f"backbone of wst: expected a width divisible by {design.gain}; found {width}")
-
-
-def _one_of(option: str, value: str, known: Iterable[str]) -> str:
-    if value not in known:
-        raise InputError(f"{option} of wst: expected one of {', '.join(known)}; found {value!r}")
-    return value
-
-
-def _boolean(option: str, value: bool) -> bool:
-    if not isinstance(value, bool):
-        raise InputError(f"{option} of wst: expected true or false; found {value!r}")
-    return value

@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import pytest
+from torch import nn
+
+from wst.errors import InputError
+from wst.methods import AtLeast, Method, method, registry
+from wst.methods.contract import Parameter
+from wst.models.create import create_model, parameter_counts
+
+OWN = "def adapt(backbone, *, k: int = 1):\n    return backbone\n"
+
+
+def test_one_name_has_one_type_in_all_methods() -> None:
+    kinds: dict[str, set[tuple[type, bool]]] = {}
+    for name in registry.names():
+        for parameter in registry.get(name).parameters.values():
+            kinds.setdefault(parameter.name, set()).add((parameter.kind, parameter.several))
+    assert "r" in kinds and all(len(found) == 1 for found in kinds.values())
+
+
+@pytest.mark.parametrize("name", registry.names())
+def test_a_method_says_what_it_is(name: str) -> None:
+    found = registry.described(name)
+    assert found["name"] == name and found["about"]
+    assert set(registry.get(name).free) <= set(found["hyperparameters"])
+
+
+def test_a_signature_is_read() -> None:
+    @method(free=("scale",))
+    def adapt(
+        backbone: nn.Module,
+        *,
+        r: Annotated[int, AtLeast(1)],
+        scale: float = 1.0,
+        kind: Literal["a", "b"] = "a",
+        sizes: tuple[int, ...] = (1,),
+    ) -> nn.Module:
+        return backbone
+
+    assert isinstance(adapt, Method)
+    assert adapt.parameters == {
+        "r": Parameter("r", int, low=1),
+        "scale": Parameter("scale", float, default=1.0),
+        "kind": Parameter("kind", str, choices=("a", "b"), default="a"),
+        "sizes": Parameter("sizes", int, several=True, default=(1,)),
+    }
+    assert adapt.checked({"r": 2, "scale": 3, "sizes": [1, 2]}) == {"r": 2, "scale": 3.0, "sizes": (1, 2)}
+    assert isinstance(adapt.checked({"r": 2, "scale": 3})["scale"], float)
+    with pytest.raises(InputError, match=r"r of test_registry: expected a whole number .*; found no value"):
+        adapt.checked({})
+
+
+@pytest.mark.parametrize("annotation", ["dict", "int | str", "list[int]", "'nothing'", ""])
+def test_an_annotation_that_says_nothing_about_values_is_named(annotation: str, tmp_path: Path) -> None:
+    path = tmp_path / "own.py"
+    path.write_text(f"def adapt(backbone, *, k{': ' + annotation if annotation else ''} = None):\n    pass\n")
+    with pytest.raises((InputError, NameError), match=r"k of method own: expected an annotation|not defined"):
+        registry.get(str(path))
+
+
+def test_names_of_every_trial_are_not_a_methods_own(tmp_path: Path) -> None:
+    path = tmp_path / "own.py"
+    path.write_text("def adapt(backbone, *, lr: float = 1.0):\n    return backbone\n")
+    with pytest.raises(InputError, match="method own: expected other names than lr, weight_decay, drop_path"):
+        registry.get(str(path))
+
+
+def test_a_file_is_found_beside_and_told_from_its_next_version(tmp_path: Path) -> None:
+    path = tmp_path / "own.py"
+    path.write_text(OWN)
+    reference = registry.beside("./own.py", tmp_path)
+    assert reference == str(path) and registry.beside("wst", tmp_path) == "wst"
+    digest = registry.source_hash(reference)
+    assert registry.get(reference, digest).parameters.keys() == {"k"}
+    path.write_text(OWN.replace("k: int", "kk: int"))
+    assert registry.get(reference).parameters.keys() == {"kk"}
+    with pytest.raises(InputError, match=f"expected the file with hash {digest}; found"):
+        registry.get(reference, digest)
+
+
+def test_another_function_and_a_package_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "some_package_of_mine.py").write_text(OWN.replace("def adapt", "def other"))
+    assert registry.get(f"{tmp_path / 'some_package_of_mine.py'}:other").parameters.keys() == {"k"}
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert registry.get("some_package_of_mine:other").parameters.keys() == {"k"}
+    assert registry.source_hash("some_package_of_mine:other") is not None
+    assert registry.short_name("some_package_of_mine:other") == "other"
+
+
+@pytest.mark.parametrize(
+    ("reference", "expected"),
+    [
+        ("lorra", "method: expected one of linear, .*found 'lorra'"),
+        ("./nowhere.py", "expected a file or a module that can be imported; found none at './nowhere.py'"),
+        ("no_such_package.inner:adapt", "found none at 'no_such_package.inner'"),
+        ("BROKEN", "expected a module that can be imported; found ZeroDivisionError"),
+        ("BROKEN:other", "expected a module that can be imported; found ZeroDivisionError"),
+        ("EMPTY", "expected a function 'adapt'; found none"),
+    ],
+)
+def test_what_is_no_method_is_one_line(reference: str, expected: str, tmp_path: Path) -> None:
+    (tmp_path / "broken.py").write_text("1 / 0\n")
+    (tmp_path / "empty.py").write_text("")
+    reference = reference.replace("BROKEN", str(tmp_path / "broken.py")).replace(
+        "EMPTY", str(tmp_path / "empty.py")
+    )
+    with pytest.raises(InputError, match=expected) as caught:
+        registry.get(reference)
+    assert "\n" not in str(caught.value)
+
+
+def test_python_gets_the_same_lines() -> None:
+    for wrong, expected in (
+        ({"lr": 1}, "hyperparameters of wst: expected only .*found 'lr'"),
+        ({"r": 2.5}, "r of wst: expected a whole number of at least 1; found 2.5"),
+        ({"downsampling": "typo"}, "downsampling of wst: expected one of haar, .*; found 'typo'"),
+        ({"scale": "big"}, "scale of wst: expected a number; found 'big'"),
+    ):
+        with pytest.raises(InputError, match=expected):
+            create_model("micro", num_classes=2, **wrong)  # type: ignore[arg-type]
+
+
+def test_linear_leaves_all_blocks_untouched_and_merges_into_itself() -> None:
+    model = create_model("micro", method="linear", num_classes=2)
+    linear = registry.get("linear")
+    assert linear.untouched(model) == 4 and linear.merge is not None and linear.merge(model) is model
+    assert parameter_counts(model)["trainable"] == 0

@@ -1,0 +1,241 @@
+"""What a method is: a function whose signature says which hyperparameters it takes."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin, overload
+
+from wst.errors import InputError
+from wst.records import OF_THE_TRIAL, Hyperparameters, Scalar, Value
+
+if TYPE_CHECKING:
+    from torch import nn
+
+_WORDS: dict[type, str] = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
+
+
+@dataclass(frozen=True)
+class AtLeast:
+    """The least value of a number, in its annotation: ``r: Annotated[int, AtLeast(1)]``."""
+
+    low: float
+
+
+@dataclass(frozen=True)
+class Below:
+    """A value that a number does not reach, in its annotation."""
+
+    high: float
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A hyperparameter, as its annotation and default describe it.
+
+    Attributes:
+        name: its name.
+        kind: type of a value, or of each where there are several.
+        several: whether it takes one value for each block, say, as a tuple.
+        choices: the only values allowed; empty where any of the kind will do.
+        low, high: the least value of a number, and one that it must stay below.
+        default: taken where a study says nothing; None where it has to say something.
+    """
+
+    name: str
+    kind: type[Scalar]
+    several: bool = False
+    choices: tuple[Scalar, ...] = ()
+    low: float = -math.inf
+    high: float = math.inf
+    default: Value | None = None
+
+    @property
+    def expectation(self) -> str:
+        """What a value has to be, in words."""
+        if self.choices:
+            words = f"one of {', '.join(map(str, self.choices))}"
+        else:
+            words = _WORDS[self.kind]
+            words += f" of at least {self.low:g}" if self.low > -math.inf else ""
+            words += f" below {self.high:g}" if self.high < math.inf else ""
+        return f"a list, each {words}" if self.several else words
+
+    def checked(self, value: object) -> Value:
+        """The value as a method takes it: a whole number for a real one becomes real, a list a tuple.
+
+        Raises:
+            ValueError: it is none; the message says what was expected and found.
+        """
+        if not self.several:
+            one = self._converted(value)
+            if one is None:
+                raise self._error(value)
+            return one
+        if not isinstance(value, list | tuple) or not value:
+            raise self._error(value)
+        each = [self._converted(one) for one in value]
+        if None in each:
+            raise self._error(value)
+        return tuple(one for one in each if one is not None)
+
+    def _converted(self, value: object) -> Scalar | None:
+        """One value of the right kind, or None."""
+        if self.kind is float and type(value) is int:
+            value = float(value)
+        if type(value) is not self.kind or (self.choices and value not in self.choices):
+            return None
+        if isinstance(value, float | int) and not isinstance(value, bool):
+            # NaN fails every comparison.
+            return value if self.low <= value < self.high and abs(value) < math.inf else None
+        assert isinstance(value, bool | str)
+        return value
+
+    def _error(self, value: object) -> ValueError:
+        return ValueError(f"expected {self.expectation}; found {value!r}")
+
+
+TRIAL_PARAMETERS = {
+    "lr": Parameter("lr", float, low=0.0),
+    "weight_decay": Parameter("weight_decay", float, low=0.0),
+    "drop_path": Parameter("drop_path", float, low=0.0, high=1.0, default=0.0),
+}
+"""Those of :data:`wst.records.OF_THE_TRIAL`."""
+assert tuple(TRIAL_PARAMETERS) == OF_THE_TRIAL
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to adapt a frozen backbone: call it with one.
+
+    Attributes:
+        function: takes a frozen timm model whose head alone is trainable, and hyperparameters by keyword;
+            returns a module with timm's ``get_classifier()`` that maps images to logits, and whose only
+            trainable parameters are the method's own and the head.
+        fits: classes of timm models that it can adapt; any where empty.
+        free: hyperparameters that change no tensor's shape.  They enter the model as tensors, so that
+            trials which differ in them alone can share a pass.
+        untouched: how many of a backbone's first blocks give what they give without the method, so that
+            their output can be kept; none where it does not say.
+        merge: folds what was trained into the backbone's own weights and returns the timm model; None
+            where a method cannot be folded.
+    """
+
+    function: Callable[..., nn.Module]
+    fits: tuple[type, ...] = ()
+    free: tuple[str, ...] = ()
+    untouched: Callable[[nn.Module], int] = lambda backbone: 0
+    merge: Callable[[nn.Module], nn.Module] | None = None
+
+    @property
+    def name(self) -> str:
+        """The file or folder that holds the method."""
+        parts = self.function.__module__.split(".")
+        return parts[-2] if parts[-1] == "adapt" and len(parts) > 1 else parts[-1]
+
+    @cached_property
+    def parameters(self) -> dict[str, Parameter]:
+        """The hyperparameters by name, from the function's signature.
+
+        Raises:
+            InputError: an annotation that says nothing about values.
+        """
+        _, *rest = inspect.signature(self.function, eval_str=True).parameters.values()
+        found = {one.name: _parameter(self.name, one) for one in rest}
+        clash = [name for name in OF_THE_TRIAL if name in found]
+        unknown = [name for name in self.free if name not in found]
+        if clash or unknown:
+            raise InputError(
+                f"method {self.name}: expected other names than {', '.join(OF_THE_TRIAL)}, and only its own "
+                f"in 'free'; found {(clash or unknown)[0]!r}"
+            )
+        return found
+
+    def checked(self, hyperparameters: Mapping[str, object]) -> Hyperparameters:
+        """The hyperparameters as the function takes them.
+
+        Raises:
+            InputError: one line with the name, what was expected and what was found.
+        """
+        for name in hyperparameters:
+            if name not in self.parameters:
+                known = ", ".join(self.parameters) or "none"
+                raise InputError(
+                    f"hyperparameters of {self.name}: expected only {known} "
+                    f"(besides {', '.join(OF_THE_TRIAL)} of every trial); found {name!r}"
+                )
+        for name, parameter in self.parameters.items():
+            if parameter.default is None and name not in hyperparameters:
+                raise InputError(f"{name} of {self.name}: expected {parameter.expectation}; found no value")
+        found = {}
+        for name, value in hyperparameters.items():
+            try:
+                found[name] = self.parameters[name].checked(value)
+            except ValueError as error:
+                raise InputError(f"{name} of {self.name}: {error}") from None
+        return found
+
+    def __call__(self, backbone: nn.Module, **hyperparameters: object) -> nn.Module:
+        """The adapted model.
+
+        Raises:
+            InputError: a hyperparameter or the backbone does not fit, and why.
+        """
+        settings = self.checked(hyperparameters)
+        if self.fits and not isinstance(backbone, self.fits):
+            known = " or ".join(kind.__name__ for kind in self.fits)
+            raise InputError(
+                f"backbone of {self.name}: expected a timm {known}; found {type(backbone).__name__}"
+            )
+        return self.function(backbone, **settings)
+
+
+@overload
+def method(function: Callable[..., nn.Module]) -> Method: ...
+@overload
+def method(
+    *,
+    fits: tuple[type, ...] = (),
+    free: tuple[str, ...] = (),
+    untouched: Callable[[nn.Module], int] = ...,
+    merge: Callable[[nn.Module], nn.Module] | None = None,
+) -> Callable[[Callable[..., nn.Module]], Method]: ...
+def method(function: Callable[..., nn.Module] | None = None, **says: Any) -> Any:
+    """Make a function a method; what the keywords say of it stands at :class:`Method`.
+
+    Example::
+
+        @method(fits=(VisionTransformer,), free=("scale",))
+        def adapt(backbone: nn.Module, *, r: Annotated[int, AtLeast(1)] = 8, scale: float = 1.0) -> nn.Module:
+            ...
+    """
+    if function is not None:
+        return Method(function)
+    return lambda function: Method(function, **says)
+
+
+def _parameter(owner: str, found: inspect.Parameter) -> Parameter:
+    annotation, bounds = found.annotation, {}
+    if get_origin(annotation) is Annotated:
+        annotation, *notes = get_args(annotation)
+        bounds = {
+            side: getattr(note, side)
+            for note in notes
+            for kind, side in ((AtLeast, "low"), (Below, "high"))
+            if isinstance(note, kind)
+        }
+    several = get_origin(annotation) is tuple and get_args(annotation)[1:] == (...,)
+    if several:
+        annotation = get_args(annotation)[0]
+    choices = get_args(annotation) if get_origin(annotation) is Literal else ()
+    kind = type(choices[0]) if choices else annotation
+    if kind not in _WORDS or any(type(choice) is not kind for choice in choices):
+        raise InputError(
+            f"{found.name} of method {owner}: expected an annotation of bool, int, float, str, a Literal or "
+            f"a tuple[..., ...] of one of these; found {found.annotation!r}"
+        )
+    default = None if found.default is inspect.Parameter.empty else found.default
+    return Parameter(found.name, kind, several, choices, default=default, **bounds)

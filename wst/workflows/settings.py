@@ -1,0 +1,88 @@
+"""Every value that a study could ever use, looked at before its first trial."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+from wst.errors import InputError
+from wst.methods import registry
+from wst.methods.contract import TRIAL_PARAMETERS, Method
+from wst.records import Hyperparameters
+from wst.study import Study
+from wst.study.space import Categorical, Distribution, gathered
+from wst.study.variant import FromLedger
+
+
+class Given(NamedTuple):
+    """A value of a hyperparameter, and where it stands in the study file."""
+
+    where: str
+    name: str
+    value: object
+
+
+def check_settings(study: Study) -> None:
+    """Put every value of a study through the signature of its variant's method.
+
+    Those in ``fixed``, ``per_task`` and ``warm_start``, every choice of a space and both ends of every range.
+
+    Raises:
+        InputError: one line that names variant, hyperparameter, what was expected and what was found.
+    """
+    for name, variant in study.variants.items():
+        try:
+            method = registry.get(variant.method)
+        except InputError as error:
+            raise InputError(f"variants.{name}: {error}") from None
+        values = list(given(study, name))
+        for one in values:
+            _check(one, method)
+        for needed, parameter in method.parameters.items():
+            if parameter.default is None and needed not in {one.name for one in values}:
+                raise InputError(
+                    f"variants.{name}: {needed} of {method.name}: expected {parameter.expectation}; "
+                    "found no value"
+                )
+
+
+def given(study: Study, name: str) -> Iterator[Given]:
+    """All values that a variant's trials may have; of a range its two ends."""
+    variant, where = study.variants[name], f"variants.{name}"
+    if variant.settings_from is not None:
+        space = study.variants[variant.settings_from].space or {}
+        yield from _of_space(f"{where}.settings_from ({variant.settings_from})", space)
+    yield from _of_table(f"{where}.fixed", variant.fixed)
+    for task, table in (variant.per_task or {}).items():
+        yield from _of_table(f"{where}.per_task.{task}", table)
+    if not isinstance(variant.warm_start, FromLedger | None):
+        by_task = variant.warm_start if isinstance(variant.warm_start, dict) else {"": variant.warm_start}
+        for points in by_task.values():
+            for point in points:
+                yield from _of_table(f"{where}.warm_start", point)
+    yield from _of_space(f"{where}.space", variant.space or {})
+
+
+def _of_table(where: str, table: Hyperparameters) -> Iterator[Given]:
+    for name, value in table.items():
+        yield Given(where, name, value)
+
+
+def _of_space(where: str, space: Mapping[str, Distribution]) -> Iterator[Given]:
+    for key, entry in space.items():
+        for value in entry.choices if isinstance(entry, Categorical) else (entry.low, entry.high):
+            for name, taken in gathered({key: value}).items():
+                yield Given(where, name, taken)
+
+
+def _check(given: Given, method: Method) -> None:
+    known = TRIAL_PARAMETERS | method.parameters
+    if given.name not in known:
+        raise InputError(
+            f"{given.where}: expected hyperparameters of {method.name} ({', '.join(known)}); "
+            f"found {given.name!r}"
+        )
+    try:
+        known[given.name].checked(given.value)
+    except ValueError as error:
+        raise InputError(f"{given.where}: {given.name} of {method.name}: {error}") from None
