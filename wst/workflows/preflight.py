@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from wst.data.splits import TaskData, data_root
 from wst.data.suites import find_suite
-from wst.engine.fingerprint import Fingerprint, fingerprint
+from wst.engine.fingerprint import Fingerprint, fingerprint, known_weights
 from wst.errors import InputError
 from wst.models import backbones
 from wst.models.create import adapted, count_without_weights, parameter_counts
@@ -80,6 +80,7 @@ def check(study: Study, root: str | None) -> Checked:
     """
     backbone = study.frozen_backbone
     backbones.check_name(backbone.name)
+    known_weights(backbone)
     suite = find_suite(study.suite)
     tasks = [suite.task(name) for name in study.tasks]
     check_settings(study)
