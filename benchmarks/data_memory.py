@@ -26,6 +26,7 @@ import torch
 from PIL import Image
 
 from wst.data.lists import VTAB_NAMES
+from wst.data.splits import TaskData
 from wst.data.suites import find_suite
 from wst.records import Intent
 from wst.study import Study
@@ -33,12 +34,13 @@ from wst.training.spec import trial_spec
 from wst.training.trial import Trial
 
 PICTURES = 256
-TASK = find_suite("vtab1k").task("dsprites_loc")
+VTAB = find_suite("vtab1k")
+TASK = VTAB.task("dsprites_loc")
 
 
 def write_task(root: Path) -> None:
     """Pictures of 64 x 64 in black and white, and lists of VTAB-1K's lengths that name them in turn."""
-    folder = root / "vtab-1k" / TASK.folder
+    folder = TaskData.of(root, VTAB, TASK).folder
     (folder / "images").mkdir(parents=True)
     generator = np.random.RandomState(0)
     for index in range(PICTURES):
@@ -109,7 +111,8 @@ def main() -> None:
         intent = Intent(f"{TASK.name}.wst.final.0000", TASK.name, "wst", "final", 0, 0, 1, settings)
         sampler = Sampler()
         sampler.start()
-        trial = Trial(trial_spec(study, intent, root=root), torch.device(options.device))
+        spec = trial_spec(study, intent, data=TaskData.of(root, VTAB, TASK))
+        trial = Trial(spec, torch.device(options.device))
         started, anonymous_before = peak(), sampler.restart()
         list(trial.epochs())
         trained, anonymous_trained = peak(), sampler.highest

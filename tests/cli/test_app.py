@@ -248,6 +248,11 @@ def test_list_prints_names(wst) -> None:  # type: ignore[no-untyped-def]
     assert [one["name"] for one in json.loads(wst("ls", "methods", "--json").out)] == ["linear", "wst"]
     assert "demo" in wst("ls", "studies").out.split()
     assert "vtab1k/caltech101" in wst("ls", "tasks").out.split()
+    backbones = wst("ls", "backbones", "--json")
+    assert backbones.err.count("\n") == 1 and "checkpoint=FILE" in backbones.err
+    found = json.loads(backbones.out)
+    assert found[0] == "micro" and {"vit_base_patch16_224", "swin_tiny_patch4_window7_224"} <= set(found)
+    assert not [name for name in found if " " in name or "swinv2" in name]
     _refused(wst("ls", "everything"), "'everything'")
 
 

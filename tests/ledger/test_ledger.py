@@ -176,7 +176,8 @@ def test_a_trials_configuration_is_everything_that_defines_it(tmp_path: Path) ->
         **{name: getattr(study, name) for name in ("suite", "backbone", "checkpoint", "pretrained")},
         **{name: getattr(study, name) for name in ("image_size", "normalisation")},
         **{name: getattr(trial.intent, name) for name in ("task", "stage", "seed", "hyperparameters")},
-        **{"method": study.variants[trial.intent.variant].method, "method_hash": None},
+        "method": study.variants[trial.intent.variant].method,
+        "method_hash": None,
         "recipe": study.recipe.model_dump(mode="json"),
     }
 

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import pyarrow as pa
 import pytest
 
-from wst.ledger.schema import SCHEMA_VERSION, TABLES, record_columns, table_schemas, trials_schema
+from wst.ledger.schema import SCHEMA_VERSION, TABLES, record_columns, table_schemas
 from wst.records import Epoch, Intent, Outcome
 
 
@@ -51,14 +51,7 @@ def test_every_field_of_the_records_is_kept() -> None:
 
 @pytest.mark.parametrize("table", TABLES)
 def test_a_schema_is_typed_commented_and_versioned(table: str) -> None:
-    schema = table_schemas({"lr": pa.float64()})[table]
+    schema = table_schemas({"lr": pa.float64(), "sizes": pa.list_(pa.int64())})[table]
     assert len(set(schema.names)) == len(schema.names)
     assert schema.metadata[b"wst_schema_version"] == str(SCHEMA_VERSION).encode()
     assert all(field.metadata[b"description"] for field in schema)
-
-
-def test_hyperparameter_columns_are_typed() -> None:
-    kinds = {"lr": pa.float64(), "kind": pa.string(), "sizes": pa.list_(pa.int64())}
-    schema = trials_schema(kinds)
-    assert {name: schema.field(f"hp_{name}").type for name in kinds} == kinds
-    assert [name for name in schema.names if name.startswith("hp_")] == ["hp_kind", "hp_lr", "hp_sizes"]

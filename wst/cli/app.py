@@ -43,7 +43,7 @@ def list_known(
     known: dict[str, Any] = {
         "tasks": lambda: [f"{s.name}/{t.name}" for s in suites().values() for t in s.tasks],
         "suites": lambda: list(suites()),
-        "backbones": lambda: ["micro", "any timm VisionTransformer with --set checkpoint=FILE"],
+        "backbones": _backbones,
         "methods": registry.names,
         "spaces": lambda: shipped_names("search_spaces"),
         "studies": lambda: shipped_names("studies"),
@@ -57,6 +57,16 @@ def list_known(
         print_json(found)
     else:
         print("\n".join(found))
+
+
+def _backbones() -> list[str]:
+    from wst.models.backbones import names  # loads torch
+
+    note = (
+        "all but micro are timm's; weights: --set checkpoint=FILE, or --set pretrained=true to download them"
+    )
+    print(note, file=sys.stderr)
+    return names()
 
 
 def main() -> NoReturn:

@@ -68,7 +68,7 @@ _TRIAL: list[_Column] = [
     ("train_loss", pa.float64(), "mean training loss of the last epoch"),
     ("suite", pa.string(), "suite of tasks"),
     ("group", pa.string(), "natural, specialized or structured"),
-    ("method", pa.string(), "name of a method, package.module:function, or path of a user's own file"),
+    ("method", pa.string(), "name of the method, or where a user's own is"),
     ("backbone", pa.string(), "timm model name, or micro"),
     ("recipe_hash", pa.string(), "equal for equal recipes"),
     ("configuration", pa.string(), "everything that defines the trial, as JSON"),
@@ -90,7 +90,7 @@ def _schema(columns: Iterable[_Column]) -> pa.Schema:
 def trials_schema(hyperparameters: Mapping[str, pa.DataType]) -> pa.Schema:
     """Schema of ``trials``, with one typed ``hp_*`` column a hyperparameter of the study."""
     intent = [column for column in record_columns(Intent) if column[0] != "time"]
-    typed = [(f"hp_{n}", kind, f"hyperparameter {n}") for n, kind in sorted(hyperparameters.items())]
+    typed = [(f"hp_{n}", t, f"hyperparameter {n}") for n, t in sorted(hyperparameters.items())]
     return _schema([*_STUDY, *intent, *record_columns(Outcome), *typed, *_TRIAL])
 
 

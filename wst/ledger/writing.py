@@ -15,11 +15,9 @@ however it ends.
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
-from collections.abc import Callable, Collection, Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Collection, Iterable, Mapping
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -31,6 +29,7 @@ import pyarrow.parquet as pq
 
 from wst.data.suites import find_suite
 from wst.errors import InputError
+from wst.files import flush, locked, replacing
 from wst.ledger.generations import settle, written
 from wst.ledger.hyperparameters import column_types
 from wst.ledger.reading import (
@@ -85,12 +84,13 @@ class Ledger:
                     f"{folder}: expected an empty or new folder, or a study's; found other files"
                 )
         folder.mkdir(parents=True, exist_ok=True)
-        self._lock = _lock(folder)
-        try:
+        with ExitStack() as held:
+            if not held.enter_context(locked(folder / ".lock", wait=False)):
+                raise InputError(
+                    f"{folder}: expected no other process on this study; found one that writes to it"
+                )
             self._open()
-        except BaseException:
-            os.close(self._lock)
-            raise
+            self._lock = held.pop_all()
 
     def _open(self) -> None:
         if not (self.folder / "study.yaml").exists():
@@ -120,7 +120,7 @@ class Ledger:
                 if sum(len(fragments(self.folder, table)[0]) for table in TABLES) > COMPACT_ABOVE:
                     self._rewrite()
         finally:
-            os.close(self._lock)
+            self._lock.close()
 
     def __enter__(self) -> Ledger:
         return self
@@ -210,20 +210,20 @@ class Ledger:
         schema = self._schemas[table]
         content = pa.Table.from_pylist(rows, schema=schema)
         repeated = [field.name for field in schema if pa.types.is_dictionary(field.type)]
-        _write_aside(
-            self._partial / f"{table}-{name}.parquet",
-            self.folder / "ledger" / table / f"{name}.parquet",
+        path = self.folder / "ledger" / table / f"{name}.parquet"
+        # Not beside it: readers take whatever lies in a table's folder.
+        with replacing(path, aside=self._partial / f"{table}-{name}.parquet") as aside:
             # A fragment is a row or a curve: these would cost more than they save.
-            lambda path: pq.write_table(
-                content, path, use_dictionary=repeated, write_statistics=False, compression="none"
-            ),
-        )
+            pq.write_table(
+                content, aside, use_dictionary=repeated, write_statistics=False, compression="none"
+            )
 
     def _write_study(self) -> None:
         """Keep the resolved study beside its results."""
         path, text = self.folder / "study.yaml", self.study.to_yaml()
         if not path.exists() or path.read_text() != text:
-            _write_aside(self.folder / ".study.yaml", path, lambda aside: aside.write_text(text))
+            with replacing(path, aside=self.folder / ".study.yaml") as aside:
+                aside.write_text(text)
 
     def _rewrite(self, without: Collection[str] = ()) -> None:
         """Put the ledger into a new generation, of one file a table, in the study's schema.
@@ -243,7 +243,7 @@ class Ledger:
                 if rows.num_rows:
                     path, content = new / table / name, self._in_schema(table, rows)
                     pq.write_table(content, path, compression="zstd", row_group_size=2**16)
-                    _flush(path)
+                    flush(path)
         self._shared, self._shared_intents = set(), set()
         for table in TABLES:
             self._note_shared(table, set(tables[table]["trial_id"].to_pylist()))
@@ -270,29 +270,3 @@ class Ledger:
                 column = pa.array(values, field.type)
             columns.append(column)
         return pa.Table.from_arrays(columns, schema=self._schemas[table])
-
-
-def _write_aside(partial: Path, final: Path, write: Callable[[Path], object]) -> None:
-    """Write ``partial``, flush it to the disk, and rename it to ``final`` in one step."""
-    write(partial)
-    _flush(partial)
-    partial.replace(final)
-
-
-def _flush(path: Path) -> None:
-    with path.open("rb+") as file:
-        os.fsync(file.fileno())
-
-
-def _lock(folder: Path) -> int:
-    descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(descriptor)
-        if isinstance(error, BlockingIOError):
-            text = "no other process on this study; found one that writes to it"
-        else:
-            text = f"a file system that can lock files; found {error.strerror}"
-        raise InputError(f"{folder}: expected {text}") from None
-    return descriptor
