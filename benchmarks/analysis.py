@@ -26,6 +26,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from wst.data.suites import find_suite
+from wst.ledger.hyperparameters import column_types
 from wst.ledger.schema import EPOCHS_SCHEMA, trials_schema
 from wst.ledger.writing import COMPACTED
 from wst.study import Study
@@ -63,7 +64,7 @@ def generate(folder: Path, trials: int, epochs: int) -> None:
         (folder / "ledger" / table).mkdir(parents=True, exist_ok=True)
     assert made.search is not None
     generator = np.random.default_rng(0)
-    schema = trials_schema(made.hyperparameter_types())
+    schema = trials_schema(column_types(made))
     per_trial = max(1, round(epochs / trials))
     writers = {
         "trials": pq.ParquetWriter(folder / f"ledger/trials/{COMPACTED}0.parquet", schema),
@@ -90,6 +91,7 @@ def generate(folder: Path, trials: int, epochs: int) -> None:
                 "parent": [f"{task}.{variant}.search.0000" if final else None] * number,
                 "reason": ["best of many on val" if final else "suggested by the sampler"] * number,
                 "hp_lr": lr,
+                "hp_weight_decay": [0.05] * number,
                 "hp_scale": generator.choice([0.1, 1.0, 10.0], number),
                 "hp_drop_path": generator.choice([0.0, 0.1, 0.2, 0.3, 0.4], number),
                 "hp_r": [2] * number,

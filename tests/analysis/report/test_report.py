@@ -203,9 +203,11 @@ def test_names_for_screen_readers(browser: Any, either_page: Path) -> None:
 
 def _malicious(folder: Path) -> Path:
     """A ledger that holds markup wherever the schema lets text in."""
+    own = folder.parent / "own.py"
+    own.write_text("def adapt(backbone, *, note: str):\n    return backbone\n")
     variants: dict[str, Any] = {
-        "one": {"method": "wst", "fixed": {"lr": 0.01, "note": BAD}},
-        "two": {"method": "wst", "fixed": {"lr": 0.01, "note": "plain"}},
+        "one": {"method": str(own), "fixed": {"lr": 0.01, "note": BAD}},
+        "two": {"method": str(own), "fixed": {"lr": 0.01, "note": "plain"}},
     }
     study = alpha_study(variants=variants, tasks=["digits"], search=None, checkpoint=BAD)
     writer = Writer(folder, study)
