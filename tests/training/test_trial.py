@@ -11,8 +11,7 @@ from wst.data import splits
 from wst.records import Epoch, Hyperparameters
 from wst.study import Recipe
 from wst.training.spec import TrialSpec
-from wst.training.trial import DivergedError, Trial
-from wst.training.trial import test_together as score_together
+from wst.training.trial import DivergedError, Trial, score_together
 
 pytestmark = pytest.mark.slow  # trains
 

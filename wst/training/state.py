@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from wst.files import replacing
+
 
 def save(path: Path, state: Mapping[str, Any]) -> None:
     """Keep a state of tensors and plain values, in an older one's place: whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_suffix(".partial")
-    with aside.open("wb") as file:
+    # A file of Python's, since PyTorch's own says of a full disk no more than that writing failed.
+    with replacing(path, aside=aside), aside.open("wb") as file:
         torch.save(dict(state), file)
-        file.flush()
-        os.fsync(file.fileno())
-    aside.replace(path)
 
 
 def load(path: Path) -> dict[str, Any] | None:

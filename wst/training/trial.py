@@ -110,7 +110,7 @@ class Trial:
         Raises:
             TestSplitClosedError: in any stage but ``final``.
         """
-        return test_together([self])[0]
+        return score_together([self])[0]
 
     def save_adapter(self, test: Score | None) -> None:
         """Keep the trainable tensors and their card at the spec's ``adapter_path``."""
@@ -178,7 +178,7 @@ class Trial:
         return resident(self.spec.data, split, self.input.size, self.spec.intent.stage, self.device)
 
 
-def test_together(trials: Sequence[Trial]) -> list[Score]:
+def score_together(trials: Sequence[Trial]) -> list[Score]:
     """Score the test split with trained trials of one cell in one pass: each image is read once.
 
     Raises:
