@@ -357,7 +357,7 @@ def figures(runs: dict[Path, list[Kill]], pace: Pace, total: float) -> list[list
         '"Within a compaction" kills at a random one of the file system\'s calls; where a start is over '
         "before any compaction, the study ends by SIGTERM (-15 before Ray is there, 130 later). A SIGINT "
         "with status 0 came while the study was ending. After a kill of the driver alone idle agents of Ray "
-        "may live on for a minute. One slot, so that the order of results is the same: several have other tests.",
+        "may live on for a minute. One slot, so that results come in the same order.",
     ]
 
 

@@ -123,8 +123,7 @@ def run(folder: Path, asked: Study) -> None:
 
 def use_table(use: Use) -> list[str]:
     row = [use.slots, use.trials, use.processes, f"{use.window_s:.0f}", f"{100 * use.idle:.1f} %"]
-    last = f"idle until fewer than {use.slots} trials remain"
-    return table(["slots", "trials", "worker processes", "seconds", last], [row], text=0)
+    return table(["slots", "trials", "worker processes", "seconds", "idle"], [row], text=0)
 
 
 def gaps_table(use: Use) -> list[str]:
@@ -161,8 +160,8 @@ def main() -> None:
         "Seconds between a trial's end and the next one's start on the same slot:",
         gaps_table(use),
         "Sleeping trials need no core, so that slots may be more than cores; starting their workers needs "
-        "some, and where other programs keep the cores busy, gaps grow. The window holds the start of all "
-        "workers but the first.",
+        "some, and where other programs keep the cores busy, gaps grow. Seconds and idle "
+        "time count until fewer trials than slots remain, and hold the start of all workers but the first.",
     )
 
 
