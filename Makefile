@@ -20,10 +20,9 @@ lint: .venv/ready
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# Every benchmark that has a page in benchmarks/results, which it writes anew: more than half an hour on two cores.
 bench: .venv/ready
-	$(BIN)/python benchmarks/engine.py --out benchmarks/results/engine.md
-	$(BIN)/python benchmarks/data.py
-	$(BIN)/python benchmarks/analysis.py
+	$(BIN)/python -m benchmarks
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis runs data

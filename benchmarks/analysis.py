@@ -1,6 +1,6 @@
 """Analysis of a large ledger: time and peak memory, beside plain pandas over the same files.
 
-    python benchmarks/analysis.py [--trials 1000000] [--epochs 20000000] [--folder DIR]
+    python -m benchmarks.analysis [--trials 1000000] [--epochs 20000000] [--folder DIR]
 
 Generates a ledger of the size of many studies (few large Parquet files, as a compacted ledger holds them),
 then runs each of these in a process of its own: the leaderboard, the front, the report, and pandas
@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -25,9 +24,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from benchmarks.memory import peak
+from benchmarks.pages import Page, table
 from wst.data.suites import find_suite
 from wst.ledger.hyperparameters import column_types
-from wst.ledger.schema import EPOCHS_SCHEMA, trials_schema
+from wst.ledger.schema import table_schemas
 from wst.ledger.writing import COMPACTED
 from wst.study import Study
 
@@ -60,15 +61,15 @@ def generate(folder: Path, trials: int, epochs: int) -> None:
     made = study(trials)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "study.yaml").write_text(made.to_yaml())
-    for table in ("trials", "epochs", "intents"):
-        (folder / "ledger" / table).mkdir(parents=True, exist_ok=True)
+    for name in ("trials", "epochs", "intents"):
+        (folder / "ledger" / name).mkdir(parents=True, exist_ok=True)
     assert made.search is not None
     generator = np.random.default_rng(0)
-    schema = trials_schema(column_types(made))
+    schemas = table_schemas(column_types(made))
     per_trial = max(1, round(epochs / trials))
     writers = {
-        "trials": pq.ParquetWriter(folder / f"ledger/trials/{COMPACTED}0.parquet", schema),
-        "epochs": pq.ParquetWriter(folder / f"ledger/epochs/{COMPACTED}0.parquet", EPOCHS_SCHEMA),
+        name: pq.ParquetWriter(folder / "ledger" / name / f"{COMPACTED}0.parquet", schemas[name])
+        for name in ("trials", "epochs")
     }
     for task, variant in made.cells:
         group = find_suite("vtab1k").task(task).group
@@ -115,32 +116,42 @@ def generate(folder: Path, trials: int, epochs: int) -> None:
                 "node": [f"node{i % 8}" for i in range(number)],
                 "data_hash": [f"hash of {task}"] * number,
             }
-            columns = [
-                pa.array(known[field.name], field.type)
-                if field.name in known
-                else pa.nulls(number, field.type)
-                for field in schema
-            ]
-            writers["trials"].write_table(pa.Table.from_arrays(columns, schema=schema))
+            writers["trials"].write_table(filled(schemas["trials"], known, number))
             rows = number * per_trial
             epoch = np.tile(np.arange(1, per_trial + 1), number)
             values = np.round(np.repeat(accuracy, per_trial) * (1 - 0.5**epoch) * 200) / 200
             curves: dict[str, Any] = {
                 "study": pa.repeat("large", rows),
                 "trial_id": pa.array(ids).take(pa.array(np.repeat(np.arange(number), per_trial))),
-                "task": pa.repeat(task, rows).dictionary_encode(),
-                "variant": pa.repeat(variant, rows).dictionary_encode(),
-                "stage": pa.repeat(stage, rows).dictionary_encode(),
-                "epoch": pa.array(epoch),
-                "lr": pa.array(np.repeat(lr, per_trial)),
-                "train_loss": pa.array(1 - values),
-                "val_loss": pa.nulls(rows, pa.float64()) if final else pa.array(1 - values),
-                "val_top1": pa.nulls(rows, pa.float64()) if final else pa.array(values),
-                "seconds": pa.array(generator.uniform(1, 2, rows)),
+                "task": pa.repeat(task, rows),
+                "variant": pa.repeat(variant, rows),
+                "stage": pa.repeat(stage, rows),
+                "epoch": epoch,
+                "lr": np.repeat(lr, per_trial),
+                "train_loss": 1 - values,
+                "seconds": generator.uniform(1, 2, rows),
             }
-            writers["epochs"].write_table(pa.table(curves, schema=EPOCHS_SCHEMA))
+            if not final:
+                curves |= {"val_loss": 1 - values, "val_top1": values}
+            writers["epochs"].write_table(filled(schemas["epochs"], curves, rows))
     for writer in writers.values():
         writer.close()
+
+
+def filled(schema: pa.Schema, known: dict[str, Any], rows: int) -> pa.Table:
+    """A table of so many rows; columns that are not known are null."""
+    strange = set(known) - set(schema.names)
+    assert not strange, f"columns that no ledger has: {strange}"
+    columns = [
+        _column(known[field.name], field.type) if field.name in known else pa.nulls(rows, field.type)
+        for field in schema
+    ]
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
+def _column(values: Any, kind: pa.DataType) -> pa.Array:
+    array = pa.array(values)
+    return array.dictionary_encode() if pa.types.is_dictionary(kind) else array.cast(kind)
 
 
 def leaderboard(folder: Path) -> None:
@@ -191,39 +202,55 @@ def measure(name: str, folder: Path) -> None:
     began = time.perf_counter()
     TARGETS[name](folder)
     seconds = time.perf_counter() - began
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    print(json.dumps({"seconds": seconds, "peak": peak}))
+    print(json.dumps({"seconds": seconds, "peak": peak()}))
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    if sys.argv[1:2] == ["--measure"]:
+        measure(sys.argv[2], Path(sys.argv[3]))
+        return
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--trials", type=int, default=1_000_000)
     parser.add_argument("--epochs", type=int, default=20_000_000)
-    parser.add_argument("--folder", type=Path)
-    parser.add_argument("--measure", choices=TARGETS)
-    asked = parser.parse_args()
-    if asked.measure:
-        measure(asked.measure, asked.folder)
-        return
-    # -P keeps this file's folder, where "analysis" is this file, out of the way of the package.
+    parser.add_argument("--folder", type=Path, help="keep the ledger in this folder, or take the one in it")
+    quick = {"trials": 3000, "epochs": 9000}
+    page = Page("Analysis of a large ledger", parser, quick, libraries=("pandas", "pyarrow"))
+    options, sizes, found = page.options, [], {}
     with tempfile.TemporaryDirectory() as temporary:
-        folder = asked.folder or Path(temporary) / "large"
+        folder = options.folder or Path(temporary) / "large"
         if not (folder / "study.yaml").exists():
-            generate(folder, asked.trials, asked.epochs)
-        for table in ("trials", "epochs"):
-            files = sorted((folder / "ledger" / table).glob("*.parquet"))
+            generate(folder, options.trials, options.epochs)
+        for name in ("trials", "epochs"):
+            files = sorted((folder / "ledger" / name).glob("*.parquet"))
             rows = sum(pq.read_metadata(path).num_rows for path in files)
             size = sum(path.stat().st_size for path in files)
-            print(f"{table}: {rows:,} rows, {len(files)} file(s), {size / 1e6:,.0f} MB")
-        print(f"{'':30}{'seconds':>10}{'peak MB':>10}")
+            sizes.append([name, f"{rows:,}", len(files), f"{size / 1e6:,.0f}"])
         for name in TARGETS:
-            command = [sys.executable, "-P", __file__, "--measure", name, "--folder", str(folder)]
+            command = [sys.executable, "-m", "benchmarks.analysis", "--measure", name, str(folder)]
             result = subprocess.run(command, capture_output=True, text=True, timeout=900)
             if result.returncode:
-                print(f"{name:30}{'failed':>10}  {result.stderr.strip().splitlines()[-1:]}")
-                continue
-            found = json.loads(result.stdout.splitlines()[-1])
-            print(f"{name:30}{found['seconds']:10.1f}{found['peak'] / 1e6:10,.0f}")
+                raise SystemExit(f"{name}: expected exit status 0; found\n{result.stderr}")
+            found[name] = json.loads(result.stdout.splitlines()[-1])
+    pandas = found["pandas: read trials, group"]["seconds"]
+    page.finish(
+        "A ledger as a study of 19 tasks and 10 variants leaves it when it has ended, its values made up.",
+        table(["table", "rows", "files", "MB"], sizes),
+        table(
+            ["", "seconds", "/ pandas on trials", "peak, MB"],
+            [
+                [
+                    name,
+                    f"{each['seconds']:.1f}",
+                    f"{each['seconds'] / pandas:.1f}",
+                    f"{each['peak'] / 1e6:,.0f}",
+                ]
+                for name, each in found.items()
+            ],
+        ),
+        "Each in a process of its own, one after the other, once, imports included; the files were written "
+        "just before and lie in the page cache. The leaderboard and the front read the trials, the report "
+        "both tables. Other programs on the cores lengthen every row.",
+    )
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """A study killed again and again at random moments, and what is left of it in the end.
 
-    python benchmarks/chaos.py [--kills 20] [--seed 0] [--out benchmarks/results/chaos.md]
+    python -m benchmarks.chaos [--kills 20] [--seed 0]
 
 A study on the mini suite with real training runs once undisturbed, and then through a series of kills, after
 each of which the same command goes on; if it ends before they are used up, it begins anew.  All run on one
@@ -17,21 +17,21 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-import platform
 import random
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import psutil
-import ray
+import yaml
 
+from benchmarks.pages import Page, table
 from wst.errors import InputError
 from wst.ledger import history, read_table
 
@@ -60,6 +60,16 @@ faults: {retries: 20}
 report_every: 1
 checkpoint_every: 1
 """
+QUICK = {
+    "variants": {
+        "linear": {"method": "linear", "space": {"lr": {"type": "float", "low": 0.001, "high": 0.1}}}
+    },
+    "recipe": {"epochs": 2, "warmup_epochs": 1},
+    "search": {"trials": 3},
+    "confirm": None,
+    "final": {"seeds": 1},
+}
+"""What the study says in the reduced form."""
 COMPACT_ABOVE = 12
 """Files of the ledger above which it compacts itself here; 500 in use."""
 VARYING = [
@@ -92,10 +102,10 @@ def tune(study: str, out: str, fatal_call: int) -> None:
         compacting, calls = False, 0
         rewrite = ledger.Ledger._rewrite
 
-        def rewrite_watched(self: ledger.Ledger, without: Iterable[str] = ()) -> None:
+        def rewrite_watched(*arguments: Any) -> None:
             nonlocal compacting, calls
             compacting, calls = True, 0
-            rewrite(self, set(without))
+            rewrite(*arguments)
             compacting = False
 
         def watch(event: str, _: object) -> None:
@@ -136,7 +146,7 @@ class Run:
     family: dict[int, psutil.Process] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        command = [sys.executable, "-P", __file__, "--child", str(self.study), str(self.out)]
+        command = [sys.executable, "-m", "benchmarks.chaos", "--child", str(self.study), str(self.out)]
         with self.out.with_suffix(".log").open("ab") as log:
             self.process = subprocess.Popen([*command, str(self.fatal_call)], stdout=log, stderr=log)
         self.begun = time.monotonic()
@@ -321,69 +331,64 @@ def disturbed(study: Path, out: Path, kinds: list[str], generator: random.Random
     return kills
 
 
-def report(runs: dict[Path, list[Kill]], pace: Pace, total: float, seed: int) -> str:
+def figures(runs: dict[Path, list[Kill]], pace: Pace, total: float) -> list[list[str] | str]:
+    """Paragraphs and the table of the page."""
     kills = [kill for found in runs.values() for kill in found]
     trials = pd.concat([pd.read_parquet(out / "ledger" / "trials") for out in runs])
     again = int((trials["attempts"] > 1).sum())
     left = sum(len(list((out / "checkpoints").glob("*"))) for out in runs)
-    lines = [
-        "# A study killed at random moments",
-        "",
-        f"`python benchmarks/chaos.py --kills {len(kills)} --seed {seed}`; {len(trials) // len(runs)} trials "
-        f"of the mini suite with real training, one slot, {os.cpu_count()} cores, Python "
-        f"{platform.python_version()}, Ray {ray.__version__}. The ledger compacted itself above "
-        f"{COMPACT_ABOVE} files.",
-        "",
+    rows = []
+    for kill in kills:
+        status = "went on" if kill.status is None else kill.status
+        gone = "went on" if kill.gone is None else f"{kill.gone:.1f}"
+        rows.append([kill.kind, f"{kill.seconds:.1f}", kill.ended, status, gone])
+    columns = ["kill", "s after launch", "trials ended by then", "exit status"]
+    return [
+        f"{len(trials) // len(runs)} trials of the mini suite with real training, one slot. The ledger "
+        f"compacted itself above {COMPACT_ABOVE} files.",
         f"**{len(kills)} kills over {len(runs)} runs of the study; every run ended in the table of the "
         "undisturbed one**, in every column of trials, epochs and intents but times, places, memory and the "
         "count of attempts. After each kill every trial and intent that had been durable was there, each "
         "once.",
-        "",
-        f"Undisturbed: {pace.whole:.0f} s. Disturbed: {total:.0f} s with all starts. Trials that lost a "
-        f"worker and were continued by another: {again}. Files left in `checkpoints/`: {left}.",
-        "",
-        "| kill | s after launch | trials ended by then | exit status | s until all its processes had gone |",
-        "| --- | ---: | ---: | ---: | ---: |",
+        f"Undisturbed: {pace.whole:.0f} s. Disturbed: {total:.0f} s with all starts, "
+        f"{total / pace.whole:.1f} times that, for {len(runs)} runs. Trials that "
+        f"lost a worker and were continued by another: {again}. Files left in `checkpoints/`: {left}.",
+        table([*columns, "s until all its processes had gone"], rows),
+        '"Within a compaction" kills at a random one of the file system\'s calls; where a start is over '
+        "before any compaction, the study ends by SIGTERM (-15 before Ray is there, 130 later). A SIGINT "
+        "with status 0 came while the study was ending. After a kill of the driver alone idle agents of Ray "
+        "may live on for a minute. One slot, so that results come in the same order.",
     ]
-    for kill in kills:
-        gone = "went on" if kill.gone is None else f"{kill.gone:.1f}"
-        status = "went on" if kill.status is None else kill.status
-        lines.append(f"| {kill.kind} | {kill.seconds:.1f} | {kill.ended} | {status} | {gone} |")
-    return "\n".join(lines) + "\n"
 
 
 def main() -> None:
+    if sys.argv[1:2] == ["--child"]:
+        study, out, call = sys.argv[2:]
+        tune(study, out, int(call))
+        return
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, help="Write the report here.")
-    parser.add_argument("--child", nargs=3, metavar=("STUDY", "OUT", "CALL"), help=argparse.SUPPRESS)
-    args = parser.parse_args()
-    if args.child:
-        study, out, call = args.child
-        tune(study, out, int(call))
-        return
-    generator = random.Random(args.seed)
-    kinds = [kind for kind, share in KINDS.items() for _ in range(max(1, round(share * args.kills / 20)))]
+    page = Page("A study killed at random moments", parser, {"kills": 1}, libraries=("ray", "torch"))
+    options = page.options
+    generator = random.Random(options.seed)
+    kinds = [kind for kind, share in KINDS.items() for _ in range(max(1, round(share * options.kills / 20)))]
     generator.shuffle(kinds)
+    kinds = list(KINDS)[:1] if options.quick else kinds[: options.kills]
     with tempfile.TemporaryDirectory(prefix="chaos-") as name:
         folder = Path(name)
         os.environ["RAY_TMPDIR"] = name  # with what killed processes leave there
-        (folder / "study.yaml").write_text(STUDY)
+        asked = yaml.safe_load(STUDY) | (QUICK if options.quick else {})
+        (folder / "study.yaml").write_text(yaml.safe_dump(asked))
         pace = undisturbed(folder / "study.yaml", folder / "whole")
         print(pace, flush=True)
         begin, runs = time.monotonic(), dict[Path, list[Kill]]()
-        kinds = kinds[: args.kills]
         while kinds:
             out = folder / f"cut-{len(runs) + 1}"
             runs[out] = disturbed(folder / "study.yaml", out, kinds, generator, pace)
             for cut, whole in zip(tables(out), tables(folder / "whole"), strict=True):
                 pd.testing.assert_frame_equal(cut, whole)
-        text = report(runs, pace, time.monotonic() - begin, args.seed)
-        print(text)
-    if args.out:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.write_text(text)
+        page.finish(*figures(runs, pace, time.monotonic() - begin))
 
 
 if __name__ == "__main__":

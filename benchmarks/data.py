@@ -1,7 +1,7 @@
 """Input work a training epoch: torchvision's DataLoader beside this package's cache, in one run.
 
-    python benchmarks/data.py                     # 1,000 JPEGs of 500 x 400 at 224, best of 3
-    python benchmarks/data.py --memory 73728      # besides, peak memory while a test split streams through
+    python -m benchmarks.data                     # 1,000 JPEGs of 500 x 400 at 224, median of 7
+    python -m benchmarks.data --memory 73728      # besides, peak memory while a test split streams through
 
 (a) is what the authors' scripts do every epoch: a DataLoader with two workers that opens, decodes, resizes
 and normalises each image.  (b) is the first epoch here: read, hash, decode, resize and store, then an epoch's
@@ -14,8 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
-import resource
 import shutil
 import statistics
 import subprocess
@@ -32,6 +30,8 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 from torchvision.datasets.folder import default_loader
 
+from benchmarks.memory import peak
+from benchmarks.pages import Page, table
 from wst.data import cache
 from wst.data.lists import ImageList, read_file
 from wst.training.batches import Normaliser
@@ -115,7 +115,7 @@ def seconds(run: Callable[[], object]) -> float:
 def peak_memory(images: int, folder: Path) -> dict[str, float]:
     """Growth of the process while a split of so many images is decoded and streamed, in a fresh process."""
     out = subprocess.run(
-        [sys.executable, __file__, "--stream", str(images), "--folder", str(folder)],
+        [sys.executable, "-m", "benchmarks.data", "--stream", str(images), "--folder", str(folder)],
         check=True,
         capture_output=True,
         text=True,
@@ -132,11 +132,11 @@ def stream(images: int, folder: Path) -> None:
         Image.fromarray(pixels).save(folder / "few" / f"{index}.png")
     paths = [folder / "few" / f"{index % 1000}.png" for index in range(images)]
     listed = ImageList(folder / "test.txt", tuple(paths), (0,) * images)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peak()
     filling = seconds(lambda: cache.load(listed, SIZE))
     split = cache.load(listed, SIZE)
     reading = seconds(lambda: sum(len(labels) for _, labels in split.batches(256)))
-    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
+    grown = peak() - before
     print(
         json.dumps(
             {
@@ -153,15 +153,15 @@ def stream(images: int, folder: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", type=int, default=1000)
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--device", default="cpu", help="where training would run: cpu or cuda")
     parser.add_argument("--memory", type=int, metavar="IMAGES", help="also stream a test split of this size")
-    parser.add_argument("--stream", type=int, help=argparse.SUPPRESS)
-    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.stream:
-        stream(options.stream, options.folder)
+    if sys.argv[1:2] == ["--stream"]:
+        stream(int(sys.argv[2]), Path(sys.argv[4]))
         return
+    quick = {"images": 64, "repeats": 1, "memory": None}
+    page = Page("Input work of a training epoch", parser, quick, ("torch", "torchvision", "pillow"))
+    options = page.options
     with tempfile.TemporaryDirectory(prefix="wst-benchmark-") as name:
         folder = Path(name)
         os.environ["WST_CACHE"] = str(folder / "cache")
@@ -178,24 +178,27 @@ def main() -> None:
             warms.append(seconds(lambda i=images, n=labels: our_epoch(i, n, normalise)))
             residents.append(seconds(lambda i=images, n=labels: our_epoch(i, n, None)))
         reopened = seconds(lambda: opened(listed, options.device))
-        a = statistics.median(loaders)
-        print(
-            f"{platform.processor() or platform.machine()}, {os.cpu_count()} CPUs, torch {torch.__version__}"
-        )
-        print(f"{options.images} JPEGs of {WIDTH} x {HEIGHT} at {SIZE}, median of {options.repeats}")
-        rows = (
-            ("(a) DataLoader, 2 workers, an epoch", loaders),
-            ("(b) ours cold, first epoch with decoding", colds),
-            ("(c) ours warm, an epoch", residents),
-            (f"    the same with normalising on {options.device}", warms),
-        )
-        for text, values in rows:
-            middle = statistics.median(values)
-            spread = f"{min(values):.4f} to {max(values):.4f}"
-            print(f"{text:44} {middle:8.4f} s  ({spread})  (a) / this = {a / middle:8.2f}")
-        print(f"{'    opening the cached split, once a process':44} {reopened:8.4f} s")
-        if options.memory:
-            print(json.dumps(peak_memory(options.memory, folder / "memory")))
+        grown = peak_memory(options.memory, folder / "memory") if options.memory else None
+    a, rows = statistics.median(loaders), []
+    for text, values in (
+        ("(a) torchvision transforms in a DataLoader, 2 workers", loaders),
+        ("(b) ours cold: decoding into the cache, first epoch", colds),
+        ("(c) ours warm: choosing the batches", residents),
+        (f"(c) with normalising on {options.device} as well", warms),
+    ):
+        middle = statistics.median(values)
+        rows.append([text, f"{middle:.4f}", f"{min(values):.4f}", f"{max(values):.4f}", f"{a / middle:.2f}"])
+    parts = [
+        f"{options.images:,} JPEGs of {WIDTH} x {HEIGHT} at {SIZE} x {SIZE}, {options.repeats} times each, "
+        "by turns.",
+        table(["", "seconds, median", "lowest", "highest", "(a) / this"], rows),
+        "(a) includes normalising. Where a trial trains on a GPU, the GPU normalises, and (c) is what the "
+        "CPU does; on a CPU the last row is the like-for-like figure. A process opens the cached split "
+        f"once, in {reopened:.2f} s. Two workers and this process share the cores with whatever else runs.",
+    ]
+    if grown:
+        parts.append(f"Streaming a test split: `{json.dumps(grown)}`")
+    page.finish(*parts)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Peak memory of a final trial while it scores VTAB-1K's largest test split (dSPRITES, 73,728 images).
 
-    python benchmarks/data_memory.py                                       # micro, 32 x 32 pixels
-    python benchmarks/data_memory.py --backbone test_vit --image-size 224  # 11 GB of decoded images on disk
+    python -m benchmarks.data_memory                                       # micro, 32 x 32 pixels
+    python -m benchmarks.data_memory --backbone test_vit --image-size 224  # 11 GB of decoded images on disk
 
 A real :class:`wst.training.trial.Trial` on a folder in VTAB-1K's form, whose lists name the same few
 pictures again and again: each line is decoded for itself, so that this changes nothing. Printed is by how
@@ -13,9 +13,7 @@ it needs them; anonymous memory is what it cannot take back, sampled every 20 ms
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import resource
 import tempfile
 import threading
 import time
@@ -25,28 +23,30 @@ import numpy as np
 import torch
 from PIL import Image
 
+from benchmarks.memory import anonymous, peak
+from benchmarks.pages import Page, table
 from wst.data.lists import VTAB_NAMES
 from wst.data.splits import TaskData
 from wst.data.suites import find_suite
-from wst.records import Intent
+from wst.planning.planner import Planner
 from wst.study import Study
 from wst.training.spec import trial_spec
 from wst.training.trial import Trial
 
 PICTURES = 256
-VTAB = find_suite("vtab1k")
-TASK = VTAB.task("dsprites_loc")
+SUITE = find_suite("vtab1k")
+TASK = SUITE.task("dsprites_loc")
 
 
-def write_task(root: Path) -> None:
+def write_task(root: Path, test_images: int) -> None:
     """Pictures of 64 x 64 in black and white, and lists of VTAB-1K's lengths that name them in turn."""
-    folder = TaskData.of(root, VTAB, TASK).folder
+    folder = TaskData.of(root, SUITE, TASK).folder
     (folder / "images").mkdir(parents=True)
     generator = np.random.RandomState(0)
     for index in range(PICTURES):
         pixels = generator.randint(0, 2, (64, 64)).astype(np.uint8) * 255
         Image.fromarray(pixels).save(folder / "images" / f"{index}.png")
-    sizes = {"train": TASK.train, "val": TASK.val, "test": TASK.test}
+    sizes = {"train": TASK.train, "val": TASK.val, "test": test_images}
     lines = {
         split: [f"images/{i % PICTURES}.png {i % TASK.classes}\n" for i in range(count)]
         for split, count in sizes.items()
@@ -73,28 +73,18 @@ class Sampler(threading.Thread):
         return self.highest
 
 
-def anonymous() -> int:
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("RssAnon:"):
-            return int(line.split()[1]) * 1024
-    raise RuntimeError("expected RssAnon in /proc/self/status; found none")
-
-
-def peak() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--backbone", default="micro", help="micro, or a timm ViT (its weights are random)")
     parser.add_argument("--image-size", type=int, default=None)
     parser.add_argument("--device", default="cpu")
-    options = parser.parse_args()
+    parser.add_argument("--test-images", type=int, default=TASK.test)
+    page = Page("Memory while a large test split is scored", parser, {"test_images": 600}, ("torch", "timm"))
+    options = page.options
     with tempfile.TemporaryDirectory(prefix="wst-benchmark-") as name:
         root = Path(name)
         os.environ["WST_CACHE"] = str(root / "cache")
-        write_task(root)
-        settings = {"lr": 1e-3, "r": 2, "scale": 1.0}
+        write_task(root, options.test_images)
         study = Study.model_validate(
             {
                 "name": "memory",
@@ -103,40 +93,48 @@ def main() -> None:
                 "backbone": options.backbone,
                 "image_size": options.image_size,
                 "normalisation": "half",
-                "variants": {"wst": {"method": "wst", "fixed": settings}},
+                "variants": {"wst": {"method": "wst", "fixed": {"lr": 1e-3, "r": 2, "scale": 1.0}}},
                 "recipe": {"epochs": 1, "warmup_epochs": 0},
                 "final": {"seeds": 1},
             }
         )
-        intent = Intent(f"{TASK.name}.wst.final.0000", TASK.name, "wst", "final", 0, 0, 1, settings)
+        intent = Planner(study).ask()
+        assert intent is not None
+        spec = trial_spec(study, intent, data=TaskData.of(root, SUITE, TASK))
         sampler = Sampler()
         sampler.start()
-        spec = trial_spec(study, intent, data=TaskData.of(root, VTAB, TASK))
         trial = Trial(spec, torch.device(options.device))
         started, anonymous_before = peak(), sampler.restart()
         list(trial.epochs())
         trained, anonymous_trained = peak(), sampler.highest
         sampler.restart()
         begin = time.perf_counter()
-        _, images = trial.test()
+        images = trial.test().images
+        seconds = time.perf_counter() - begin
         scored, anonymous_scored = peak(), sampler.highest
-        decoded = (root / "cache" / "splits").glob("*/images.npy")
-        figures = {
-            "backbone": options.backbone,
-            "device": options.device,
-            "test images": images,
-            "decoded test split on disk, MB": max(file.stat().st_size for file in decoded) / 1e6,
-            "resident when set up, MB": started / 1e6,
-            "anonymous when set up, MB": anonymous_before / 1e6,
-            "growth while training, all resident, MB": (trained - started) / 1e6,
-            "growth while training, anonymous, MB": (anonymous_trained - anonymous_before) / 1e6,
-            "growth by the end of scoring, all resident, MB": (scored - started) / 1e6,
-            "growth while scoring, anonymous, MB": (anonymous_scored - anonymous_before) / 1e6,
-            "seconds to decode and score": time.perf_counter() - begin,
-        }
-        print(f"{os.cpu_count()} CPUs, torch {torch.__version__}")
-        shown = {key: round(v, 1) if isinstance(v, float) else v for key, v in figures.items()}
-        print(json.dumps(shown, indent=1))
+        decoded = max(path.stat().st_size for path in (root / "cache" / "splits").glob("*/images.npy"))
+    rows = [
+        ("test split, decoded, on disk", decoded),
+        ("process with the trial set up, all resident memory", started),
+        ("process with the trial set up, anonymous memory", anonymous_before),
+        ("growth while training, highest of all resident memory", trained - started),
+        ("growth while training, highest of anonymous memory", anonymous_trained - anonymous_before),
+        ("growth by the end of scoring, highest of all resident memory", scored - started),
+        ("growth while scoring, highest of anonymous memory", anonymous_scored - anonymous_before),
+    ]
+    page.finish(
+        f"A final trial of WST on {options.backbone} ({options.device}, batches of 256), after an epoch on "
+        f"{TASK.train + TASK.val:,} images, decodes and scores a test split of {images:,} images in "
+        f"{seconds:.0f} s; its cache entry is empty at first. Growth is over the process with the trial set "
+        "up.",
+        table(
+            ["", "MB", "/ the decoded split"],
+            [[what, f"{size / 1e6:.1f}", f"{size / decoded:.2f}"] for what, size in rows],
+        ),
+        "Resident pages of the memory-mapped cache count in the highest of all resident memory, which the "
+        "system takes back when it needs them; anonymous memory is what it cannot, sampled every 20 ms. "
+        "Other programs change the time here, not the memory.",
+    )
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ def code() -> dict[str, str | None]:
 
 
 def _commit() -> str | None:
-    root = Path(__file__).parent.parent
+    root = Path(__file__).parent.parent.parent
     if not (root / ".git").exists():
         return None
 

@@ -1,0 +1,25 @@
+"""What this process has taken of the machine's memory, as Linux counts it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def peak() -> int:
+    """Highest resident memory since the process began, in bytes.
+
+    Not ``getrusage``, in which a process inherits the peak of the one that started it.
+    """
+    return _status("VmHWM")
+
+
+def anonymous() -> int:
+    """Memory that the system cannot take back, in bytes: resident pages of no file."""
+    return _status("RssAnon")
+
+
+def _status(name: str) -> int:
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(f"{name}:"):
+            return int(line.split()[1]) * 1024
+    raise RuntimeError(f"/proc/self/status: expected {name}; found none")
