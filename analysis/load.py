@@ -54,7 +54,9 @@ def _frame(table: pa.Table) -> pd.DataFrame:
     frame: pd.DataFrame = table.to_pandas()
     for field in table.schema:
         if pa.types.is_list(field.type):
-            frame[field.name] = frame[field.name].map(tuple, na_action="ignore")
+            frame[field.name] = frame[field.name].map(
+                lambda values: tuple(values.tolist()), na_action="ignore"
+            )
     return frame
 
 

@@ -18,7 +18,7 @@ from analysis.tables import Cell, Column, Table
 from wst.errors import InputError
 from wst.planning.cell_search import distribution
 from wst.study import Study
-from wst.study.space import Distribution, Int
+from wst.study.space import Categorical, Distribution, Int, plain
 
 Method = Literal["ped-anova", "fanova"]
 MOST_TRIALS = 2_000
@@ -49,9 +49,14 @@ class Importance:
 
 
 def searched(study: Study, variant: str) -> dict[str, Distribution]:
-    """The search space of a variant; empty where nothing was searched."""
+    """The search space of a variant, its lists as texts; empty where nothing was searched."""
     settings = study.variants.get(variant)
-    return dict(settings.space or {}) if settings else {}
+    return {
+        name: entry.model_copy(update={"choices": tuple(map(plain, entry.choices))})
+        if isinstance(entry, Categorical)
+        else entry
+        for name, entry in ((settings.space or {}) if settings else {}).items()
+    }
 
 
 def importances(

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from analysis.load import hyperparameter_columns, load
 from analysis.results import EARLIER_COLUMNS, cells_of_several, places, ties_of
 from wst.study import Study
+from wst.study.space import plain
 
 
 def run_trials(trials: pd.DataFrame) -> pd.DataFrame:
@@ -38,14 +39,16 @@ def read_search(folders: Sequence[Path], studies: Mapping[str, Study]) -> tuple[
 
 
 def _by_place(trials: pd.DataFrame) -> pd.DataFrame:
-    """The trials with a column for each place of a hyperparameter that has several values, as spaces have it:
-    ``hp_prompts[0]`` and so on."""
+    """The trials with a column for each place of a hyperparameter that has several values, as spaces have it
+    (``hp_prompts[0]`` and so on), and the whole list as a text."""
     found = {}
     for name in trials.columns[trials.columns.str.startswith("hp_")]:
         lists = trials[name][trials[name].map(lambda value: isinstance(value, tuple))]
         for place in range(max(map(len, lists), default=0)):
             one = lists.map(lambda value, place=place: value[place] if place < len(value) else None)
             found[f"{name}[{place}]"] = one.reindex(trials.index)
+        if len(lists):
+            found[name] = trials[name].map(plain, na_action="ignore")
     return trials.assign(**found)
 
 

@@ -4,12 +4,13 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import pytest
+import torch
 from torch import nn
 
 from wst.errors import InputError
 from wst.methods import AtLeast, Method, method, registry
 from wst.methods.contract import Parameter
-from wst.models.create import create_model, parameter_counts
+from wst.models.create import create_model, own_tensors, parameter_counts
 
 OWN = "def adapt(backbone, *, k: int = 1):\n    return backbone\n"
 
@@ -96,7 +97,10 @@ def test_another_function_and_a_package_are_found(tmp_path: Path, monkeypatch: p
     [
         ("lorra", "method: expected one of linear, .*found 'lorra'"),
         ("./nowhere.py", "expected a file or a module that can be imported; found none at './nowhere.py'"),
-        ("no_such_package.inner:adapt", "found none at 'no_such_package.inner'"),
+        (
+            "no_such_package.inner:adapt",
+            "expected a module 'no_such_package.inner' that can be imported; found ModuleNotFoundError",
+        ),
         ("BROKEN", "expected a module that can be imported; found ZeroDivisionError"),
         ("BROKEN:other", "expected a module that can be imported; found ZeroDivisionError"),
         ("EMPTY", "expected a function 'adapt'; found none"),
@@ -129,3 +133,109 @@ def test_linear_leaves_all_blocks_untouched_and_merges_into_itself() -> None:
     linear = registry.get("linear")
     assert linear.untouched(model) == 4 and linear.merge is not None and linear.merge(model) is model
     assert parameter_counts(model)["trainable"] == 0
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("def adapt():\n    pass\n", "expected the backbone as the first argument"),
+        ("def adapt(*, k: int = 1):\n    pass\n", "expected the backbone as the first argument"),
+        ("def adapt(backbone, *ks: int):\n    pass\n", r"expected hyperparameters by keyword.*'\*ks: int'"),
+        ("def adapt(model, *, backbone: int = 1):\n    pass\n", "expected hyperparameters by keyword"),
+        ("def adapt(backbone, *, num_classes: int = 1):\n    pass\n", "and other names than backbone"),
+        ("def adapt(backbone, *, k: int = 'x'):\n    pass\n", "k of method own: default: expected a whole"),
+        ("import sys\nsys.exit(3)\n", "that can be imported; found SystemExit"),
+        ("def adapt(backbone:\n", "that can be imported; found SyntaxError"),
+        (
+            "from wst.methods import method\n@method(fits=int)\ndef adapt(b):\n    pass\n",
+            "fits: expected a tuple",
+        ),
+    ],
+)
+def test_what_a_signature_may_not_hold_is_one_line(source: str, expected: str, tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(source)
+    with pytest.raises(InputError, match=expected) as caught:
+        registry.get(str(tmp_path / "own.py"))
+    assert "\n" not in str(caught.value)
+
+
+def test_dataclasses_and_annotations_as_texts_work_in_a_users_file(tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(
+        "from __future__ import annotations\nfrom dataclasses import dataclass\n\n"
+        "@dataclass\nclass Design:\n    k: int\n\n"
+        "def adapt(backbone, *, k: int = Design(2).k):\n    return backbone\n"
+    )
+    assert registry.get(str(tmp_path / "own.py")).parameters["k"].default == 2
+
+
+def test_a_package_is_hashed_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "package_of_mine"
+    folder.mkdir()
+    (folder / "__init__.py").write_text("from package_of_mine.inner import adapt\n")
+    (folder / "inner.py").write_text(OWN)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    before = registry.source_hash("package_of_mine:adapt")
+    registry.get("package_of_mine:adapt", before)
+    (folder / "inner.py").write_text(OWN.replace("k: int", "kk: int"))
+    assert registry.source_hash("package_of_mine:adapt") != before
+    with pytest.raises(InputError, match="expected the files as this process imported them"):
+        registry.get("package_of_mine:adapt")
+
+
+def test_only_files_and_packages_of_python_are_methods(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "notes.txt").touch()
+    (tmp_path / "stale" / "__pycache__").mkdir(parents=True)
+    (tmp_path / "_shared.py").touch()
+    (tmp_path / "one.py").touch()
+    (tmp_path / "two").mkdir()
+    (tmp_path / "two" / "__init__.py").touch()
+    monkeypatch.setattr(registry, "_HERE", tmp_path)
+    assert registry.names() == ["one", "two"]
+
+
+FAULTY = {
+    "a module; found NoneType": "    return None",
+    "a module with timm's get_classifier\\(\\); found Linear without it": "    return nn.Linear(1, 1)",
+    "a model whose head is a trainable module": "    return backbone.requires_grad_(False)",
+    "a model that keeps no statistics .*BatchNorm1d at 'seen'": (
+        "    backbone.seen = nn.BatchNorm1d(3)\n    return backbone"
+    ),
+    "found KeyError: 'gone'": "    raise KeyError('gone')",
+}
+
+
+@pytest.mark.parametrize(("expected", "body"), FAULTY.items())
+def test_what_a_method_must_return_is_said(expected: str, body: str, tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(f"from torch import nn\n\ndef adapt(backbone):\n{body}\n")
+    with pytest.raises(InputError, match=expected):
+        create_model("micro", method=str(tmp_path / "own.py"), num_classes=2)
+
+
+def test_memory_that_runs_out_in_a_method_stays_what_it_is(tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text("def adapt(backbone):\n    raise MemoryError\n")
+    with pytest.raises(MemoryError):
+        create_model("micro", method=str(tmp_path / "own.py"), num_classes=2)
+
+
+def test_free_hyperparameters_are_tensors_that_can_be_exchanged() -> None:
+    """A model with another one's tensors is that model."""
+    images = torch.rand(2, 3, 32, 32)
+    for name in registry.names():
+        for free in registry.get(name).free:
+            one, other = (create_model("micro", method=name, num_classes=2, **{free: v}) for v in (0.5, 2.0))
+            tensors = {**dict(other.named_parameters()), **dict(other.named_buffers())}
+            found = torch.func.functional_call(one, tensors, images)
+            torch.testing.assert_close(found, other(images))
+
+
+def test_what_is_drawn_once_goes_into_the_adapter(tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(
+        "import torch\n\ndef adapt(backbone):\n"
+        "    backbone.register_buffer('drawn', torch.rand(3))\n    return backbone\n"
+    )
+    model = create_model("micro", method=str(tmp_path / "own.py"), num_classes=2)
+    assert set(own_tensors(model)) == {"drawn", "head.weight", "head.bias"}
+    plain = create_model("micro", num_classes=2)
+    assert set(own_tensors(plain)) == {name for name, p in plain.named_parameters() if p.requires_grad}

@@ -100,9 +100,12 @@ def test_other_backbone_weights_are_refused_unless_told_otherwise(
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda t: t.pop("small_patch_embed.weight"), "missing small_patch_embed.weight"),
-        (lambda t: t.update(extra=torch.zeros(1)), "surplus extra"),
-        (lambda t: t.update({"backbone.head.bias": torch.zeros(3)}), "wrongly shaped backbone.head.bias"),
+        (lambda t: t.pop("small_patch_embed.weight"), "missing keys small_patch"),
+        (lambda t: t.update(extra=torch.zeros(1)), "surplus keys extra"),
+        (
+            lambda t: t.update({"backbone.head.bias": torch.zeros(3)}),
+            "wrongly shaped keys backbone.head.bias",
+        ),
     ],
 )
 def test_tensors_that_do_not_fit_are_named(

@@ -23,7 +23,6 @@ from wst.models.backbones import (
     input_spec,
     micro_vit,
     single_head,
-    timm_model,
 )
 from wst.records import Backbone, Normalisation
 from wst.shipped import ASSETS
@@ -164,9 +163,3 @@ def test_distilled_models_are_created_with_one_head() -> None:
     assert isinstance(model.get_classifier(), nn.Linear)
     assert {n for n, p in model.named_parameters() if p.requires_grad} == {"head.weight", "head.bias"}
     assert model.num_prefix_tokens == 2
-
-
-def test_the_timm_model_inside() -> None:
-    backbone = create(Backbone(MICRO), num_classes=3)
-    assert timm_model(backbone) is backbone
-    assert timm_model(adapt(backbone)) is backbone

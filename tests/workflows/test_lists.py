@@ -20,7 +20,9 @@ from wst.planning.planner import Planner
 from wst.simulation.recording import Recording
 from wst.study import Study
 from wst.study.space import expanded, gathered, spread
+from wst.study.variant import FromLedger
 from wst.workflows.best import study_without_search
+from wst.workflows.warm_start import resolve_warm_starts
 
 METHOD = """
 def adapt(backbone, *, sizes: tuple[int, ...] = (1, 1, 1)):
@@ -59,7 +61,6 @@ def test_a_ledger_keeps_lists_and_a_study_goes_on_with_them(study: Study, tmp_pa
     assert "sizes (" in read_leaderboard([tmp_path / "s"]).rows[0].settings()
     (tries,) = export_optuna(tmp_path / "s", tmp_path / "study.db").values()
     assert tries == 8
-    assert "sizes[0]" in Recording([tmp_path / "s"]).trials[0].hyperparameters
     assert "sizes:" in study_without_search(tmp_path / "s")
 
 
@@ -76,3 +77,58 @@ def test_spreading_and_gathering_are_each_others_reverse() -> None:
     settings = {"lr": 0.1, "sizes": (1, 2, 3), "kind": "x"}
     assert gathered(spread(settings)) == settings
     assert spread(settings) == {"lr": 0.1, "sizes[0]": 1, "sizes[1]": 2, "sizes[2]": 3, "kind": "x"}
+
+
+def test_gaps_and_conditions_on_single_places_are_refused() -> None:
+    whole = {"type": "int", "low": 0, "high": 5}
+    for space, expected in (
+        ({"sizes[0]": whole, "sizes[2]": whole}, r"expected sizes\[0\] to sizes\[2\].*found no sizes\[1\]"),
+        (
+            {"k": whole, "sizes[0..1]": {**whole, "when": {"k": [1]}}},
+            "expected no condition on a single place",
+        ),
+    ):
+        with pytest.raises(ValueError, match=expected):
+            small_study(variants={"own": {"method": "own.py", "space": {"lr": LR, **space}}})
+    assert gathered({"sizes[1]": 1, "lr": 0.1, "sizes[0]": 2}) == {"sizes": (2, 1), "lr": 0.1}
+
+
+def test_whole_lists_can_be_choices(study: Study, tmp_path: Path) -> None:
+    space = {"lr": LR, "sizes": {"type": "categorical", "choices": [[1, 1, 1], [2, 2, 2]]}}
+    method = study.variants["own"].method
+    variants = {"own": {"method": method, "space": space, "warm_start": [{"sizes": [2, 2, 2]}]}}
+    for sampler in ({"type": "tpe", "n_startup_trials": 2}, {"type": "grid", "points": 2}):
+        asked = small_study(variants=variants, search={"trials": 4, "sampler": sampler}, name=sampler["type"])
+        whole = run_all(Planner(asked))
+        found = {t.intent.hyperparameters["sizes"] for t in whole}
+        assert found <= {(1, 1, 1), (2, 2, 2)} and found
+        out = tmp_path / str(sampler["type"])
+        with Ledger(out, asked, CODE) as ledger:
+            write(ledger, run_all(Planner(asked), stop_after=2))
+            write(ledger, run_all(Planner(asked, *history(out))))
+        again = [t.intent.hyperparameters for t in history(out)[1]]
+        assert again == [t.intent.hyperparameters for t in whole]
+        trials, _ = read_search([out], studies_of([out]))
+        assert set(trials["hp_sizes"]) <= {"[1, 1, 1]", "[2, 2, 2]"}
+        importances(trials, studies_of([out]))
+        export_optuna(out, tmp_path / f"{sampler['type']}.db")
+    assert len(Recording([out]).cells(asked)) == 1  # the grid covers the space
+
+
+def test_another_studys_lists_are_where_a_search_begins(study: Study, tmp_path: Path) -> None:
+    with Ledger(tmp_path / "s", study, CODE) as ledger:
+        write(ledger, run_all(Planner(study)))
+    own = study.variants["own"].model_copy(
+        update={"warm_start": FromLedger(ledger=str(tmp_path / "s"), top=1)}
+    )
+    second = resolve_warm_starts(study.model_copy(update={"variants": {"own": own}}))
+    best = max(
+        (
+            t
+            for t in history(tmp_path / "s")[1]
+            if t.intent.stage == "search" and t.outcome.state == "completed"
+        ),
+        key=lambda t: t.outcome.epochs[-1].val_top1 or 0.0,
+    )
+    first = Planner(second).ask()
+    assert first is not None and first.hyperparameters["sizes"] == best.intent.hyperparameters["sizes"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin, overload
 
@@ -15,6 +15,13 @@ from wst.records import OF_THE_TRIAL, Hyperparameters, Scalar, Value
 if TYPE_CHECKING:
     from torch import nn
 
+OWN_FILE = "wst_method_"
+"""Begins the names of the modules that users' own files become."""
+_BY_PLACE = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+_RESERVED = frozenset(
+    {"backbone", "checkpoint", "drop_path", "image_size", "method", "num_classes", "pretrained", "self"}
+)
+"""Names that :func:`wst.create_model` has arguments of."""
 _WORDS: dict[type, str] = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
 
 
@@ -118,8 +125,8 @@ class Method:
         fits: classes of timm models that it can adapt; any where empty.
         free: hyperparameters that change no tensor's shape.  They enter the model as tensors, so that
             trials which differ in them alone can share a pass.
-        untouched: how many of a backbone's first blocks give what they give without the method, so that
-            their output can be kept; none where it does not say.
+        untouched: how many of a backbone's first blocks give what they give without the method, given the
+            backbone and the hyperparameters, so that their output can be kept; none where it does not say.
         merge: folds what was trained into the backbone's own weights and returns the timm model; None
             where a method cannot be folded.
     """
@@ -127,14 +134,24 @@ class Method:
     function: Callable[..., nn.Module]
     fits: tuple[type, ...] = ()
     free: tuple[str, ...] = ()
-    untouched: Callable[[nn.Module], int] = lambda backbone: 0
+    untouched: Callable[..., int] = lambda backbone, **settings: 0
     merge: Callable[[nn.Module], nn.Module] | None = None
+
+    def __post_init__(self) -> None:
+        for name, kind in (("fits", type), ("free", str)):
+            given = getattr(self, name)
+            if not isinstance(given, tuple) or not all(isinstance(one, kind) for one in given):
+                raise InputError(f"method {self.name}: {name}: expected a tuple; found {given!r}")
+
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        # Its function's name leads to the method itself, which pickle would take for another object.
+        raise TypeError(f"method {self.name}: only its reference travels between processes")
 
     @property
     def name(self) -> str:
-        """The file or folder that holds the method."""
+        """The file or folder that holds the method, for messages."""
         parts = self.function.__module__.split(".")
-        return parts[-2] if parts[-1] == "adapt" and len(parts) > 1 else parts[-1]
+        return parts[-2] if parts[-1] == "adapt" and len(parts) > 1 else parts[-1].removeprefix(OWN_FILE)
 
     @cached_property
     def parameters(self) -> dict[str, Parameter]:
@@ -143,8 +160,19 @@ class Method:
         Raises:
             InputError: an annotation that says nothing about values.
         """
-        _, *rest = inspect.signature(self.function, eval_str=True).parameters.values()
-        found = {one.name: _parameter(self.name, one) for one in rest}
+        try:
+            taken = list(inspect.signature(self.function, eval_str=True).parameters.values())
+        except (NameError, TypeError, ValueError) as error:
+            raise InputError(f"method {self.name}: expected annotations that hold; found {error}") from None
+        if not taken or taken[0].kind not in _BY_PLACE:
+            raise InputError(f"method {self.name}: expected the backbone as the first argument; found none")
+        for one in taken[1:]:
+            if one.kind not in (one.KEYWORD_ONLY, one.POSITIONAL_OR_KEYWORD) or one.name in _RESERVED:
+                raise InputError(
+                    f"method {self.name}: expected hyperparameters by keyword, and other names than "
+                    f"{', '.join(sorted(_RESERVED))}; found {str(one)!r}"
+                )
+        found = {one.name: _parameter(self.name, one) for one in taken[1:]}
         clash = [name for name in OF_THE_TRIAL if name in found]
         unknown = [name for name in self.free if name not in found]
         if clash or unknown:
@@ -178,11 +206,12 @@ class Method:
                 raise InputError(f"{name} of {self.name}: {error}") from None
         return found
 
-    def __call__(self, backbone: nn.Module, **hyperparameters: object) -> nn.Module:
+    def __call__(self, backbone: nn.Module, /, **hyperparameters: object) -> nn.Module:
         """The adapted model.
 
         Raises:
-            InputError: a hyperparameter or the backbone does not fit, and why.
+            InputError: a hyperparameter or the backbone does not fit, and why; or the function raised, and
+                what.  Memory that runs out stays as it is: a trial may start again.
         """
         settings = self.checked(hyperparameters)
         if self.fits and not isinstance(backbone, self.fits):
@@ -190,7 +219,18 @@ class Method:
             raise InputError(
                 f"backbone of {self.name}: expected a timm {known}; found {type(backbone).__name__}"
             )
-        return self.function(backbone, **settings)
+        try:
+            return self.function(backbone, **settings)
+        except (InputError, MemoryError):
+            raise
+        except Exception as error:
+            if type(error).__name__ == "OutOfMemoryError":  # PyTorch's
+                raise
+            shown = ", ".join(f"{name} {value}" for name, value in settings.items())
+            raise InputError(
+                f"method {self.name}: expected a model with {shown or 'no hyperparameters'}; "
+                f"found {type(error).__name__}: {' '.join(str(error).split()) or 'no message'}"
+            ) from error
 
 
 @overload
@@ -200,7 +240,7 @@ def method(
     *,
     fits: tuple[type, ...] = (),
     free: tuple[str, ...] = (),
-    untouched: Callable[[nn.Module], int] = ...,
+    untouched: Callable[..., int] = ...,
     merge: Callable[[nn.Module], nn.Module] | None = None,
 ) -> Callable[[Callable[..., nn.Module]], Method]: ...
 def method(function: Callable[..., nn.Module] | None = None, **says: Any) -> Any:
@@ -218,18 +258,12 @@ def method(function: Callable[..., nn.Module] | None = None, **says: Any) -> Any
 
 
 def _parameter(owner: str, found: inspect.Parameter) -> Parameter:
-    annotation, bounds = found.annotation, {}
-    if get_origin(annotation) is Annotated:
-        annotation, *notes = get_args(annotation)
-        bounds = {
-            side: getattr(note, side)
-            for note in notes
-            for kind, side in ((AtLeast, "low"), (Below, "high"))
-            if isinstance(note, kind)
-        }
+    annotation, bounds = _bounds(found.annotation)
     several = get_origin(annotation) is tuple and get_args(annotation)[1:] == (...,)
     if several:
         annotation = get_args(annotation)[0]
+        annotation, inner = _bounds(annotation)
+        bounds |= inner
     choices = get_args(annotation) if get_origin(annotation) is Literal else ()
     kind = type(choices[0]) if choices else annotation
     if kind not in _WORDS or any(type(choice) is not kind for choice in choices):
@@ -237,5 +271,21 @@ def _parameter(owner: str, found: inspect.Parameter) -> Parameter:
             f"{found.name} of method {owner}: expected an annotation of bool, int, float, str, a Literal or "
             f"a tuple[..., ...] of one of these; found {found.annotation!r}"
         )
-    default = None if found.default is inspect.Parameter.empty else found.default
-    return Parameter(found.name, kind, several, choices, default=default, **bounds)
+    parameter = Parameter(found.name, kind, several, choices, **bounds)
+    if found.default is inspect.Parameter.empty:
+        return parameter
+    try:
+        return replace(parameter, default=parameter.checked(found.default))
+    except ValueError as error:
+        raise InputError(f"{found.name} of method {owner}: default: {error}") from None
+
+
+def _bounds(annotation: Any) -> tuple[Any, dict[str, float]]:
+    """An annotation without its notes, and what these say."""
+    if get_origin(annotation) is not Annotated:
+        return annotation, {}
+    bare, *notes = get_args(annotation)
+    sides = ((AtLeast, "low"), (Below, "high"))
+    return bare, {
+        side: getattr(note, side) for note in notes for kind, side in sides if isinstance(note, kind)
+    }

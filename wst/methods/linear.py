@@ -7,7 +7,7 @@ from torch import nn
 from wst.methods import method
 
 
-def _all_blocks(backbone: nn.Module) -> int:
+def _all_blocks(backbone: nn.Module, **settings: object) -> int:
     stages = getattr(backbone, "layers", None)  # of a Swin
     return sum(len(stage.blocks) for stage in stages) if stages is not None else len(backbone.blocks)  # type: ignore[arg-type]
 

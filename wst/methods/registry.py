@@ -11,13 +11,14 @@ import hashlib
 import importlib
 import importlib.util
 import inspect
+import sys
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from wst.errors import InputError
-from wst.methods.contract import Method
+from wst.methods.contract import OWN_FILE, Method
 
 _HERE = Path(__file__).parent
 _NO_METHODS = {"contract", "registry"}
@@ -28,7 +29,9 @@ def names() -> list[str]:
     return sorted(
         path.stem
         for path in _HERE.iterdir()
-        if not path.name.startswith(("_", ".")) and path.stem not in _NO_METHODS
+        if (path.suffix == ".py" or (path / "__init__.py").is_file())
+        and not path.name.startswith("_")
+        and path.stem not in _NO_METHODS
     )
 
 
@@ -41,7 +44,8 @@ def short_name(reference: str) -> str:
     """A name for the method, in letters, digits, ``_`` and ``-``: its file's, or that of its function."""
     where, function = _split(reference)
     name = function or Path(where).stem
-    return "".join(sign if sign.isalnum() or sign in "_-" else "_" for sign in name)
+    plain = "".join(sign if sign.isascii() and (sign.isalnum() or sign in "_-") else "_" for sign in name)
+    return plain.lstrip("_-") or "method"
 
 
 def beside(reference: str, folder: Path) -> str:
@@ -99,21 +103,18 @@ def described(reference: str) -> dict[str, Any]:
 
 
 def source_hash(reference: str) -> str | None:
-    """SHA-256 of the file that a reference leads to, in 16 digits; None for a method of wst's own, which is
-    as the version and the commit say.
+    """SHA-256 of the code that a reference leads to, in 16 digits: of a file, or of all Python files of the
+    folder that a package's module lies in.  None for a method of wst's own, which is as the version and the
+    commit say.
 
     Raises:
         InputError: there is no such file or module.
     """
     where, _ = _split(reference)
     if is_file(reference):
-        path: Path | None = Path(where)
+        files = [Path(where)]
     elif ":" in reference:
-        try:
-            spec = importlib.util.find_spec(where)
-        except (ImportError, ValueError):
-            spec = None
-        path = Path(spec.origin) if spec is not None and spec.origin else None
+        files = _package_files(where)
     else:
         if where not in names():
             raise InputError(
@@ -121,9 +122,27 @@ def source_hash(reference: str) -> str | None:
                 f".py file; found {reference!r}"
             )
         return None
-    if path is None or not path.is_file():
+    if not files or not all(path.is_file() for path in files):
         raise InputError(f"method: expected a file or a module that can be imported; found none at {where!r}")
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    digest = hashlib.sha256()
+    for path in files:
+        digest.update(path.name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()[:16]
+
+
+def _package_files(module: str) -> list[Path]:
+    try:
+        spec = importlib.util.find_spec(module)
+    except Exception as error:  # a package's own code runs, to find what is in it
+        raise InputError(
+            f"method: expected a module {module!r} that can be imported; "
+            f"found {type(error).__name__}: {' '.join(str(error).split())}"
+        ) from None
+    if spec is None or spec.origin is None:
+        return []
+    path = Path(spec.origin)
+    in_package = "." in module or spec.submodule_search_locations is not None
+    return sorted(path.parent.rglob("*.py")) if in_package else [path]
 
 
 def _split(reference: str) -> tuple[str, str]:
@@ -139,7 +158,7 @@ def _found(reference: str, digest: str | None) -> Method:
         module = _module(where, digest)
     except InputError:
         raise
-    except Exception as error:  # whatever a user's file raises
+    except (Exception, SystemExit) as error:  # whatever a user's file raises
         raise InputError(
             f"method {reference}: expected a module that can be imported; "
             f"found {type(error).__name__}: {' '.join(str(error).split())}"
@@ -150,11 +169,36 @@ def _found(reference: str, digest: str | None) -> Method:
     return found if isinstance(found, Method) else Method(found)
 
 
+_imported: dict[str, str | None] = {}
+"""Hashes of the packages' modules that this process has imported, which Python does not read again."""
+
+
 def _module(where: str, digest: str | None) -> ModuleType:
-    if not where.endswith(".py"):
-        return importlib.import_module(f"wst.methods.{where}" if digest is None else where)
-    spec = importlib.util.spec_from_file_location(Path(where).stem, where)
+    if where.endswith(".py"):
+        return _of_file(Path(where))
+    if digest is None:
+        return importlib.import_module(f"wst.methods.{where}")
+    if _imported.setdefault(where, digest) != digest:
+        raise InputError(
+            f"method {where}: expected the files as this process imported them; found changed ones"
+        )
+    return importlib.import_module(where)
+
+
+def _of_file(path: Path) -> ModuleType:
+    """A user's file as a module; one file, which finds no others beside it."""
+    name = f"{OWN_FILE}{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    before = sys.modules.get(name)
+    sys.modules[name] = module  # dataclasses, pickle and annotations look for it there
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        if before is None:
+            del sys.modules[name]
+        else:
+            sys.modules[name] = before
+        raise
     return module

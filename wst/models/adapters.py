@@ -20,7 +20,8 @@ from wst.data.decode import decode
 from wst.errors import InputError
 from wst.files import replacing
 from wst.models import backbones
-from wst.models.create import adapted
+from wst.models.create import adapted, own_tensors
+from wst.models.weights import check_fit
 from wst.records import Backbone, Hyperparameters
 from wst.yaml_files import Strict, first_error
 
@@ -62,7 +63,7 @@ class Card(Strict):
 
 def save_adapter(model: nn.Module, card: Card, path: Path) -> None:
     """Write an adapter and its card; each file appears whole or not at all."""
-    tensors = {name: p.detach().cpu().contiguous() for name, p in model.named_parameters() if p.requires_grad}
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in own_tensors(model).items()}
     with replacing(path.with_suffix(".json")) as aside:
         aside.write_text(card.model_dump_json(indent=1))
     with replacing(path) as aside:
@@ -178,20 +179,13 @@ def load_adapter(
         card.hyperparameters,
         num_classes=card.classes,
         method_hash=card.method_hash,
-    )
+    ).model
     try:
         tensors = load_file(path)
     except (SafetensorError, OSError) as error:
         raise InputError(f"{path}: expected safetensors; found a broken file ({error})") from None
-    own = {name: p for name, p in model.named_parameters() if p.requires_grad}
-    for what, names in (
-        ("missing", own.keys() - tensors.keys()),
-        ("surplus", tensors.keys() - own.keys()),
-        ("wrongly shaped", {n for n in own.keys() & tensors.keys() if own[n].shape != tensors[n].shape}),
-    ):
-        if names:
-            listed = ", ".join(sorted(names)[:4])
-            raise InputError(f"{path}: expected this adapter's tensors; found {what} {listed}")
+    own = own_tensors(model)
+    check_fit(tensors, own, f"{path}: expected this adapter's tensors")
     with torch.no_grad():
         for name, parameter in own.items():
             parameter.copy_(tensors[name])

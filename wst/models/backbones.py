@@ -185,12 +185,6 @@ def _fetched(name: str, num_classes: int, **settings: Any) -> nn.Module:
     return model
 
 
-def timm_model(adapted: nn.Module) -> nn.Module:
-    """The timm model inside an adapted one: its ``backbone``, or itself where the method wraps nothing."""
-    inner: nn.Module = getattr(adapted, "backbone", adapted)
-    return inner
-
-
 def input_spec(model: nn.Module, backbone: Backbone) -> InputSpec:
     """Image size and normalisation of a backbone's timm model.
 

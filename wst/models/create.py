@@ -5,10 +5,12 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from wst.errors import InputError
 from wst.methods import registry
 from wst.models import backbones
 from wst.records import Backbone
@@ -50,7 +52,14 @@ def create_model(
         3104
     """
     frozen = Backbone(backbone, checkpoint, pretrained, image_size)
-    return adapted(frozen, method, hyperparameters, num_classes=num_classes, drop_path=drop_path)
+    return adapted(frozen, method, hyperparameters, num_classes=num_classes, drop_path=drop_path).model
+
+
+class Adapted(NamedTuple):
+    """An adapted model, and the images that its backbone expects."""
+
+    model: nn.Module
+    input: backbones.InputSpec
 
 
 def adapted(
@@ -61,19 +70,48 @@ def adapted(
     num_classes: int,
     drop_path: float = 0.0,
     method_hash: str | None = None,
-) -> nn.Module:
+) -> Adapted:
     """:func:`create_model` of a backbone as a value, and of the method's hyperparameters alone.
 
     Args:
         method_hash: that the method's file must have, see :func:`wst.methods.registry.get`.
 
     Raises:
-        InputError: as :func:`create_model`.
+        InputError: as :func:`create_model`, or the method returns something else than it should.
     """
     found = registry.get(method, method_hash)
     found.checked(hyperparameters)  # before the weights, which take longer
     frozen = backbones.create(backbone, num_classes=num_classes, drop_path=drop_path)
-    return found(frozen, **hyperparameters)
+    spec = backbones.input_spec(frozen, backbone)
+    model = found(frozen, **hyperparameters)
+    problem = _problem(model)
+    if problem is not None:
+        raise InputError(f"method {found.name}: expected it to return {problem}")
+    return Adapted(model, spec)
+
+
+def _problem(model: object) -> str | None:
+    """What a method has to return and has not, in words; None where all is well."""
+    if not isinstance(model, nn.Module):
+        return f"a module; found {type(model).__name__}"
+    if not callable(getattr(model, "get_classifier", None)):
+        return f"a module with timm's get_classifier(); found {type(model).__name__} without it"
+    head = model.get_classifier()  # type: ignore[operator]
+    if not isinstance(head, nn.Module) or not all(p.requires_grad for p in head.parameters()):
+        return "a model whose head is a trainable module; found it frozen, or none"
+    for name, module in model.named_modules():
+        if getattr(module, "track_running_stats", False):
+            kind = type(module).__name__
+            return f"a model that keeps no statistics of what it has seen; found {kind} at {name!r}"
+    return None
+
+
+def own_tensors(model: nn.Module) -> dict[str, Tensor]:
+    """What makes an adapted model of its backbone, by name: the trainable parameters, and the buffers of its
+    state, such as random projections that a method draws once."""
+    state = model.state_dict(keep_vars=True)
+    buffers = {name for name, _ in model.named_buffers()}
+    return {name: t for name, t in state.items() if name in buffers or t.requires_grad}
 
 
 def count_without_weights(
@@ -93,7 +131,7 @@ def count_without_weights(
     empty = replace(backbone, checkpoint=None, pretrained=False)
     with torch.device("meta"), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # weights that are copied nowhere
-        model = adapted(empty, method, hyperparameters, num_classes=1)
+        model = adapted(empty, method, hyperparameters, num_classes=1).model
     return parameter_counts(model)
 
 

@@ -12,10 +12,10 @@ from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
 from wst.planning.ranking import objective_values
-from wst.records import Epoch, Hyperparameters, Outcome, Scalar, stable_seed
+from wst.records import Epoch, Hyperparameters, Outcome, Value, stable_seed
 from wst.study import Study
 from wst.study.search import GP, NSGA2, TPE, Grid, Median, Search, SuccessiveHalving
-from wst.study.space import Distribution, Float, Int, applies, gathered, grid, spread
+from wst.study.space import Distribution, Float, Int, applies, gathered, grid, plain, spread
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -30,16 +30,16 @@ def distribution(space: Distribution) -> BaseDistribution:
         return FloatDistribution(space.low, space.high, log=space.log, step=space.step)
     if isinstance(space, Int):
         return IntDistribution(space.low, space.high, log=space.log, step=space.step)
-    return CategoricalDistribution(space.choices)
+    return CategoricalDistribution([plain(choice) for choice in space.choices])
 
 
-def _suggest(trial: optuna.Trial, name: str, entry: Distribution) -> Scalar:
+def _suggest(trial: optuna.Trial, name: str, entry: Distribution) -> Value:
     if isinstance(entry, Float):
         return trial.suggest_float(name, entry.low, entry.high, log=entry.log, step=entry.step)
     if isinstance(entry, Int):
         return trial.suggest_int(name, entry.low, entry.high, log=entry.log, step=entry.step)
-    value: Scalar = trial.suggest_categorical(name, entry.choices)  # type: ignore[assignment]
-    return value
+    chosen = trial.suggest_categorical(name, [plain(choice) for choice in entry.choices])
+    return next(choice for choice in entry.choices if plain(choice) == chosen)
 
 
 def _sampler(search: Search, seed: int) -> optuna.samplers.BaseSampler:
@@ -148,7 +148,8 @@ class CellSearch:
             return
         told = () if self._several else outcome.epochs
         curve = {epoch.epoch: epoch.val_top1 for epoch in told if epoch.val_top1 is not None}
-        params, values = self._searched(hyperparameters), None
+        params = {name: plain(value) for name, value in self._searched(hyperparameters).items()}
+        values = None
         if outcome.state == "completed":
             values = objective_values(self._search.objectives, outcome)
         elif outcome.state == "pruned" and curve:
@@ -166,7 +167,7 @@ class CellSearch:
 
     def _searched(self, hyperparameters: Hyperparameters) -> Hyperparameters:
         """Those hyperparameters of a configuration that were suggested, each by its place."""
-        settings, hyperparameters = dict(self._fixed), dict(spread(hyperparameters))
+        settings, hyperparameters = spread(self._fixed), spread(hyperparameters, self._space)
         for name, entry in self._space.items():
             if applies(entry, settings):
                 settings[name] = hyperparameters[name]
@@ -180,7 +181,7 @@ class CellSearch:
         self, number: int, given: Hyperparameters | None, attempt: int = 0, replay: bool = False
     ) -> Hyperparameters:
         if given is not None:
-            self._optuna.enqueue_trial(given)
+            self._optuna.enqueue_trial({name: plain(value) for name, value in given.items()})
         genetic = isinstance(self._search.sampler, NSGA2)
         if replay and not genetic:
             self._optuna.sampler = optuna.samplers.RandomSampler(seed=0)  # cheap: nothing is left to suggest
@@ -190,7 +191,7 @@ class CellSearch:
         trial = self._trials[number] = self._optuna.ask()
         if genetic and given is not None:
             self._join_generation(trial.number)
-        settings = dict(self._fixed)
+        settings = spread(self._fixed)
         for name, entry in self._space.items():
             if applies(entry, settings):
                 settings[name] = _suggest(trial, name, entry)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ _OUTSIDE = 0.1
 
 @dataclass(frozen=True)
 class Recorded:
-    """One completed trial of a ledger; several values of a hyperparameter stand by their places."""
+    """One completed trial of a ledger."""
 
     task: str
     method: str
@@ -88,7 +88,7 @@ def _completed(folder: Path, study: Study) -> Iterator[Recorded]:
                 f"{study.recipe.epochs} epochs; found {found}"
             )
         method = study.variants[intent.variant].method
-        yield Recorded(intent.task, method, dict(spread(intent.hyperparameters)), outcome)
+        yield Recorded(intent.task, method, intent.hyperparameters, outcome)
 
 
 def _conditions(study: Study) -> dict[str, Any]:
@@ -124,7 +124,11 @@ class CellCurves:
         self._where = recording.where
         self._task = task
         self._ranges = {n: e for n, e in variant.space.items() if isinstance(e, Float | Int)}
-        trials = _of_task_and_method(recording, task, variant.method)
+        self._space = variant.space
+        trials = [
+            replace(trial, hyperparameters=spread(trial.hyperparameters, variant.space))
+            for trial in _of_task_and_method(recording, task, variant.method)
+        ]
         _check_covered(recording.where, task, variant, trials)
         self._places: dict[tuple[object, ...], tuple[np.ndarray, list[list[Outcome]]]] = {}
         by_key: dict[tuple[object, ...], dict[tuple[float, ...], list[Outcome]]] = {}
@@ -149,7 +153,7 @@ class CellCurves:
         Raises:
             InputError: no recorded configuration agrees in the hyperparameters that have no range.
         """
-        settings = dict(spread(settings))
+        settings = spread(settings, self._space)
         key, place = self._place(settings)
         if key not in self._places:
             raise InputError(

@@ -80,6 +80,8 @@ def forbidden_changes(found: Study, wanted: Study, *, begun: bool) -> Iterator[D
     before, after = found.model_dump(mode="json"), wanted.model_dump(mode="json")
     for study in (before, after):
         for variant in study["variants"].values():
+            if variant["method_hash"] is not None:  # the same file, wherever it lies now
+                del variant["method"]
             for table in _BY_TASK:
                 variant[table] = _by_task(variant.get(table), before["tasks"])
             if not begun:

@@ -84,9 +84,14 @@ def _resolve_methods(data: dict[str, Any], source: Path) -> None:
         if isinstance(variant, dict) and isinstance(variant.get("method"), str):
             variant["method"] = registry.beside(variant["method"], source.parent)
             try:
-                variant["method_hash"] = registry.source_hash(variant["method"])
+                digest = registry.source_hash(variant["method"])
             except InputError as error:
                 raise InputError(f"{source}: variants.{name}: {error}") from None
+            if variant.setdefault("method_hash", digest) != digest:
+                raise InputError(
+                    f"{source}: variants.{name}.method_hash: expected the file {variant['method']} as it was "
+                    f"({variant['method_hash']}); found {digest}"
+                )
 
 
 def load_study(name: str, *, overrides: Sequence[str] = (), tasks: Sequence[str] = ()) -> Study:

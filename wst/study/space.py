@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import random
 import re
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
@@ -36,7 +37,7 @@ class Float(_Entry):
     def _ordered(self) -> Float:
         return _check_range(self)
 
-    def values(self, points: int) -> list[Scalar]:
+    def values(self, points: int) -> list[Value]:
         """The steps, or ``points`` values evenly spaced on the scale, both ends included."""
         if self.step is not None:
             count = int((self.high - self.low) / self.step + 1e-9)
@@ -65,7 +66,7 @@ class Int(_Entry):
     def _ordered(self) -> Int:
         return _check_range(self)
 
-    def values(self, points: int) -> list[Scalar]:
+    def values(self, points: int) -> list[Value]:
         """All values in steps; on a log scale at most ``points``, evenly spaced."""
         if self.log:
             spread = np.rint(np.geomspace(self.low, self.high, points)).tolist()
@@ -81,9 +82,10 @@ class Categorical(_Entry):
     """A hyperparameter that takes one of a few values."""
 
     type: Literal["categorical"] = "categorical"
-    choices: tuple[Scalar, ...] = Field(min_length=1)
+    choices: tuple[Value, ...] = Field(min_length=1)
+    """Each a value, or a list of values where the hyperparameter takes several."""
 
-    def values(self, points: int) -> list[Scalar]:
+    def values(self, points: int) -> list[Value]:
         """The choices."""
         return list(self.choices)
 
@@ -126,11 +128,21 @@ def expanded(space: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def spread(settings: Mapping[str, Value]) -> dict[str, Scalar]:
-    """Settings with each of several values by its place, as a search has them: ``prompts[0]`` and so on."""
-    found: dict[str, Scalar] = {}
+def plain(value: Value) -> Scalar:
+    """A value as programs keep it that know no lists: several as a text."""
+    return json.dumps(value) if isinstance(value, tuple) else value
+
+
+def spread(settings: Mapping[str, Value], whole: Container[str] = ()) -> dict[str, Value]:
+    """Settings with each of several values by its place, as a search has them: ``prompts[0]`` and so on.
+
+    Args:
+        settings: as a method takes them.
+        whole: names that a space has as they are, and that stay so.
+    """
+    found: dict[str, Value] = {}
     for name, value in settings.items():
-        if isinstance(value, tuple):
+        if isinstance(value, tuple) and name not in whole:
             found |= {f"{name}[{place}]": one for place, one in enumerate(value)}
         else:
             found[name] = value
@@ -140,13 +152,36 @@ def spread(settings: Mapping[str, Value]) -> dict[str, Scalar]:
 def gathered(settings: Mapping[str, Value]) -> Hyperparameters:
     """The reverse of :func:`spread`, as a method takes them: one tuple in the place of its first value."""
     found: dict[str, Any] = {}
+    places: dict[str, dict[int, Value]] = {}
     for name, value in settings.items():
         one = _ONE.fullmatch(name)
         if one is None:
             found[name] = value
         else:
-            found[one["name"]] = (*found.get(one["name"], ()), value)
-    return found
+            found.setdefault(one["name"], None)
+            places.setdefault(one["name"], {})[int(one["place"])] = value
+    return found | {name: tuple(at[place] for place in sorted(at)) for name, at in places.items()}
+
+
+def check_places(space: Mapping[str, Any]) -> None:
+    """Refuse a space in which a hyperparameter of several values could lack one of them.
+
+    Raises:
+        ValueError: its places are not 0 to the last, or one of them is searched under a condition.
+    """
+    places: dict[str, set[int]] = {}
+    for name, entry in space.items():
+        one = _ONE.fullmatch(name)
+        if one is not None:
+            places.setdefault(one["name"], set()).add(int(one["place"]))
+            if entry.when:
+                raise ValueError(f"space.{name}.when: expected no condition on a single place; found one")
+    for name, found in places.items():
+        if found != set(range(len(found))):
+            raise ValueError(
+                f"space: expected {name}[0] to {name}[{max(found)}], each once; found no "
+                f"{name}[{min(set(range(max(found))) - found)}]"
+            )
 
 
 Distribution = Annotated[Float | Int | Categorical, Field(discriminator="type")]
@@ -174,7 +209,7 @@ def grid(space: Space, points: int, fixed: Hyperparameters, seed: int | None = N
             for settings in found
             for extended in (
                 [{**settings, name: value} for value in entry.values(points)]
-                if applies(entry, {**fixed, **settings})
+                if applies(entry, {**spread(fixed), **settings})
                 else [settings]
             )
         ]

@@ -25,7 +25,7 @@ from wst.records import OF_THE_TRIAL, Backbone, Normalisation
 from wst.study.durations import parse_duration
 from wst.study.recipe import Recipe, short_hash
 from wst.study.search import Grid, Search, Ties
-from wst.study.space import grid
+from wst.study.space import Space, gathered, grid
 from wst.study.stages import Confirm, Final
 from wst.study.variant import NAME, FromLedger, Variant
 from wst.yaml_files import Strict
@@ -184,10 +184,14 @@ class Study(Strict):
         """Names of the hyperparameters of the study's trials, each with the methods of those that set it."""
         found: dict[str, set[str]] = {name: set() for name in OF_THE_TRIAL}
         for variant in self.variants.values():
-            source = self.variants[variant.settings_from].names() if variant.settings_from else set()
+            source = set(gathered(dict.fromkeys(self._taken_over(variant), 0)))
             for name in sorted(source | variant.names()):
                 found.setdefault(name, set()).add(variant.method)
         return found
+
+    def _taken_over(self, variant: Variant) -> Space:
+        """The space whose settings a variant takes over; what the other one fixes stays with it."""
+        return self.variants[variant.settings_from].space or {} if variant.settings_from else {}
 
     def identity(self) -> dict[str, Any]:
         """What makes this study this one: everything but where it runs and how often it reports."""

@@ -13,7 +13,7 @@ from pydantic import (
 )
 
 from wst.records import Hyperparameters
-from wst.study.space import Distribution, applies, expanded, gathered, spread
+from wst.study.space import Distribution, applies, check_places, expanded, gathered, spread
 from wst.yaml_files import Strict, first_error
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
@@ -80,6 +80,7 @@ class Variant(Strict):
             raise ValueError("expected a space to warm-start; found none")
         if self.space is not None and not self.space:
             raise ValueError("expected at least one hyperparameter in space; found none")
+        check_places(self.space or {})
         before = set(spread(self.fixed))
         for name, entry in (self.space or {}).items():
             for condition in entry.when:
@@ -111,12 +112,13 @@ class Variant(Strict):
         assert not isinstance(self.warm_start, FromLedger), "another study's settings are not looked up yet"
         given = self.warm_start or ()
         points = given.get(task, ()) if isinstance(given, dict) else given
-        spreads = map(spread, points)
-        return [{name: point[name] for name in self.space or {} if name in point} for point in spreads]
+        space = self.space or {}
+        spreads = [spread(point, space) for point in points]
+        return [{name: point[name] for name in space if name in point} for point in spreads]
 
     def any_settings(self) -> Hyperparameters:
         """One configuration of a searched variant: every hyperparameter at its first value."""
-        found: Hyperparameters = dict(self.fixed)
+        found: Hyperparameters = spread(self.fixed)
         for name, entry in (self.space or {}).items():
             if applies(entry, found):
                 found[name] = entry.values(2)[0]

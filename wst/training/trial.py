@@ -12,7 +12,6 @@ import torch
 
 from wst.data.lists import Split
 from wst.data.splits import TRAINING_SPLIT
-from wst.models import backbones
 from wst.models.adapters import save_adapter
 from wst.models.create import adapted
 from wst.records import Cost, Epoch, Score
@@ -68,7 +67,7 @@ class Trial:
             torch.cuda.set_per_process_memory_fraction(spec.gpu_share, self.device)
         recipe, settings = spec.recipe, spec.settings
         with seeded(spec.intent.seed, torch.device("cpu")):  # where models are made
-            model = adapted(
+            model, self.input = adapted(
                 spec.backbone,
                 spec.method,
                 settings.method,
@@ -78,7 +77,6 @@ class Trial:
             )
         depth = StochasticDepth(model)
         self.model = model.to(self.device)
-        self.input = backbones.input_spec(backbones.timm_model(model), spec.backbone)
         size, largest = self.input.size, max(recipe.batch_size, SCORING_BATCH)
         self.normalise = Normaliser(self.input.mean, self.input.std, size, largest, self.device)
         split, seed = self._resident(TRAINING_SPLIT[spec.intent.stage]), spec.intent.seed

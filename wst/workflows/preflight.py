@@ -64,7 +64,7 @@ def parameter_counter(study: Study) -> CountParameters:
             try:
                 counts = count_without_weights(study.frozen_backbone, method, shaping)
                 known[key] = counts["trainable"]
-            except ValueError:  # settings that fit no model: the trial will say what is wrong
+            except InputError:  # settings that fit no model: the trial will say what is wrong
                 known[key] = 0
         return known[key]
 
@@ -115,28 +115,33 @@ def check(study: Study, root: str | None) -> Checked:
     suite = find_suite(study.suite)
     tasks = [suite.task(name) for name in study.tasks]
     check_settings(study)
-    parameters, size = {}, 0
+    parameters = {}
     for name, variant in study.variants.items():
         settings = of_the_method(example(study, variant))
         try:
-            model = adapted(backbone, variant.method, settings, num_classes=1)
+            model, images = adapted(
+                backbone, variant.method, settings, num_classes=1, method_hash=variant.method_hash
+            )
         except InputError as error:
             raise InputError(f"variants.{name}: {error}") from None
         _check_fits(study, name)
         counts = parameter_counts(model)
-        size = backbones.input_spec(backbones.timm_model(model), backbone).size
-        _check_ceiling(study, name, counts["trainable"])
         for task in tasks:
-            head = counts["head"] * task.classes
-            total = counts["total"] - counts["head"] + head
-            parameters[task.name, name] = {**counts, "head": head, "total": total}
+            own = counts
+            if variant.per_task is not None:
+                shaping = _shaping(variant.method, variant.settings(task.name))
+                own = count_without_weights(backbone, variant.method, shaping)
+            _check_ceiling(study, name, own["trainable"])
+            head = own["head"] * task.classes
+            total = own["total"] - own["head"] + head
+            parameters[task.name, name] = {**own, "head": head, "total": total}
     where = data_root(suite, root)
     data = {task.name: TaskData.of(where.absolute(), suite, task) for task in tasks}
     found = fingerprint(backbone, data)
     for of in data.values():
         if study.search:
-            of.open("train", size, "search")
-            of.open("val", size, "search")
+            of.open("train", images.size, "search")
+            of.open("val", images.size, "search")
         if study.final:
-            of.open("trainval", size, "final")
+            of.open("trainval", images.size, "final")
     return Checked(data, found, parameters)

@@ -32,18 +32,22 @@ def check_settings(study: Study) -> None:
     """
     for name, variant in study.variants.items():
         try:
-            method = registry.get(variant.method)
+            method = registry.get(variant.method, variant.method_hash)
         except InputError as error:
             raise InputError(f"variants.{name}: {error}") from None
         values = list(given(study, name))
         for one in values:
             _check(one, method)
-        for needed, parameter in method.parameters.items():
-            if parameter.default is None and needed not in {one.name for one in values}:
-                raise InputError(
-                    f"variants.{name}: {needed} of {method.name}: expected {parameter.expectation}; "
-                    "found no value"
-                )
+        everywhere = {one.name for one in values if ".per_task." not in one.where}
+        rows = variant.per_task if variant.per_task is not None else {"": {}}
+        for task, row in rows.items():
+            for needed, parameter in method.parameters.items():
+                if parameter.default is None and needed not in everywhere | row.keys():
+                    place = f"variants.{name}{f'.per_task.{task}' if task else ''}"
+                    raise InputError(
+                        f"{place}: {needed} of {method.name}: expected {parameter.expectation}; "
+                        "found no value"
+                    )
 
 
 def given(study: Study, name: str) -> Iterator[Given]:
@@ -70,6 +74,10 @@ def _of_table(where: str, table: Hyperparameters) -> Iterator[Given]:
 
 def _of_space(where: str, space: Mapping[str, Distribution]) -> Iterator[Given]:
     for key, entry in space.items():
+        for condition, values in entry.when.items():
+            for one in values:
+                for name, taken in gathered({condition: one}).items():
+                    yield Given(f"{where}.{key}.when", name, taken)
         for value in entry.choices if isinstance(entry, Categorical) else (entry.low, entry.high):
             for name, taken in gathered({key: value}).items():
                 yield Given(where, name, taken)
