@@ -1,1 +1,1 @@
-"""Reading ledgers: tables and figures, without torch and without Ray."""
+"""Reading ledgers: numbers, tables, figures and the report, without torch and without Ray."""

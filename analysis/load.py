@@ -6,12 +6,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from wst.data.suites import find_suite, is_gone, suites
 from wst.data.tasks import Suite, Task
 from wst.errors import InputError
 from wst.ledger import read_table, resolved_study
+from wst.ledger.reading import column_names
 from wst.study import Study
 
 
@@ -37,7 +39,7 @@ def load(
             newer schema, or a file in it is not whole.
     """
     names = studies_of(folders)
-    frames: list[pd.DataFrame] = [read_table(folder, table, columns, where).to_pandas() for folder in folders]
+    frames = [_frame(read_table(folder, table, columns, where)) for folder in folders]
     for folder, name, frame in zip(folders, names, frames, strict=True):
         others = set(frame["study"].unique()) - {name} if "study" in frame else set()
         if others:
@@ -45,6 +47,24 @@ def load(
     filled = [frame for frame in frames if len(frame)]
     together = pd.concat(filled or frames, ignore_index=True)
     return together if columns is None else together.reindex(columns=list(columns))
+
+
+def _frame(table: pa.Table) -> pd.DataFrame:
+    """As pandas has it, but with tuples for lists: these can be compared."""
+    frame: pd.DataFrame = table.to_pandas()
+    for field in table.schema:
+        if pa.types.is_list(field.type):
+            frame[field.name] = frame[field.name].map(tuple, na_action="ignore")
+    return frame
+
+
+def hyperparameter_columns(folders: Sequence[Path]) -> list[str]:
+    """The columns ``hp_*`` of the studies' trials, by name.
+
+    Raises:
+        InputError: as :func:`wst.ledger.reading.column_names`.
+    """
+    return sorted({n for folder in folders for n in column_names(folder, "trials") if n.startswith("hp_")})
 
 
 def studies_of(folders: Sequence[Path]) -> dict[str, Study]:

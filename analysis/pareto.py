@@ -6,11 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+import numpy as np
+
 from analysis.leaderboard.board import Leaderboard, Row
 from analysis.leaderboard.notes import caveats
 from analysis.tables import Column, Estimate, Table
 from wst.data.tasks import GROUPS
 from wst.errors import InputError
+from wst.planning.ranking import on_front
 
 Cost = Literal["parameters", "seconds", "memory"]
 COSTS: dict[Cost, str] = {
@@ -99,21 +102,24 @@ def front(board: Leaderboard, over: str = "mean of groups", against: Cost = "par
                 left_out.append(label)
         else:
             measured.append((row, label, cost, accuracy))
-    ours = [(cost, accuracy.mean) for row, _, cost, accuracy in measured if not row.source]
+    ours = [place for place, (row, *_) in enumerate(measured) if not row.source]
     if not ours:
         raise InputError(f"pareto: expected a variant whose final trials are complete for {over}; found none")
+    costs, accuracies = np.array([(cost, accuracy.mean) for _, _, cost, accuracy in measured])[ours].T
+    # Here equal points all stay: each is a variant that somebody may ask after.
+    leading = {ours[i] for i in np.flatnonzero(on_front(accuracies, costs[:, None], keep_equals=True))}
     points = [
         Point(
             label,
             cost,
             accuracy.mean,
             accuracy.deviation,
-            on_front=not row.source and not _dominated(cost, accuracy.mean, ours),
+            on_front=place in leading,
             settings=row.settings(_tasks(row, board, over)),
             note=row.note,
             published=row.source,
         )
-        for row, label, cost, accuracy in measured
+        for place, (row, label, cost, accuracy) in enumerate(measured)
     ]
     points.sort(key=lambda point: (point.cost, point.accuracy, point.label))
     return Front(board.suite.name, over, against, points, left_out, _notes(board))
@@ -144,10 +150,6 @@ def _notes(board: Leaderboard) -> list[str]:
             "tasks the last one stands in for a shorter front."
         )
     return lines
-
-
-def _dominated(cost: float, accuracy: float, others: Sequence[tuple[float, float]]) -> bool:
-    return any(c <= cost and a >= accuracy and (c < cost or a > accuracy) for c, a in others)
 
 
 def _accuracy(row: Row, board: Leaderboard, over: str) -> Estimate | None:

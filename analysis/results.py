@@ -1,15 +1,16 @@
-"""Which final trials make up a cell's result.
+"""Which final trials make up a cell's result, by the rule that the study chose its settings by.
 
 A cell has final trials of several settings for one of two reasons.  A study of several objectives sends a
 front of settings into the final stage.  And a study that was extended may have found better settings than
 those that it had retrained; the final trials of the earlier winner stay in the ledger.
+
+The rule is that of :mod:`wst.planning.ranking`, applied to frames of trials.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from analysis.load import load
+from wst.planning.ranking import on_front, order, tie_values
 from wst.study import Study
 
 CELL = ["study", "task", "variant"]
@@ -84,17 +86,21 @@ def places(finals: pd.DataFrame, earlier: pd.DataFrame, studies: Mapping[str, St
     known = candidates(earlier, studies).drop(columns=["task", "variant"])
     found = several.merge(known, how="left", left_on=["study", "parent"], right_on=["study", "trial_id"])
     found["standing"] = found["standing"].fillna(_UNKNOWN)
-    found = found.sort_values(["standing", *_ORDER], ascending=[True, *_ASCENDING])
+    found = best_first(found)
     for (name, _, _), part in found.groupby(CELL, sort=False):
-        leading = part[part["standing"] == part["standing"].iloc[0]]
-        members = leading.index[on_front(_objectives(leading, studies[str(name)]))]
+        leading = part[part["standing"] == part["standing"].min()]
+        members = leading.index[on_front(leading["accuracy"], _costs(leading, studies[str(name)]))]
         found.loc[members, "place"] = range(1, len(members) + 1)
     found["place"] = found["place"].fillna(0)
     joined = finals[[*CELL, "parent"]].merge(found[[*CELL, "parent", "place"]], how="left")
     return pd.Series(joined["place"].fillna(1).to_numpy(dtype=int), index=finals.index, name="place")
 
 
-_ORDER, _ASCENDING = ["accuracy", "tie", "number"], [False, True, True]
+def best_first(found: pd.DataFrame) -> pd.DataFrame:
+    """Trials with ``accuracy``, ``tie`` and ``number`` in the order of the study's own rule."""
+    return found.iloc[order(found["accuracy"], found["tie"], found["number"])]
+
+
 _CHOSEN_FROM, NO_LONGER, _UNCONFIRMED, _OUT, _UNKNOWN = range(5)
 """Standings: what the study chooses from now; confirmed once, and no longer among the best of the search; not
 confirmed though others are; out, since a confirming trial failed; no completed search trial."""
@@ -120,19 +126,17 @@ def candidates(earlier: pd.DataFrame, studies: Mapping[str, Study]) -> pd.DataFr
         (earlier["state"] == "completed") & earlier["val_top1_last"].notna() & (earlier["attempts"] != 0)
     )
     found = earlier[~is_confirm & trained].drop(columns=["stage", "parent", "attempts", "state"])
-    # Rounded: means of equal accuracies may differ in the sixteenth digit.
-    found["accuracy"] = found["val_top1_last"].astype(float).round(9)
-    found["tie"] = tie_values(found, found["val_loss"], studies)
-    found = found.sort_values(_ORDER, ascending=_ASCENDING, ignore_index=True)
+    found["accuracy"] = found["val_top1_last"].astype(float)
+    found["tie"] = ties_of(found, found["val_loss"], studies)
+    found = best_first(found).reset_index(drop=True)
     found["rank"] = found.groupby(CELL, sort=False).cumcount() + 1
     goes_on = _goes_on(found, studies)
 
     found = found.merge(_confirmation(earlier[is_confirm]), how="left", on=["study", "trial_id"])
     found[["seeds", "failed"]] = found[["seeds", "failed"]].fillna(0).astype(int)
     out, confirmed = found["failed"] > 0, (found["seeds"] > 0) & (found["failed"] == 0)
-    means = found["confirmed"].astype(float).round(9)
-    found["accuracy"] = found["accuracy"].where(~confirmed, means)
-    found["tie"] = tie_values(found, found["val_loss"].where(~confirmed, found["confirmed_loss"]), studies)
+    found["accuracy"] = found["accuracy"].where(~confirmed, found["confirmed"].astype(float))
+    found["tie"] = ties_of(found, found["val_loss"].where(~confirmed, found["confirmed_loss"]), studies)
     found.loc[out, ["confirmed", "deviation"]] = np.nan
     unasked = found["study"].map({name: study.confirm is None for name, study in studies.items()})
     found["standing"] = np.select(
@@ -154,14 +158,15 @@ def _confirmation(confirm: pd.DataFrame) -> pd.DataFrame:
     return means.reset_index().rename(columns={"parent": "trial_id"})
 
 
-def tie_values(
+def ties_of(
     found: pd.DataFrame, losses: pd.Series[float], studies: Mapping[str, Study]
 ) -> NDArray[np.float64]:
-    """What ties in accuracy go by, lower first; then the earlier trial."""
-    ties = found["study"].map({name: study.ties for name, study in studies.items()})
-    parameters = found["trainable_parameters"].fillna(0)
-    chosen = np.select([ties == "val_loss", ties == "trainable_parameters"], [losses, parameters], 0.0)
-    return chosen.astype(float)
+    """What ties in accuracy go by in each trial's study, lower first."""
+    values = np.zeros(len(found))
+    for name, study in studies.items():
+        own = (found["study"] == name).to_numpy()
+        values[own] = tie_values(study.ties, losses[own], found["trainable_parameters"][own].fillna(0))
+    return values
 
 
 def _goes_on(ranked: pd.DataFrame, studies: Mapping[str, Study]) -> NDArray[np.bool_]:
@@ -176,30 +181,12 @@ def _goes_on(ranked: pd.DataFrame, studies: Mapping[str, Study]) -> NDArray[np.b
             continue
         goes_on[own] = False
         for _, part in ranked[own].groupby(CELL, sort=False):
-            members = np.flatnonzero(on_front(_objectives(part, study)))[: study.confirm.top]
+            members = np.flatnonzero(on_front(part["accuracy"], _costs(part, study)))[: study.confirm.top]
             goes_on[part.index[members]] = True
     return goes_on
 
 
-def _objectives(part: pd.DataFrame, study: Study) -> NDArray[np.float64]:
-    """Values of the study's objectives, lower is better, infinite where unknown: (trials, objectives)."""
-    names = study.search.objectives if study.search else ("val_top1",)
-    columns: list[Any] = [-part["accuracy"] if name == "val_top1" else part[name].fillna(0) for name in names]
-    # Settings without a completed search trial have no values: they beat nothing.
-    values = np.column_stack([column.to_numpy(dtype=float) for column in columns])
-    return np.where(np.isnan(values), np.inf, values)
-
-
-def on_front(values: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Rows that no other row beats or equals in every column; of equal rows the first.
-
-    Args:
-        values: (rows, objectives), lower is better.
-    """
-    kept = np.ones(len(values), dtype=bool)
-    for i in range(len(values)):
-        if kept[i]:
-            beaten = (values[i] <= values).all(axis=1)
-            beaten[i] = False
-            kept &= ~beaten
-    return kept
+def _costs(part: pd.DataFrame, study: Study) -> NDArray[np.float64]:
+    """What a study minimises besides accuracy: (trials, costs)."""
+    names = [name for name in (study.search.objectives if study.search else ()) if name != "val_top1"]
+    return part[names].fillna(0).to_numpy(dtype=float)

@@ -11,10 +11,9 @@ from numpy.typing import NDArray
 from scipy import stats
 
 RESAMPLES = 10_000
-
-
+"""Of a bootstrap."""
 LEVEL = 0.05
-
+"""Significance: of a test, and the share of intervals that may miss what they are of."""
 
 _Array = NDArray[np.float64]
 

@@ -29,6 +29,7 @@ from benchmarks.pages import Page, table
 from wst.data.suites import find_suite
 from wst.ledger.hyperparameters import column_types
 from wst.ledger.schema import table_schemas
+from wst.ledger.writing import COMPACTED
 from wst.study import Study
 
 SEEDS = 5
@@ -67,7 +68,7 @@ def generate(folder: Path, trials: int, epochs: int) -> None:
     schemas = table_schemas(column_types(made))
     per_trial = max(1, round(epochs / trials))
     writers = {
-        name: pq.ParquetWriter(folder / "ledger" / name / "compacted.parquet", schemas[name])
+        name: pq.ParquetWriter(folder / "ledger" / name / f"{COMPACTED}0.parquet", schemas[name])
         for name in ("trials", "epochs")
     }
     for task, variant in made.cells:
@@ -91,6 +92,7 @@ def generate(folder: Path, trials: int, epochs: int) -> None:
                 "parent": [f"{task}.{variant}.search.0000" if final else None] * number,
                 "reason": ["best of many on val" if final else "suggested by the sampler"] * number,
                 "hp_lr": lr,
+                "hp_weight_decay": [0.05] * number,
                 "hp_scale": generator.choice([0.1, 1.0, 10.0], number),
                 "hp_drop_path": generator.choice([0.0, 0.1, 0.2, 0.3, 0.4], number),
                 "hp_r": [2] * number,
@@ -98,7 +100,7 @@ def generate(folder: Path, trials: int, epochs: int) -> None:
                 "group": [group] * number,
                 "method": ["wst"] * number,
                 "normalisation": ["mean 0.5/0.5/0.5 std 0.5/0.5/0.5"] * number,
-                "configuration": [json.dumps({"lr": float(value)}) for value in lr],
+                "configuration": [json.dumps({"hyperparameters": {"lr": float(value)}}) for value in lr],
                 "state": ["completed"] * number if final else state,
                 "epochs": [per_trial] * number,
                 "val_top1_last": [None] * number if final else accuracy,
@@ -121,7 +123,10 @@ def generate(folder: Path, trials: int, epochs: int) -> None:
             curves: dict[str, Any] = {
                 "study": pa.repeat("large", rows),
                 "trial_id": pa.array(ids).take(pa.array(np.repeat(np.arange(number), per_trial))),
-                "epoch": epoch.astype(np.int32),
+                "task": pa.repeat(task, rows),
+                "variant": pa.repeat(variant, rows),
+                "stage": pa.repeat(stage, rows),
+                "epoch": epoch,
                 "lr": np.repeat(lr, per_trial),
                 "train_loss": 1 - values,
                 "seconds": generator.uniform(1, 2, rows),
@@ -138,10 +143,15 @@ def filled(schema: pa.Schema, known: dict[str, Any], rows: int) -> pa.Table:
     strange = set(known) - set(schema.names)
     assert not strange, f"columns that no ledger has: {strange}"
     columns = [
-        pa.array(known[field.name], field.type) if field.name in known else pa.nulls(rows, field.type)
+        _column(known[field.name], field.type) if field.name in known else pa.nulls(rows, field.type)
         for field in schema
     ]
     return pa.Table.from_arrays(columns, schema=schema)
+
+
+def _column(values: Any, kind: pa.DataType) -> pa.Array:
+    array = pa.array(values)
+    return array.dictionary_encode() if pa.types.is_dictionary(kind) else array.cast(kind)
 
 
 def leaderboard(folder: Path) -> None:

@@ -40,7 +40,7 @@ TASK = SUITE.task("dsprites_loc")
 
 def write_task(root: Path, test_images: int) -> None:
     """Pictures of 64 x 64 in black and white, and lists of VTAB-1K's lengths that name them in turn."""
-    folder = root / "vtab-1k" / TASK.folder
+    folder = TaskData.of(root, SUITE, TASK).folder
     (folder / "images").mkdir(parents=True)
     generator = np.random.RandomState(0)
     for index in range(PICTURES):

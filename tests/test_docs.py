@@ -19,10 +19,13 @@ def _blocks(page: Path, language: str) -> list[str]:
 
 
 @pytest.mark.slow  # one of them trains
-@pytest.mark.parametrize("block", _blocks(ROOT / "docs" / "method.md", "python"))
+@pytest.mark.parametrize(
+    "block",
+    [block for page in ("method.md", "studies.md") for block in _blocks(ROOT / "docs" / page, "python")],
+)
 def test_python_blocks_run(block: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    exec(compile(block, "docs/method.md", "exec"), {})
+    exec(compile(block, "a page", "exec"), {})
 
 
 def _options(command: typer.core.TyperCommand) -> set[str]:

@@ -25,6 +25,7 @@ def test_wheel_works_outside_the_clone(tmp_path: Path) -> None:
         "from wst.shipped import shipped_names\n"
         "from wst.study import load_study\n"
         "assert 'demo' in shipped_names('studies') and 'wst' in shipped_names('search_spaces')\n"
+        "assert 'released/vit_base' in shipped_names('settings')\n"
         "assert 'released' in shipped_names('recipes')\n"
         "assert load_study('demo').variants['wst-r2'].space\n"
         "model = wst.create_model('micro', num_classes=2)\n"

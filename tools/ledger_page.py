@@ -22,7 +22,8 @@ import pandas as pd
 trials = pd.read_parquet("runs/demo/ledger/trials")
 ```
 
-This page is generated from the schema in `wst/ledger/schema.py`; the schema's version is {version}.
+This page is generated from the records in `wst/records.py` and the schema in `wst/ledger/schema.py`; the
+schema's version is {version}.
 
 A row of `trials` is a trial that ended, each once. Accuracies are fractions in [0, 1], seconds are
 wall-clock. A column is null where a trial has nothing to say there.
@@ -69,7 +70,9 @@ def page() -> str:
 
 def _line(field: pa.Field) -> str:
     meaning = field.metadata[b"description"].decode().replace("|", "\\|").replace("<", "&lt;")
-    return f"\n| `{field.name}` | {field.type} | {meaning} |"
+    encoded = pa.types.is_dictionary(field.type)
+    kind = f"{field.type.value_type}, dictionary-encoded" if encoded else field.type
+    return f"\n| `{field.name}` | {kind} | {meaning} |"
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from wst.models.backbones import micro_vit
 from wst.records import Hyperparameters, Intent, Stage
 from wst.study import Recipe, Study
 from wst.training.spec import trial_spec
-from wst.training.trial import Trial, test_together
+from wst.training.trial import Trial, score_together
 
 RECIPE = Recipe(epochs=10, warmup_epochs=1)
 PROBE_RATES, WST_RATES, PIXEL_RATES = (1e-3, 3e-3, 1e-2, 3e-2), (2e-3, 5e-3, 1e-2), (3e-4, 1e-3, 3e-3)
@@ -48,7 +48,7 @@ def trained(task: Task, settings: Hyperparameters, seed: int, stage: Stage, chec
     intent = Intent("probe", task.name, method, stage, 0, 0, seed, study.recipe.complete(settings))
     trial = Trial(trial_spec(study, intent, data=TaskData.of(data_root(MINI, None), MINI, task)))
     curve = list(trial.epochs())
-    return test_together([trial])[0].top1 if stage == "final" else curve[-1].val_top1 or 0.0
+    return score_together([trial])[0].top1 if stage == "final" else curve[-1].val_top1 or 0.0
 
 
 def pixels(task: Task, lr: float, seed: int, stage: Stage) -> float:

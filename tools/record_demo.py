@@ -12,7 +12,7 @@ import shutil
 from pathlib import Path
 
 import pyarrow.parquet as pq
-from record_simulation import without_machine
+from record_simulation import RECORD, without_machine
 from rich.console import Console
 
 from wst.cli.analysis import draw_pareto, show_leaderboard
@@ -30,7 +30,7 @@ def main() -> None:
         folder = args.record / "ledger" / table
         folder.mkdir(parents=True)
         content = without_machine(read_table(args.study, table))
-        pq.write_table(content, folder / "all.parquet", compression="zstd")
+        pq.write_table(content, folder / RECORD, compression="zstd")
     shutil.copy(args.study / "study.yaml", args.record)
     draw_pareto([args.record], args.record / "pareto.png")
     with (args.record / "leaderboard.md").open("w") as file:

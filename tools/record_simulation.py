@@ -14,8 +14,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from wst.ledger import history, read_table, resolved_study
+from wst.ledger.writing import COMPACTED
 from wst.planning.planner import Planner
 
+RECORD = f"{COMPACTED}record.parquet"
+"""The file of each table."""
 _MACHINE = ("node", "slot")
 
 
@@ -41,7 +44,7 @@ def main() -> None:
         table = without_machine(read_table(args.study, name))
         folder = args.record / "ledger" / name
         folder.mkdir(parents=True, exist_ok=True)
-        pq.write_table(table, folder / "all.parquet", compression="zstd")
+        pq.write_table(table, folder / RECORD, compression="zstd")
     (args.record / "study.yaml").write_text(study.to_yaml())
 
 

@@ -11,7 +11,8 @@ ASSETS = _PACKAGE / "assets"
 
 
 def shipped_folder(kind: str) -> Path:
-    """The folder of shipped YAML files of one kind (``studies``, ``search_spaces`` or ``recipes``).
+    """The folder of shipped YAML files of one kind (``studies``, ``search_spaces``, ``settings`` or
+    ``recipes``).
 
     A wheel carries them inside the package; an editable install has no such copy, since hatchling's
     ``force-include`` acts on wheels alone, and reads them at the root of the clone.

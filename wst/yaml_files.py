@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
@@ -71,15 +71,24 @@ class Strict(BaseModel):
 def first_error(error: ValidationError, source: str) -> InputError:
     """The first problem of ``source`` as one line: source, key, what was expected, what was found."""
     problem = error.errors(include_url=False)[0]
-    spaces, samplers = {"float", "int", "categorical"}, {"tpe", "gp", "random", "grid", "nsga2"}
-    tags = spaces | samplers | {"successive_halving", "median", "none"}
     keys = [str(part) for part in problem["loc"]]
-    key = ".".join(part for i, part in enumerate(keys) if not (part in tags and i == len(keys) - 1 and i > 0))
+    if len(keys) > 1 and keys[-1] in _tags(Strict):
+        del keys[-1]  # which of several models it was read as: no key of the file
+    key = ".".join(keys)
     if problem["type"] == "value_error":
         text = str(problem["ctx"]["error"])
     elif problem["type"] == "missing":
         text = "expected a value; found none"
+    elif problem["type"] in ("model_type", "dict_type"):
+        text = f"expected a mapping; found {problem['input']!r}"
     else:
         message = problem["msg"].removeprefix("Input should be ").removeprefix("Value should be ")
         text = f"expected {message[0].lower() + message[1:]}; found {problem['input']!r}"
     return InputError(f"{source}: {key}: {text}" if key else f"{source}: {text}")
+
+
+def _tags(model: type[BaseModel]) -> set[str]:
+    """Values of ``type``, by which one of several models is chosen, in a model and all derived from it."""
+    own = model.model_fields.get("type")
+    tags = {str(value) for value in get_args(own.annotation)} if own is not None else set()
+    return tags.union(*(_tags(derived) for derived in model.__subclasses__()))

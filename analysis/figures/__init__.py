@@ -1,1 +1,1 @@
-"""Pictures, drawn from numbers that were worked out before."""
+"""Pictures of numbers worked out elsewhere: for papers with matplotlib, for pages with plotly."""

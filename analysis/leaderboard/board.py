@@ -11,11 +11,12 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.load import common_suite, studies_of
+from analysis.load import common_suite, hyperparameter_columns, studies_of
 from analysis.results import CELL, read_finals
 from analysis.tables import Estimate
 from wst.data.tasks import GROUPS, Suite
 from wst.errors import InputError
+from wst.planning.ranking import DIGITS
 from wst.study import Study
 
 COLUMNS = (
@@ -292,7 +293,7 @@ def ranked(rows: list[Row], suite: Suite) -> list[Row]:
 
     def rank(row: Row) -> tuple[float, float, str]:
         average = row.mean_of_groups(suite)
-        return -round(average.mean, 9) if average else 1.0, row.trainable() or 0.0, row.variant
+        return -round(average.mean, DIGITS) if average else 1.0, row.trainable() or 0.0, row.variant
 
     return sorted(rows, key=rank)
 
@@ -329,14 +330,14 @@ def _score(seeds: pd.DataFrame, study: Study) -> Score:
         settings={
             str(name).removeprefix("hp_"): value
             for name, value in seeds.iloc[0].items()
-            if str(name).startswith("hp_") and not pd.isna(value)
+            if str(name).startswith("hp_") and (isinstance(value, tuple) or not pd.isna(value))
         },
         data_hash="+".join(sorted(map(str, seeds["data_hash"].dropna().unique()))),
     )
 
 
-def _sortable(value: Any) -> tuple[bool, Any]:
-    return isinstance(value, str), value
+def _sortable(value: Any) -> tuple[bool, bool, Any]:
+    return isinstance(value, str), isinstance(value, tuple), value
 
 
 def _known(value: Any) -> float | None:
@@ -375,6 +376,5 @@ def read_leaderboard(folders: Sequence[Path], tasks: Sequence[str] = ()) -> Lead
         InputError: the folders are no studies, or of different suites.
     """
     studies = studies_of(folders)
-    names = sorted({f"hp_{name}" for study in studies.values() for name in study.hyperparameters()})
-    finals = read_finals(folders, studies, [*COLUMNS, *names])
+    finals = read_finals(folders, studies, [*COLUMNS, *hyperparameter_columns(folders)])
     return leaderboard(finals, common_suite(studies, folders), studies, tasks)

@@ -76,7 +76,7 @@ def table(content: Table) -> Part:
     return Part("table", title=content.title, table=content)
 
 
-def figures(name: str, title: str, words: str, drawn: Mapping[str, Any]) -> list[Part]:
+def panel(name: str, title: str, words: str, drawn: Mapping[str, Any]) -> list[Part]:
     """Figures in one frame, by the words to choose them with; nothing where there is none."""
     if not drawn:
         return []

@@ -10,14 +10,13 @@ import pandas as pd
 from analysis import ablation, pareto
 from analysis.figures import ablation as ablation_figures
 from analysis.figures import pareto as pareto_figures
-from analysis.figures import search as figures
-from analysis.leaderboard import board as leaderboard
+from analysis.figures import search as search_figures
 from analysis.leaderboard import table as leaderboard_table
+from analysis.leaderboard.board import Leaderboard, read_leaderboard
 from analysis.leaderboard.published import with_published
 from analysis.load import common_suite, studies_of
 from analysis.report.census import Census, census, counts_table, failures_table, reads_table
-from analysis.report.page import Part, Section, render, table, text
-from analysis.report.page import figures as panel
+from analysis.report.page import Part, Section, panel, render, table, text
 from analysis.search import confirmation, importance, selection
 from analysis.search.agreement import agreement, in_words
 from analysis.search.curves import SearchCurve, search_curves
@@ -37,7 +36,7 @@ def sections(folders: Sequence[Path], literature: bool = False) -> tuple[str, st
     studies = studies_of(folders)
     suite = common_suite(studies, folders)
     counted = [census(folder, study) for folder, study in zip(folders, studies.values(), strict=True)]
-    board = leaderboard.read_leaderboard(folders)
+    board = read_leaderboard(folders)
     shown = with_published(board) if literature else board
     trials, later = read_search(folders, studies)
     again = trials[trials["attempts"] == 0]
@@ -78,13 +77,13 @@ def _run(counted: Sequence[Census]) -> Section:
     return Section("run", "What was run", [*parts, table(counts_table(list(counted)))])
 
 
-def _board(board: leaderboard.Leaderboard) -> Section:
+def _board(board: Leaderboard) -> Section:
     if not board.rows:
         return Section("leaderboard", "Leaderboard", [text("No final trial has completed.")])
     return Section("leaderboard", "Leaderboard", [table(leaderboard_table.as_table(board))])
 
 
-def _front(board: leaderboard.Leaderboard) -> Section:
+def _front(board: Leaderboard) -> Section:
     drawn = {}
     shown = None
     for over in pareto.choices(board):
@@ -105,7 +104,7 @@ def _front(board: leaderboard.Leaderboard) -> Section:
     return Section("front", title, [*panel("front-plot", title, words, drawn), table(pareto.as_table(shown))])
 
 
-def _ablation(folders: Sequence[Path], board: leaderboard.Leaderboard) -> Section:
+def _ablation(folders: Sequence[Path], board: Leaderboard) -> Section:
     title = "Variants compared"
     if len(board.rows) < 2:
         return Section("ablation", title, [text("Only one variant has final trials: nothing to compare.")])
@@ -141,15 +140,15 @@ def _hyperparameters(
         if not space or not (part["state"] == "completed").any():
             continue
         name = f"{task}, {study}: {variant}" if several else f"{task}, {variant}"
-        slices[name] = figures.slices(part, space)
-        parallel[name] = figures.parallel_coordinates(part, space)
-        surface = figures.response_surface(part, space)
+        slices[name] = search_figures.slices(part, space)
+        parallel[name] = search_figures.parallel_coordinates(part, space)
+        surface = search_figures.response_surface(part, space)
         if surface is not None:
             surfaces[name] = surface
     by_task: dict[str, list[SearchCurve]] = {}
     for curve in search_curves(trials):
         by_task.setdefault(curve.task, []).append(curve)
-    curves = {task: figures.search_curves(by_task[task]) for task in _ordered(by_task, suite)}
+    curves = {task: search_figures.search_curves(by_task[task]) for task in _ordered(by_task, suite)}
     chosen = agreement(trials, later)
     return Section(
         "hyperparameters",
@@ -159,7 +158,7 @@ def _hyperparameters(
                 "importance-plot",
                 "Importance",
                 "PED-ANOVA: what it took to be among the best tenth of the completed trials.",
-                {"mean over tasks": figures.importance_bars(means)} if means else {},
+                {"mean over tasks": search_figures.importance_bars(means)} if means else {},
             ),
             table(importance.as_table(found, "ped-anova")),
             *panel(
@@ -186,7 +185,7 @@ def _hyperparameters(
                 "agreement-plot",
                 "Chosen settings",
                 in_words(chosen),
-                {"all cells": figures.val_against_test(chosen.pairs)} if chosen.pairs else {},
+                {"all cells": search_figures.val_against_test(chosen.pairs)} if chosen.pairs else {},
             ),
         ],
     )
@@ -202,7 +201,7 @@ def _confirm(
     by_task: dict[str, list[confirmation.Confirmation]] = {}
     for one in found:
         by_task.setdefault(one.task, []).append(one)
-    drawn = {task: figures.confirmed(by_task[task]) for task in _ordered(by_task, suite)}
+    drawn = {task: search_figures.confirmed(by_task[task]) for task in _ordered(by_task, suite)}
     words = (
         "The best settings of each search, trained again over several seeds: mean validation accuracy "
         "against the rank in the search; bars are one standard deviation over seeds."
@@ -215,11 +214,11 @@ def _ordered(names: Mapping[str, object], suite: Suite) -> list[str]:
     return [task.name for task in suite.tasks if task.name in names]
 
 
-def _curves(bands: list[CurveBand], board: leaderboard.Leaderboard) -> Section:
+def _curves(bands: list[CurveBand], board: Leaderboard) -> Section:
     by_task: dict[str, list[CurveBand]] = {}
     for band in bands:
         by_task.setdefault(band.task, []).append(band)
-    drawn = {t: figures.learning_curves(by_task[t]) for t in _ordered(by_task, board.suite)}
+    drawn = {t: search_figures.learning_curves(by_task[t]) for t in _ordered(by_task, board.suite)}
     words = (
         "Validation accuracy by epoch over all trials of the search: median, middle half and middle four "
         "fifths. Pruned trials count until they stop."

@@ -1,1 +1,1 @@
-"""How the searches went."""
+"""How the searches went: what they tried and found, what mattered, how far their choice can be trusted."""

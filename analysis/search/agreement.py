@@ -1,4 +1,4 @@
-"""How far validation can be trusted."""
+"""How far validation can be trusted: accuracy of the chosen settings on val against that on test."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
+
+from analysis.results import CELL
 
 
 @dataclass(frozen=True)
@@ -37,22 +39,20 @@ def agreement(search: pd.DataFrame, later: pd.DataFrame) -> Agreement:
     """Compare the chosen settings of each cell with their final trials.
 
     Args:
-        search, later: as :func:`read_search` gives them.
+        search, later: as :func:`analysis.search.trials.read_search` gives them.
     """
     completed = later[(later["stage"] == "final") & (later["state"] == "completed") & (later["place"] > 0)]
     completed = completed[completed["test_top1"].notna()]
+    # By cell as well: the settings of another variant were not chosen by this one's validation.
     parents = search[search["trial_id"].isin(completed["parent"])]
-    chosen = parents.set_index(["study", "trial_id"])["val_top1_last"].to_dict()
+    chosen = parents.set_index([*CELL, "trial_id"])["val_top1_last"].to_dict()
     confirm = later[later["stage"] == "confirm"]
     values = confirm["val_top1_last"].where(confirm["state"] == "completed")
-    means = values.groupby([confirm["study"], confirm["parent"]]).agg(["mean", "count", "size"])
+    means = values.groupby([confirm[name] for name in (*CELL, "parent")]).agg(["mean", "count", "size"])
     chosen |= means.loc[means["count"] == means["size"], "mean"].to_dict()
     pairs = []
-    for (study, variant, task, parent), part in completed.groupby(
-        ["study", "variant", "task", "parent"], sort=False
-    ):
-        own = f"{task}.{variant}."
-        value = chosen.get((study, parent)) if str(parent).startswith(own) else None
+    for (study, task, variant, parent), part in completed.groupby([*CELL, "parent"], sort=False):
+        value = chosen.get((study, task, variant, parent))
         if value is not None and not pd.isna(value):
             pairs.append((str(task), str(variant), 100 * float(value), 100 * float(part["test_top1"].mean())))
     val, test = np.array([p[2] for p in pairs]), np.array([p[3] for p in pairs])

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 import pandas as pd
 from scipy import stats
 
-from analysis.results import CELL, NO_LONGER, candidates
+from analysis.results import CELL, NO_LONGER, best_first, candidates
 from analysis.search.trials import before_final
 from analysis.tables import Cell, Column, Estimate, Table
+from wst.planning.ranking import DIGITS
 from wst.study import Study
 
 
@@ -81,13 +82,11 @@ def confirmations(
     for (study, task, variant), part in ranked[ranked["seeds"] > 0].groupby(CELL, sort=False):
         part = part.sort_values("rank")
         cell = {str(row["trial_id"]): _candidate(row) for _, row in part.iterrows()}
-        best = part[part["failed"] == 0].sort_values(
-            ["standing", "accuracy", "tie", "number"], ascending=[True, False, True, True]
-        )
-        known = part["confirmed"].dropna()
+        best = best_first(part[part["failed"] == 0]).sort_values("standing", kind="stable")
+        known = part["confirmed"].dropna().round(DIGITS)
         agreement = None
-        if len(known) > 2 and known.round(9).nunique() > 1:
-            agreement = float(stats.spearmanr(-part.loc[known.index, "rank"], known.round(9)).statistic)
+        if len(known) > 2 and known.nunique() > 1:
+            agreement = float(stats.spearmanr(-part.loc[known.index, "rank"], known).statistic)
         chosen = cell[str(best["trial_id"].iloc[0])] if len(best) else None
         found.append(
             Confirmation(str(study), str(variant), str(task), tuple(cell.values()), chosen, agreement)

@@ -15,6 +15,9 @@ _BINS = 2_001
 """Bins of accuracy in [0, 1]: steps of 0.0005, ten to one of 200 images."""
 QUANTILES = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
 
+_Cell = tuple[str, str]
+"""Task and variant."""
+
 
 @dataclass(frozen=True)
 class CurveBand:
@@ -46,33 +49,27 @@ def curve_bands(folder: Path, study: str, without: Collection[str] = ()) -> list
         study: its name.
         without: trials to leave out.
     """
-    left_out = frozenset(without)
-    counts: dict[str, np.ndarray] = {}
-    columns = ["trial_id", "epoch", "val_top1"]
-    for batch in batches(folder, "epochs", columns, pc.field("val_top1").is_valid()):
+    wanted = (pc.field("stage") == "search") & pc.field("val_top1").is_valid()
+    columns = ["task", "variant", "epoch", "val_top1"]
+    if len(without):
+        wanted &= ~pc.field("trial_id").isin(list(without))
+    counts: dict[_Cell, np.ndarray] = {}
+    for batch in batches(folder, "epochs", columns, wanted):
         if not batch.num_rows:
             continue
-        encoded = batch.column("trial_id").dictionary_encode()
-        ids = encoded.dictionary.to_pylist()
-        cells = np.array(["" if trial_id in left_out else _cell(trial_id) for trial_id in ids])
-        names, cell_of_trial = np.unique(cells, return_inverse=True)
-        codes = cell_of_trial[encoded.indices.to_numpy(zero_copy_only=False)]
-        epochs = batch.column("epoch").to_numpy(zero_copy_only=False)
+        tasks, variants = batch.column("task"), batch.column("variant")
+        several = len(variants.dictionary)
+        codes = tasks.indices.to_numpy() * several + variants.indices.to_numpy()
+        epochs = batch.column("epoch").to_numpy()
         values = batch.column("val_top1").to_numpy(zero_copy_only=False)
         bins = np.clip(np.rint(values * (_BINS - 1)).astype(np.int64), 0, _BINS - 1)
-        for code, cell in enumerate(names.tolist()):
-            if cell:
-                _count(counts, cell, epochs[codes == code], bins[codes == code])
+        for code in np.unique(codes).tolist():
+            cell = tasks.dictionary[code // several].as_py(), variants.dictionary[code % several].as_py()
+            _count(counts, cell, epochs[codes == code], bins[codes == code])
     return [_band(study, cell, found) for cell, found in counts.items()]
 
 
-def _cell(trial_id: str) -> str:
-    """``<task>.<variant>`` of a search trial; nothing for other stages."""
-    cell, stage, _ = trial_id.rsplit(".", 2)
-    return cell if stage == "search" else ""
-
-
-def _count(counts: dict[str, np.ndarray], cell: str, epochs: np.ndarray, bins: np.ndarray) -> None:
+def _count(counts: dict[_Cell, np.ndarray], cell: _Cell, epochs: np.ndarray, bins: np.ndarray) -> None:
     length = int(epochs.max())
     fresh = np.bincount((epochs - 1) * _BINS + bins, minlength=length * _BINS).reshape(length, _BINS)
     known = counts.get(cell)
@@ -84,8 +81,8 @@ def _count(counts: dict[str, np.ndarray], cell: str, epochs: np.ndarray, bins: n
     known[:length] += fresh
 
 
-def _band(study: str, cell: str, counts: np.ndarray) -> CurveBand:
-    task, variant = cell.split(".", 1)
+def _band(study: str, cell: _Cell, counts: np.ndarray) -> CurveBand:
+    task, variant = cell
     totals = counts.sum(axis=1)
     there = np.flatnonzero(totals)
     cumulative = counts.cumsum(axis=1)

@@ -1,4 +1,4 @@
-"""How the searches went: best so far, what selection cost, and how far validation can be trusted."""
+"""How sure the choice of a cell's settings was, and what a surer one would have brought."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from analysis.results import best_first
 from analysis.search.trials import run_trials
 from analysis.tables import Column, Table
 from wst.data.tasks import Suite
@@ -49,7 +50,7 @@ def selections(search: pd.DataFrame, later: pd.DataFrame, suite: Suite) -> list[
     Settings that the search came upon again count once.
 
     Args:
-        search, later: as :func:`read_search` gives them.
+        search, later: as :func:`analysis.search.trials.read_search` gives them.
         suite: gives the number of validation images; 0 when it is not known.
     """
     completed = run_trials(search)
@@ -94,9 +95,8 @@ def _regret(search: pd.DataFrame, later: pd.DataFrame | None) -> tuple[int, floa
             part = part[~part["parent"].isin(part.loc[part["state"] != "completed", "parent"])]
         part = part[(part["state"] == "completed") & part[measure].notna()]
         means = (100 * part[measure]).groupby(part["parent"]).mean().to_dict()
-        ranked = search[search["trial_id"].isin(list(means))].sort_values(
-            ["val_top1_last", "tie", "number"], ascending=[False, True, True]
-        )
+        retrained = search[search["trial_id"].isin(list(means))]
+        ranked = best_first(retrained.assign(accuracy=retrained["val_top1_last"]))
         if len(ranked) > most:
             most, chosen = len(ranked), means[ranked["trial_id"].iloc[0]]
             regret = float(max(means[trial_id] for trial_id in ranked["trial_id"]) - chosen)

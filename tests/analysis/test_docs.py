@@ -56,7 +56,7 @@ def test_loading_in_python(alpha: Path) -> None:
     names: dict[str, Any] = {}
     exec(block.replace("DIR", str(alpha)), names)
     assert len(names["trials"]) == 64
-    assert list(names["curves"].columns) == ["trial_id", "epoch", "val_top1"]
+    assert list(names["curves"].columns) == ["task", "variant", "trial_id", "epoch", "val_top1"]
 
 
 def test_ledger_page_is_up_to_date() -> None:

@@ -1,4 +1,4 @@
-"""The front of the hand-made ledger, and the pictures."""
+"""The front: of the hand-made ledger, and of random points."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.figures.pareto import draw, figure, front_line, ticks, zero_of
 from analysis.leaderboard.board import Leaderboard, Row, Score, read_leaderboard
 from analysis.pareto import Front, as_table, choices, front
 from wst.data.mini import MINI
@@ -48,14 +47,12 @@ def test_other_costs(alpha: Path) -> None:
     assert {p.cost for p in front(board, against="memory").points} == {2**20}
 
 
-def test_what_cannot_be_drawn_is_refused(alpha: Path, tmp_path: Path) -> None:
+def test_what_cannot_be_drawn_is_refused(alpha: Path) -> None:
     board = read_leaderboard([alpha])
     with pytest.raises(InputError, match="--over: expected one of"):
         front(board, "sprite_count")
     with pytest.raises(InputError, match="expected a variant whose final trials are complete"):
         front(replace(board, rows=[]))
-    with pytest.raises(InputError, match=r"-o: expected a file ending in .*found 'front.bmp'"):
-        draw(front(board), tmp_path / "front.bmp")
 
 
 points = st.lists(
@@ -85,38 +82,6 @@ def test_front_is_what_nothing_dominates(measured: list[tuple[int, int]]) -> Non
         for point in level:
             assert point.on_front == (point.accuracy == highest and highest > best_so_far)
         best_so_far = max(best_so_far, highest)
-
-
-@pytest.mark.parametrize("ending", [".png", ".svg", ".pdf", ".html"])
-def test_pictures_are_written_and_the_same_each_time(alpha: Path, tmp_path: Path, ending: str) -> None:
-    found = front(read_leaderboard([alpha]))
-    one, other = tmp_path / f"one{ending}", tmp_path / f"other{ending}"
-    draw(found, one)
-    draw(found, other)
-    assert one.read_bytes() == other.read_bytes()
-    start = {".png": b"\x89PNG", ".svg": b"<?xml", ".pdf": b"%PDF", ".html": b"<html>"}[ending]
-    assert start in one.read_bytes()[:100]
-    if ending == ".svg":
-        assert all(f">{name}<" in one.read_text() for name in ("base", "big", "lin"))
-
-
-def test_labels_from_a_ledger_are_escaped_in_the_page(alpha: Path) -> None:
-    found = front(read_leaderboard([alpha]))
-    bad = replace(found.points[0], label="<img src=x onerror=alert(1)>", settings="<b>")
-    texts = [str(trace.text) + str(trace.customdata) for trace in figure(replace(found, points=[bad])).data]
-    assert "<img" not in "".join(texts)
-    assert "&lt;img" in "".join(texts)
-    assert "<b>" not in "".join(texts)
-
-
-def test_zero_has_a_place_and_a_tick_on_the_log_axis(alpha: Path) -> None:
-    found = front(read_leaderboard([alpha]))
-    assert zero_of(found.points) == pytest.approx(3104 / 3)
-    assert ticks(found.points)[3104 / 3] == "0"
-    xs, ys = front_line(found)
-    assert (xs[0], ys[0]) == (3104 / 3, found.points[0].accuracy)
-    assert xs[-1] == 5000
-    assert ys[-1] == pytest.approx(63)
 
 
 def test_table_has_every_point(alpha: Path) -> None:

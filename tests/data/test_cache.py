@@ -185,7 +185,7 @@ def decode(content, size, path):
     time.sleep(0.005)
     return original(content, size, path)
 decoding.decode = decode
-print(cache.load(read_list(root, suite, suite.task("svhn"), "train"), 16).images.sum())
+print(cache.load(TaskData.of(root, suite, suite.task("svhn")).list("train"), 16).images.sum())
 """
 
 
@@ -250,7 +250,8 @@ def test_a_split_that_never_fits_is_refused(listed, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("text", "limit"), [("20GB", 20 * 10**9), ("1.5 gb", 1_500_000_000), ("100", 100), ("7MB", 7_000_000)]
+    ("text", "limit"),
+    [("20GB", 20 * 10**9), ("1.5 gb", 1_500_000_000), ("100", 100), ("7MB", 7_000_000), ("1GiB", 2**30)],
 )
 def test_limits(monkeypatch, text, limit):
     monkeypatch.setenv("WST_CACHE_LIMIT", text)

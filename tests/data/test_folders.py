@@ -6,7 +6,7 @@ from PIL import Image
 
 from tests.data.trees import class_folders, small_vtab, write_task
 from wst.data import splits
-from wst.data.check.check import check_suite
+from wst.data.check.check import check_task
 from wst.data.splits import TaskData, data_root
 from wst.data.suites import find_suite
 from wst.errors import InputError
@@ -56,7 +56,9 @@ def test_every_image_is_in_one_split_and_every_class_in_train(tmp_path_factory, 
         for index in range(count):
             (folder / f"c{label}" / f"{index}.png").write_bytes(b"x")
     of = find_suite(str(folder))
-    assert of.tasks[0].train + of.tasks[0].val + of.tasks[0].test == sum(counts)
+    sizes = {split: getattr(of.tasks[0], split) for split in ("train", "val", "test")}
+    assert sum(sizes.values()) == sum(counts)
+    assert all(len(listed(folder, split).images) == size for split, size in sizes.items() if size)
     assert set(listed(folder, "train").labels) == set(range(len(counts)))
 
 
@@ -140,9 +142,10 @@ tasks:
     [
         ("name: a\ntasks: []", "tasks: "),
         ("name: a\ntasks: [{name: b, folder: nowhere}]", "found none at nowhere"),
-        ("name: a\ntasks: [{name: b, colour: red}]", "tasks.0.colour"),
+        ("name: a\ntasks: [{name: b, colour: red}]", "tasks.0: expected only the keys"),
+        ("name: a\ntasks: [{name: b, val: 2}]", "tasks.0.val: expected less than 1; found 2"),
         ("name: '<script>'\ntasks: [{name: b}]", "name: "),
-        ("- 1", "the file"),
+        ("- 1", "expected a mapping; found [1]"),
     ],
 )
 def test_bad_yaml_is_one_line(tmp_path, text, words):
@@ -187,9 +190,9 @@ def test_check_hash_and_guard(tmp_path):
     """An own suite passes the check, and its test split is closed to a search like any other."""
     folder = class_folders(tmp_path / "pets", {"cat": 10, "dog": 10})
     of = find_suite(str(folder))
-    root, (task,) = data_root(of, None), of.tasks
-    (report,) = check_suite(root, of)
-    assert report.usable and not report.findings and report.data_hash == TaskData.of(root, of, task).hash()
-    assert TaskData.of(root, of, task).open("test", 8, "final").images.shape == (task.test, 3, 8, 8)
+    data = TaskData.of(data_root(of, None), of, of.tasks[0])
+    report = check_task(data)
+    assert report.usable and not report.findings and report.data_hash == data.hash()
+    assert data.open("test", 8, "final").images.shape == (data.task.test, 3, 8, 8)
     with pytest.raises(splits.TestSplitClosedError):
-        TaskData.of(root, of, task).open("test", 8, "search")
+        data.open("test", 8, "search")

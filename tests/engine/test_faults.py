@@ -20,14 +20,16 @@ import pandas as pd
 import pytest
 import torch
 
-import wst.training.trial
+import wst.engine.job
 from tests.conftest import ROOT, small_study
 from wst.data.mini import MINI
 from wst.data.splits import TaskData
+from wst.engine import inline
 from wst.engine import ray_tune as engine
 from wst.engine.driver import Driver, Environment
 from wst.engine.faults import (
     DISK_FULL,
+    OutOfTime,
     StudyStoppedError,
     TimeLimitError,
     error_type,
@@ -103,7 +105,7 @@ class PlantedJob(engine.TrialJob):
     """The engine's own job; in the worker's process trials get the faults above."""
 
     def setup(self, config: dict[str, Any]) -> None:
-        wst.training.trial.Trial = PlantedTrial  # type: ignore[misc]
+        wst.engine.job.Trial = PlantedTrial  # type: ignore[misc]
         limits = {"endless": 3.0}
         specs = [replace(s, time_limit=limits.get(s.intent.variant)) for s in config["specs"]]
         super().setup({**config, "specs": specs})
@@ -128,12 +130,17 @@ def _finals(*variants: str, epochs: int, **changes: Any) -> Study:
     )
 
 
-def _run(study: Study, ledger: Ledger, root: Path, **environment: Any) -> list[EndedTrial]:
+def _run(
+    study: Study, ledger: Ledger, root: Path, through_ray: bool = False, **environment: Any
+) -> list[EndedTrial]:
     planner = Planner(study, *history(ledger.folder))
     data = {"digits": TaskData.of(root, MINI, MINI.task("digits"))}
     here = Environment(data, fingerprint(study.frozen_backbone, data), **environment)
     driver = Driver(study, planner, ledger, here)
-    engine.run(driver, job=PlantedJob)
+    if through_ray:
+        engine.run(driver, job=PlantedJob)
+    else:
+        inline.run(driver)
     return history(ledger.folder)[1]
 
 
@@ -152,7 +159,7 @@ def test_each_failure_is_a_row_with_its_reason_and_the_worker_takes_the_next_tri
         faults={"retries": 2, "stop_when_alike": 0},
     )
     with Ledger(tmp_path / "s", study, CODE) as ledger:
-        rows = {t.intent.variant: t.outcome for t in _run(study, ledger, mini_root)}
+        rows = {t.intent.variant: t.outcome for t in _run(study, ledger, mini_root, through_ray=True)}
     assert {variant: (o.state, o.error_type, o.attempts) for variant, o in rows.items()} == {
         "before": ("completed", None, 1),
         "raises": ("failed", "ValueError", 1),
@@ -194,11 +201,10 @@ def test_full_disk_and_a_limit_on_time_stop_the_study_and_it_goes_on_to_its_end(
 
     # The time is over once the trial has a checkpoint.
     clock = SimpleNamespace(monotonic=lambda: time.monotonic() + 7200 * checkpoint.exists())
-    monkeypatch.setattr(engine, "time", clock)
-    with Ledger(out, study, CODE) as ledger, pytest.raises(engine.OutOfTime):
+    monkeypatch.setattr(inline, "time", clock)
+    with Ledger(out, study, CODE) as ledger, pytest.raises(OutOfTime):
         _run(study, ledger, mini_root, deadline=time.monotonic() + 3600)
     monkeypatch.undo()
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
     assert ended() == ["first", "second"]
     kept = torch.load(checkpoint, weights_only=True)
     assert 1 <= len(kept["curve"]) < 6
@@ -210,7 +216,7 @@ def test_full_disk_and_a_limit_on_time_stop_the_study_and_it_goes_on_to_its_end(
     last = rows[-1].outcome
     # Epochs from before the stop were not trained again: their times are those of then.
     assert [vars(epoch) for epoch in last.epochs[: len(kept["curve"])]] == kept["curve"]
-    assert last.wall_seconds > kept["wall_seconds"]
+    assert last.wall_seconds > kept["clock"]["wall"]
     assert not list(checkpoint.parent.iterdir())
 
 
@@ -237,7 +243,7 @@ def test_study_whose_trials_fail_alike_ends_early_and_runs_them_again_once_the_c
 
     def tune(*options: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "wst", "tune", str(tmp_path / "alike.yaml"), "--out", str(out)]
-        return subprocess.run([*command, *options], capture_output=True, text=True, timeout=250)
+        return subprocess.run([*command, "--inline", *options], capture_output=True, text=True, timeout=250)
 
     stopped = tune()
     assert stopped.returncode == 1 and "Traceback" not in stopped.stderr

@@ -19,8 +19,7 @@ from wst.engine.job import Job
 from wst.records import Cost, End, Epoch, Intent, Stage
 from wst.study import Recipe
 from wst.training.spec import TrialSpec, trial_spec
-from wst.training.trial import Trial
-from wst.training.trial import test_together as score_together
+from wst.training.trial import Trial, score_together
 
 Ended = tuple[End, tuple[Epoch, ...]]
 

@@ -324,7 +324,7 @@ def test_killed_at_any_point_the_ledger_is_whole(
         (start / "ledger").unlink()
         (start / "ledger-1").rename(start / "ledger")
     variants = small_study().model_dump(mode="json")["variants"]
-    later = {"method": "linear", "fixed": {"lr": 0.1, "k": 1}}
+    later = {"method": "wst", "fixed": {"lr": 0.1, "blocks": "all"}}
     grown = small_study(variants={**variants, "later": later})
     copies.mkdir()
     # A plain folder is one until the first switch is over.
@@ -349,7 +349,7 @@ def test_killed_at_any_point_the_ledger_is_whole(
             write(ledger, [discarded, added])
         assert [t.outcome for t in history(copy)[1]] == [t.outcome for t in small_trials()[:4]]
         frame = pd.read_parquet(copy / "ledger" / "trials")
-        assert frame["trial_id"].is_unique and "hp_k" in frame
+        assert frame["trial_id"].is_unique and "hp_blocks" in frame
         assert set(_files(copy)) == {".lock", "ledger", (copy / "ledger").resolve().name, "study.yaml"}
     if plain:
         assert seen == {"before": len(calls)}

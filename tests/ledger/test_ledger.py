@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import multiprocessing
 import os
 import signal
@@ -13,6 +14,7 @@ from unittest.mock import ANY
 import duckdb
 import pandas as pd
 import polars
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
@@ -146,6 +148,38 @@ def test_schema_is_typed_commented_and_versioned(tmp_path: Path) -> None:
         assert schemas[0].metadata[b"wst_schema_version"] == str(SCHEMA_VERSION).encode()
         assert all(field.metadata[b"description"] for field in schemas[0])
         assert not any(str(field.type) == "null" for field in schemas[0])
+
+
+def test_foreign_readers_see_an_epochs_cell_and_stage(tmp_path: Path) -> None:
+    ended = _filled(tmp_path / "s")
+    where = tmp_path / "s" / "ledger" / "epochs"
+    expected = {
+        (t.intent.trial_id, t.intent.task, t.intent.variant, t.intent.stage): len(t.outcome.epochs)
+        for t in ended
+    }
+    for frame in (
+        pd.read_parquet(where),
+        polars.read_parquet(where / "*.parquet").to_pandas(),
+        duckdb.sql(f"SELECT * FROM '{where}/*.parquet'").df(),
+    ):
+        who = frame[["trial_id", "task", "variant", "stage"]].astype(str)
+        assert who.value_counts().to_dict() == expected
+    large = pd.read_parquet(where, filters=[("stage", "==", "final")])
+    assert set(large["trial_id"]) == {t.intent.trial_id for t in ended if t.intent.stage == "final"}
+
+
+def test_a_trials_configuration_is_everything_that_defines_it(tmp_path: Path) -> None:
+    trial, study = _filled(tmp_path / "s")[0], small_study()
+    where = pc.field("trial_id") == trial.intent.trial_id
+    (found,) = read_table(tmp_path / "s", "trials", ["configuration"], where).to_pylist()
+    assert json.loads(found["configuration"]) == {
+        **{name: getattr(study, name) for name in ("suite", "backbone", "checkpoint", "pretrained")},
+        **{name: getattr(study, name) for name in ("image_size", "normalisation")},
+        **{name: getattr(trial.intent, name) for name in ("task", "stage", "seed", "hyperparameters")},
+        "method": study.variants[trial.intent.variant].method,
+        "method_hash": None,
+        "recipe": study.recipe.model_dump(mode="json"),
+    }
 
 
 def test_writing_a_trial_again_replaces_it(tmp_path: Path) -> None:

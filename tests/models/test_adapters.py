@@ -27,14 +27,15 @@ pytestmark = pytest.mark.slow  # trains
 def kept(mini_root: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, float]:
     """An adapter of the digits task, and its test accuracy."""
     path = tmp_path_factory.mktemp("adapter") / "digits.safetensors"
-    settings = {"lr": 5e-3, "drop_path": 0.1, "scale": 1.0, "r": 2}
+    settings = {"lr": 5e-3, "weight_decay": 1e-4, "drop_path": 0.1, "scale": 1.0, "r": 2}
     intent = Intent("digits.wst-r2.final.0000", "digits", "wst-r2", "final", 0, 0, 1, settings)
-    spec = trial_spec(small_study(), intent, root=mini_root, data_hash="d" * 64, adapter_path=path)
+    data = TaskData.of(mini_root, MINI, MINI.task("digits"))
+    spec = trial_spec(small_study(), intent, data=data, data_hash="d" * 64, adapter_path=path)
     trial = Trial(replace(spec, recipe=Recipe(epochs=2, warmup_epochs=1)))
     list(trial.epochs())
     test = trial.test()
     trial.save_adapter(test)
-    return path, test[0]
+    return path, test.top1
 
 
 def test_card_says_what_the_adapter_is(kept: tuple[Path, float]) -> None:
@@ -121,6 +122,9 @@ def test_broken_files_get_one_line(kept: tuple[Path, float], tmp_path: Path) -> 
     with pytest.raises(InputError, match="expected safetensors; found a broken file"):
         load_adapter(path)
     path.with_suffix(".json").write_text(json.dumps({"format": 1}))
+    with pytest.raises(InputError, match=r"digits.json \(an adapter's card\): backbone: expected a value"):
+        load_adapter(path)
+    path.with_suffix(".json").write_text("{")
     with pytest.raises(InputError, match="expected an adapter's card"):
         load_adapter(path)
     path.with_suffix(".json").unlink()

@@ -9,8 +9,10 @@ import pytest
 
 from tests.conftest import LR, small_study
 from tests.synthetic import run_all, run_one
+from wst.planning.cell_search import distribution
 from wst.planning.planner import Planner
 from wst.study import Study
+from wst.study.space import Float
 
 HALVING = {"type": "successive_halving", "min_resource": 1, "reduction_factor": 2}
 SPACE = {
@@ -70,3 +72,8 @@ def test_an_interrupted_trial_is_pruned_as_it_would_have_been() -> None:
     assert again.ask() == intent
     assert run_one(again, intent) == run_one(planner, intent)
     assert [t.intent for t in run_all(again)] == [t.intent for t in run_all(planner)]
+
+
+def test_optuna_distributions() -> None:
+    found = distribution(Float(low=0.0, high=0.4, step=0.1))
+    assert (found.low, found.high, found.step) == (0.0, 0.4, 0.1)  # type: ignore[attr-defined]

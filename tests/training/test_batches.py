@@ -1,10 +1,16 @@
 from __future__ import annotations
 
+from pathlib import Path
+
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wst.training.batches import Normaliser
+from wst.data import splits
+from wst.data.mini import MINI
+from wst.data.splits import TaskData
+from wst.training.batches import Normaliser, resident
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -23,3 +29,16 @@ def test_normalises_into_the_same_memory_each_time() -> None:
     normalise = Normaliser(MEAN, STD, 4, 2, torch.device("cpu"))
     images = torch.zeros(2, 3, 4, 4, dtype=torch.uint8)
     assert normalise(images).data_ptr() == normalise(images).data_ptr()
+
+
+def test_a_split_stays_on_the_device_for_the_next_trial(mini_root: Path) -> None:
+    data = TaskData.of(mini_root, MINI, MINI.task("digits"))
+    first = resident(data, "val", 32, "search", torch.device("cpu"))
+    assert first is resident(data, "val", 32, "search", torch.device("cpu"))
+    assert first.images.shape == (200, 3, 32, 32) and first.images.dtype == torch.uint8
+    assert len(first) == len(first.labels) == 200
+    batches = list(first.batches(150))
+    assert torch.equal(torch.cat([images for images, _ in batches]), first.images)
+    assert [len(labels) for _, labels in batches] == [150, 50]
+    with pytest.raises(splits.TestSplitClosedError):
+        resident(data, "test", 32, "search", torch.device("cpu"))

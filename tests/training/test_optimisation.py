@@ -91,7 +91,7 @@ def test_default_schedule_rises_to_the_peak_and_falls_to_the_end(
 
 def test_weight_decay_groups() -> None:
     model = create_model("micro", method="wst", num_classes=3, r=2)
-    vectors = optimiser(model, Recipe(), 1e-3).param_groups
+    vectors = optimiser(model, Recipe(), 1e-3, 0.05).param_groups
     assert [group["weight_decay"] for group in vectors] == [0.05, 0.0]
     assert all(p.ndim > 1 for p in vectors[0]["params"]) and all(p.ndim == 1 for p in vectors[1]["params"])
     trainable = sum(p.requires_grad for p in model.parameters())
@@ -99,7 +99,7 @@ def test_weight_decay_groups() -> None:
 
     norm = nn.LayerNorm(4)
     wrapped = nn.Sequential(norm)
-    released = optimiser(wrapped, shipped("released"), 1e-3).param_groups
+    released = optimiser(wrapped, shipped("released"), 1e-3, 0.05).param_groups
     assert released[0]["params"][0] is norm.weight and released[1]["params"][0] is norm.bias
 
 

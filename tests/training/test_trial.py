@@ -6,54 +6,91 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.conftest import small_study
+from tests.training.specs import SETTINGS, spec, without_times
 from wst.data import splits
-from wst.records import Epoch, Intent, Stage
+from wst.records import Epoch, Hyperparameters
 from wst.study import Recipe
-from wst.training.spec import TrialSpec, trial_spec
-from wst.training.trial import DivergedError, Trial
+from wst.training.spec import TrialSpec
+from wst.training.trial import DivergedError, Trial, score_together
 
 pytestmark = pytest.mark.slow  # trains
 
-SETTINGS = {"lr": 5e-3, "drop_path": 0.2, "scale": 1.0, "r": 2}
+Numbers = tuple[list[Epoch], dict[str, torch.Tensor]]
 
 
-def _spec(root: Path, stage: Stage = "search", method: str = "wst-r2", **changes: object) -> TrialSpec:
-    settings = SETTINGS if method == "wst-r2" else {"lr": 1e-2, "drop_path": 0.0}
-    intent = Intent(f"digits.{method}.{stage}.0000", "digits", method, stage, 0, 0, 3, dict(settings))
-    spec = trial_spec(small_study(), intent, root=root)
-    return replace(spec, recipe=Recipe(epochs=3, warmup_epochs=1), **changes)  # type: ignore[arg-type]
+def _numbers(trial: Trial) -> Numbers:
+    """The curve without its times, and the trainable tensors."""
+    trained = {name: p.detach().clone() for name, p in trial.model.named_parameters() if p.requires_grad}
+    return without_times(trial.curve), trained
 
 
-def _without_times(epochs: list[Epoch]) -> list[Epoch]:
-    return [replace(epoch, seconds=0.0) for epoch in epochs]
+def _trained(of: TrialSpec) -> Numbers:
+    trial = Trial(of)
+    list(trial.epochs())
+    return _numbers(trial)
 
 
-def _trainable(trial: Trial) -> dict[str, torch.Tensor]:
-    return {name: p.detach().clone() for name, p in trial.model.named_parameters() if p.requires_grad}
+def _assert_equal(found: Numbers, expected: Numbers) -> None:
+    assert found[0] == expected[0]
+    assert found[1].keys() == expected[1].keys()
+    for name, tensor in expected[1].items():
+        assert torch.equal(found[1][name], tensor), name
 
 
-def test_interrupted_trial_continues_to_the_same_weights(mini_root: Path, tmp_path: Path) -> None:
-    whole = Trial(_spec(mini_root))
-    list(whole.epochs())
+@pytest.fixture(scope="module")
+def alone(mini_root: Path) -> Numbers:
+    """The numbers of the trial that has this process to itself."""
+    return _trained(spec(mini_root))
 
-    spec = _spec(mini_root, checkpoint_path=str(tmp_path / "t.pt"), checkpoint_every=1)
-    first = Trial(spec)
-    next(first.epochs())
-    torch.rand(100)  # another trial in this process has used the generator
-    second = Trial(spec)
+
+def test_numbers_are_those_of_the_trial_alone_after_another_trial(mini_root: Path, alone: Numbers) -> None:
+    other: Hyperparameters = {**SETTINGS, "drop_path": 0.5}
+    _trained(spec(mini_root, settings=other, seed=4, recipe=Recipe(epochs=1, warmup_epochs=0)))
+    _assert_equal(_trained(spec(mini_root)), alone)
+
+
+def test_numbers_are_those_of_the_trial_alone_beside_another_trial(mini_root: Path, alone: Numbers) -> None:
+    trial = Trial(spec(mini_root))
+    epochs = trial.epochs()
+    next(epochs)
+    other = Trial(spec(mini_root, settings={**SETTINGS, "drop_path": 0.5}, seed=4))
+    next(other.epochs())
+    torch.rand(100)  # whoever else uses the generator
+    next(epochs)
+    next(other.epochs())
+    list(epochs)
+    _assert_equal(_numbers(trial), alone)
+
+
+def test_a_trial_leaves_torchs_generator_alone(mini_root: Path) -> None:
+    before = torch.get_rng_state()
+    next(Trial(spec(mini_root)).epochs())
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_interrupted_trial_continues_to_the_same_weights(
+    mini_root: Path, tmp_path: Path, alone: Numbers
+) -> None:
+    kept = spec(mini_root, checkpoint_path=str(tmp_path / "t.pt"), checkpoint_every=1)
+    next(Trial(kept).epochs())
+    second = Trial(kept)
     assert len(second.curve) == 1
+    assert second.seconds > second.curve[0].seconds  # what it took before counts
     list(second.epochs())
-
-    assert _without_times(second.curve) == _without_times(whole.curve)
-    theirs = _trainable(second)
-    for name, tensor in _trainable(whole).items():
-        assert torch.equal(tensor, theirs[name]), name
+    _assert_equal(_numbers(second), alone)
     assert (tmp_path / "t.pt").stat().st_size < 1_000_000
 
 
+def test_trials_of_one_seed_see_the_same_batches_whatever_they_drop(mini_root: Path) -> None:
+    orders = []
+    for rate in (0.0, 0.3):
+        draws = Trial(spec(mini_root, settings={**SETTINGS, "drop_path": rate})).draws
+        orders.append([draw.indices for _ in range(2) for draw in draws.epoch()])
+    assert all(torch.equal(a, b) for a, b in zip(*orders, strict=True))
+
+
 def test_trial_learns_and_leaves_the_backbone_alone(mini_root: Path) -> None:
-    trial = Trial(_spec(mini_root))
+    trial = Trial(spec(mini_root))
     frozen = {n: p.detach().clone() for n, p in trial.model.named_parameters() if not p.requires_grad}
     curve = list(trial.epochs())
     assert [epoch.epoch for epoch in curve] == [1, 2, 3]
@@ -66,40 +103,48 @@ def test_trial_learns_and_leaves_the_backbone_alone(mini_root: Path) -> None:
 
 def test_same_seed_same_curve_other_seed_other_curve(mini_root: Path) -> None:
     def curve(seed: int) -> list[Epoch]:
-        spec = _spec(mini_root, method="linear")
-        spec = replace(spec, intent=replace(spec.intent, seed=seed), recipe=Recipe(epochs=1, warmup_epochs=0))
-        return _without_times(list(Trial(spec).epochs()))
+        once = Recipe(epochs=1, warmup_epochs=0)
+        return _trained(spec(mini_root, variant="linear", seed=seed, recipe=once))[0]
 
     assert curve(1) == curve(1) != curve(2)
 
 
-def test_outcome_says_what_it_cost_and_on_what(mini_root: Path) -> None:
-    spec = replace(_spec(mini_root), recipe=Recipe(epochs=1, warmup_epochs=0), data_hash="d")
-    trial = Trial(spec)
+def test_cost_says_what_it_took_and_on_what(mini_root: Path) -> None:
+    trial = Trial(spec(mini_root, recipe=Recipe(epochs=1, warmup_epochs=0), data_hash="d"))
     list(trial.epochs())
-    outcome = trial.outcome("completed")
-    assert (outcome.trainable_parameters, outcome.head_parameters) == (3104, 970)
-    assert outcome.total_parameters == sum(p.numel() for p in trial.model.parameters())
-    assert outcome.train_seconds > 0 and outcome.eval_seconds > 0 and outcome.images_per_second
-    assert outcome.wall_seconds >= outcome.train_seconds + outcome.eval_seconds
-    assert outcome.normalisation == "mean 0.5/0.5/0.5 std 0.5/0.5/0.5"
-    assert outcome.checkpoint_hash and len(outcome.checkpoint_hash) == 64
-    assert (outcome.data_hash, outcome.device) == ("d", "cpu") and outcome.peak_memory
-    assert outcome.test_top1 is None and outcome.test_images is None
+    cost = trial.cost()
+    assert (cost.trainable_parameters, cost.head_parameters) == (3104, 970)
+    assert cost.total_parameters == sum(p.numel() for p in trial.model.parameters())
+    assert cost.train_seconds > 0 and cost.eval_seconds > 0 and cost.images_per_second
+    assert cost.wall_seconds >= cost.train_seconds + cost.eval_seconds
+    assert cost.normalisation == "mean 0.5/0.5/0.5 std 0.5/0.5/0.5"
+    assert cost.checkpoint_hash and len(cost.checkpoint_hash) == 64
+    assert (cost.data_hash, cost.device) == ("d", "cpu") and cost.peak_memory
 
 
-def test_final_trains_on_all_images_and_reads_the_test_split_once(mini_root: Path) -> None:
-    trial = Trial(replace(_spec(mini_root, "final"), recipe=Recipe(epochs=1, warmup_epochs=0)))
+def test_final_trains_on_all_images_and_scores_the_test_split(mini_root: Path) -> None:
+    trial = Trial(spec(mini_root, "final", recipe=Recipe(epochs=1, warmup_epochs=0)))
     curve = list(trial.epochs())
     assert curve[0].val_top1 is None and curve[0].val_loss is None
-    assert len(trial._labels) == 1000
-    top1, images = trial.test()
-    assert images == 797 and 0.1 < top1 <= 1
-    assert trial.outcome("completed", (top1, images)).test_images == 797
+    assert trial.draws.images_per_epoch == 1000
+    before = trial.cost()
+    test = trial.test()
+    assert test.images == 797 and 0.1 < test.top1 <= 1
+    after = trial.cost()
+    scored = after.eval_seconds - before.eval_seconds
+    assert scored > 0 and after.wall_seconds - before.wall_seconds == pytest.approx(scored)
+
+
+def test_trials_scored_together_score_as_alone(mini_root: Path) -> None:
+    once = Recipe(epochs=1, warmup_epochs=0)
+    trials = [Trial(spec(mini_root, "final", "linear", seed=seed, recipe=once)) for seed in (1, 2)]
+    for trial in trials:
+        list(trial.epochs())
+    assert score_together(trials) == [trial.test() for trial in trials]
 
 
 def test_test_split_stays_closed_in_the_search(mini_root: Path) -> None:
-    trial = Trial(_spec(mini_root))
+    trial = Trial(spec(mini_root))
     with pytest.raises(
         splits.TestSplitClosedError, match="opens in stage 'final' only; asked for in 'search'"
     ):
@@ -107,21 +152,13 @@ def test_test_split_stays_closed_in_the_search(mini_root: Path) -> None:
 
 
 def test_diverged_training_is_an_error(mini_root: Path) -> None:
-    spec = _spec(mini_root)
-    settings = {**SETTINGS, "lr": 1e30, "scale": 1e30}
-    trial = Trial(replace(spec, intent=replace(spec.intent, hyperparameters=settings)))
+    trial = Trial(spec(mini_root, settings={**SETTINGS, "lr": 1e30, "scale": 1e30}))
     with pytest.raises(DivergedError, match="training loss is nan in epoch"):
         list(trial.epochs())
 
 
-def test_drop_last_leaves_out_the_incomplete_batch(mini_root: Path) -> None:
-    steps = {}
-    for drop_last in (False, True):
-        recipe = Recipe(epochs=1, warmup_epochs=0, batch_size=300, drop_last=drop_last)
-        trial = Trial(replace(_spec(mini_root, method="linear"), recipe=recipe))
-        steps[drop_last] = (trial._steps(), trial._images_per_epoch())
-    assert steps == {False: (3, 800), True: (2, 600)}
-
-
-def test_seconds_per_epoch_is_positive(mini_root: Path) -> None:
-    assert Trial(_spec(mini_root)).seconds_per_epoch() > 0
+def test_lower_precision_trains_to_about_the_same(mini_root: Path, alone: Numbers) -> None:
+    bf16 = Recipe(epochs=3, warmup_epochs=1, precision="bf16")
+    curve, _ = _trained(spec(mini_root, recipe=bf16))
+    assert curve[-1].train_loss == pytest.approx(alone[0][-1].train_loss, rel=0.05)
+    assert replace(curve[-1], train_loss=0.0) != replace(alone[0][-1], train_loss=0.0)

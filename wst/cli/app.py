@@ -32,7 +32,10 @@ app.add_typer(export_app, name="export")
 
 @app.command("ls")
 def list_known(
-    what: Annotated[str, typer.Argument(help="tasks, suites, backbones, methods, spaces or studies")],
+    what: Annotated[
+        str,
+        typer.Argument(help="tasks, suites, backbones, methods, spaces, settings or studies"),
+    ],
     as_json: Json = False,
 ) -> None:
     """List what there is."""
@@ -43,9 +46,10 @@ def list_known(
     known: dict[str, Any] = {
         "tasks": lambda: [f"{s.name}/{t.name}" for s in suites().values() for t in s.tasks],
         "suites": lambda: list(suites()),
-        "backbones": lambda: ["micro", "any timm VisionTransformer with --set checkpoint=FILE"],
+        "backbones": _backbones,
         "methods": registry.names,
         "spaces": lambda: shipped_names("search_spaces"),
+        "settings": lambda: shipped_names("settings"),
         "studies": lambda: shipped_names("studies"),
     }
     if what not in known:
@@ -57,6 +61,16 @@ def list_known(
         print_json(found)
     else:
         print("\n".join(found))
+
+
+def _backbones() -> list[str]:
+    from wst.models.backbones import names  # loads torch
+
+    note = (
+        "all but micro are timm's; weights: --set checkpoint=FILE, or --set pretrained=true to download them"
+    )
+    print(note, file=sys.stderr)
+    return names()
 
 
 def main() -> NoReturn:

@@ -18,6 +18,7 @@ from wst.errors import InputError
 
 if TYPE_CHECKING:
     from wst.data.check.check import TaskReport
+    from wst.data.splits import TaskData
     from wst.data.tasks import Suite, Task
 
 data_app = typer.Typer(no_args_is_help=True, help="Make, verify and describe suites of tasks.")
@@ -26,13 +27,14 @@ SuiteName = Annotated[str, typer.Argument(metavar="SUITE", help="vtab1k, mini, o
 Jobs = Annotated[int | None, typer.Option(min=1, help="Parallel threads; one a CPU by default.")]
 
 
-def _opened(name: str, root: str | None, tasks: list[str] | None) -> tuple[Path, Suite, list[Task]]:
-    from wst.data.splits import data_root
+def _opened(name: str, root: str | None, tasks: list[str] | None) -> tuple[Suite, list[TaskData]]:
+    from wst.data.splits import TaskData, data_root
     from wst.data.suites import find_suite
 
     suite = find_suite(name)
-    chosen = [suite.task(task) for task in tasks] if tasks else list(suite.tasks)
-    return data_root(suite, root), suite, chosen
+    chosen = [suite.task(task) for task in tasks] if tasks else suite.tasks
+    where = data_root(suite, root)
+    return suite, [TaskData.of(where, suite, task) for task in chosen]
 
 
 @contextmanager
@@ -51,13 +53,11 @@ def check(
     as_json: Json = False,
 ) -> None:
     """Look at every list line and every image; exit status 1 if a task cannot be used."""
-    from wst.data.check.check import check_suite
+    from wst.data.check.check import check_tasks
 
-    where, opened, tasks = _opened(suite, root, task)
+    _, tasks = _opened(suite, root, task)
     with _bar("images") as (bar, line):
-        reports = check_suite(
-            where,
-            opened,
+        reports = check_tasks(
             tasks,
             jobs,
             lambda total: bar.update(line, total=total),
@@ -117,21 +117,19 @@ def build(
     as_json: Json = False,
 ) -> None:
     """Make a suite's folder; a build that was cut off goes on."""
-    if suite == "mini":
-        from wst.data.mini import build_mini
+    from wst.data.suites import suites
 
-        where = build_mini(root)
+    if suite not in suites():
+        raise InputError(f"suite: expected {' or '.join(suites())}; found {suite!r}")
+    found = suites()[suite]
+    if found.build is not None:
+        where = found.build(root)
         if as_json:
-            print_json([{"suite": "mini", "folder": str(where)}])
+            print_json([{"suite": suite, "folder": str(where)}])
         else:
             print_line(f"built {where}")
         return
-    if suite != "vtab1k":
-        raise InputError(f"suite: expected vtab1k or mini; found {suite!r}")
-    from wst.data.suites import find_suite
-
-    vtab = find_suite(suite)
-    tasks = [vtab.task(name) for name in task] if task else list(vtab.tasks)
+    tasks = [found.task(name) for name in task] if task else list(found.tasks)
     below = archives or root / "archives"
     if explain:
         _explain(tasks, below, as_json)
@@ -141,7 +139,7 @@ def build(
         with _bar("images") as (bar, line):
             reports = adopt(
                 from_folder,
-                vtab,
+                found,
                 tasks,
                 root,
                 jobs,
@@ -152,7 +150,7 @@ def build(
     else:
         if manifest is not None and not manifest.is_file():
             raise InputError(f"--manifest: expected a file; found none at {manifest}")
-        _build_all(vtab, tasks, root, below, download, original, manifest, jobs, as_json)
+        _build_all(found, tasks, root, below, download, original, manifest, jobs, as_json)
 
 
 def _build_all(
@@ -262,8 +260,8 @@ def info(
     from wst.data.check.contact_sheet import contact_sheet
     from wst.data.check.describe import describe
 
-    where, opened, tasks = _opened(suite, root, task)
-    found = describe(where, opened, tasks)
+    opened, tasks = _opened(suite, root, task)
+    found = describe(tasks)
     if as_json:
         print_json([asdict(row) for row in found])
     else:
@@ -283,10 +281,11 @@ def info(
         console.print(table)
     if sheet is not None:
         ready = {row.task for row in found if row.state == "ready"}
-        shown = [one for one in tasks if one.name in ready]
+        shown = [data for data in tasks if data.task.name in ready]
         if not shown:
-            raise InputError(f"--sheet: expected at least one task with data in {where}; found none")
-        written = contact_sheet(where, opened, shown, sheet)
+            looked = tasks[0].folder.parent
+            raise InputError(f"--sheet: expected at least one task with data in {looked}; found none")
+        written = contact_sheet(opened.name, shown, sheet)
         print(f"samples: {written}", file=sys.stderr if as_json else sys.stdout)
 
 

@@ -8,29 +8,26 @@ made again.  The folder stays below ``$WST_CACHE_LIMIT``: what was unused for lo
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import math
 import mmap
 import os
-import re
 import shutil
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from pydantic import ByteSize, TypeAdapter, ValidationError
 
 from wst.data.decode import decode_all, preprocessing
 from wst.data.hashes import cache_folder, images_hash
 from wst.data.lists import ImageList
 from wst.errors import InputError
+from wst.files import locked, remove_folder, replacing_folder
 
 DEFAULT_LIMIT = "64GB"
-_UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 
 
 @dataclass(frozen=True)
@@ -82,10 +79,10 @@ def cache_limit() -> int:
         InputError: it is no size.
     """
     text = os.environ.get("WST_CACHE_LIMIT") or DEFAULT_LIMIT
-    match = re.fullmatch(r"(\d+(?:\.\d+)?) ?([KMGT]?B?)", text.strip().upper())
-    if match is None or match[2] not in _UNITS:
-        raise InputError(f"WST_CACHE_LIMIT: expected a size such as 20GB; found {text!r}")
-    return int(float(match[1]) * _UNITS[match[2]])
+    try:
+        return TypeAdapter(ByteSize).validate_python(text)
+    except ValidationError:
+        raise InputError(f"WST_CACHE_LIMIT: expected a size such as 20GB; found {text!r}") from None
 
 
 def load(listed: ImageList, size: int) -> DecodedSplit:
@@ -99,7 +96,7 @@ def load(listed: ImageList, size: int) -> DecodedSplit:
     entry = _splits() / hashlib.sha256(f"{words}\n{images_hash(listed)}".encode()).hexdigest()[:32]
     found = _open(entry, shape)
     if found is None:
-        with _locked(entry):
+        with locked(_lock_file(entry.name)):
             found = _open(entry, shape)
             if found is None:
                 _fill(entry, listed, size)
@@ -132,18 +129,19 @@ def entries() -> list[CacheEntry]:
 
 
 def clear() -> int:
-    """Remove every decoded split and every remembered hash; return the bytes that became free.
+    """Remove every decoded split, remembered hash and index of a folder; return the splits' bytes.
 
     Processes that are using a split keep it until they end; one that is just being filled stays.
     """
     freed = 0
     for folder in (child for child in _splits().glob("*") if child.is_dir()):
         key = folder.name.lstrip(".").split(".")[0]
-        with _locked(_splits() / key, wait=False) as mine:
+        with locked(_lock_file(key), wait=False) as mine:
             if mine:
                 freed += _size(folder)
-                _discard(folder)
-    shutil.rmtree(cache_folder() / "hashes", ignore_errors=True)
+                remove_folder(folder)
+    for kind in ("hashes", "folders"):
+        shutil.rmtree(cache_folder() / kind, ignore_errors=True)
     return freed
 
 
@@ -179,31 +177,18 @@ def _open(entry: Path, shape: tuple[int, ...]) -> tuple[np.ndarray, mmap.mmap] |
     return np.frombuffer(mapping, np.uint8, offset=start).reshape(shape), mapping
 
 
-@contextmanager
-def _locked(entry: Path, wait: bool = True) -> Iterator[bool]:
-    """Hold the entry's lock; yields False when it is taken and ``wait`` is off."""
-    entry.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(entry.with_name(f"{entry.name}.lock"), os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            yield False
-        else:
-            yield True
-    finally:
-        os.close(descriptor)
+def _lock_file(key: str) -> Path:
+    return _splits() / f"{key}.lock"
 
 
 def _fill(entry: Path, listed: ImageList, size: int) -> None:
     """Decode a split into ``entry``; the caller holds its lock."""
-    for left in entry.parent.glob(f"{entry.name}.*/"):
-        _discard(left)  # by a process that died while it decoded
-    _discard(entry)
+    for left in entry.parent.glob(f".{entry.name}.*/"):
+        remove_folder(left)  # by a process that died while it decoded
+    remove_folder(entry)
     shape = (len(listed.images), 3, size, size)
     _make_room(math.prod(shape), listed.file)
-    aside = Path(tempfile.mkdtemp(prefix=f"{entry.name}.", dir=entry.parent))
-    try:
+    with replacing_folder(entry) as aside:
         digest = hashlib.sha256()
         with (aside / "images.npy").open("wb") as file:
             np.lib.format.write_array_header_1_0(
@@ -220,11 +205,6 @@ def _fill(entry: Path, listed: ImageList, size: int) -> None:
             "source": str(listed.file),
         }
         (aside / "entry.json").write_text(json.dumps(record, indent=1))
-        aside.chmod(0o755)
-        aside.replace(entry)
-    except BaseException:
-        shutil.rmtree(aside, ignore_errors=True)
-        raise
 
 
 def _make_room(needed: int, source: Path) -> None:
@@ -244,7 +224,7 @@ def _make_room(needed: int, source: Path) -> None:
     for entry in present:
         if total + needed <= limit:
             break
-        _discard(entry.folder)
+        remove_folder(entry.folder)
         total -= entry.size
     free = shutil.disk_usage(_splits()).free
     if free < needed:
@@ -256,18 +236,6 @@ def _make_room(needed: int, source: Path) -> None:
 
 def _gigabytes(count: int) -> str:
     return f"{count / 1e9:.3g} GB"
-
-
-def _discard(folder: Path) -> None:
-    """Remove a folder so that nobody sees half of it."""
-    if folder.is_dir():
-        trash = Path(tempfile.mkdtemp(prefix=f".{folder.name.lstrip('.')}.", dir=folder.parent))
-        try:
-            folder.replace(trash / "entry")
-        except OSError:
-            pass  # another process was faster
-        finally:
-            shutil.rmtree(trash, ignore_errors=True)
 
 
 def _size(folder: Path) -> int:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from wst.data.ahead import ahead
 from wst.errors import InputError
 
 
@@ -46,13 +46,4 @@ def decode_all(images: Sequence[Path], size: int) -> Iterator[np.ndarray]:
     """Decoded images in order, a few ahead; Pillow lets other threads run while it decodes and resizes."""
     workers = os.cpu_count() or 1
     with ThreadPoolExecutor(workers) as pool:
-        ahead: deque[Future[np.ndarray]] = deque()
-        try:
-            for path in images:
-                ahead.append(pool.submit(lambda p: decode(p.read_bytes(), size, p), path))
-                if len(ahead) >= 8 * workers:
-                    yield ahead.popleft().result()
-            while ahead:
-                yield ahead.popleft().result()
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+        yield from ahead(pool, lambda path: decode(path.read_bytes(), size, path), images, 8 * workers)

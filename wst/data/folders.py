@@ -8,26 +8,29 @@ A task is a folder in one of three forms:
 
 Whatever split is missing is cut out of the training images, class by class, in the order of the MD5 of the
 paths: the same on every machine, whatever the order in which a file system lists them.
+
+What it costs: a folder of classes is walked once (:mod:`wst.data.picture_index`), and after that, in every
+process, costs one look at each of its folders until one of them changes.  List files are read each time, and
+each image that they name is looked for.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from wst.data.lists import CLASS_NAMES, ImageList, Split, inside_of, read_file
+from wst.data.picture_index import PictureIndex, is_image, picture_index
 from wst.data.tasks import Group, Suite, Task
 from wst.errors import InputError
-from wst.yaml_files import read_yaml
+from wst.yaml_files import Strict, first_error, read_yaml
 
-IMAGE_ENDINGS = frozenset(
-    {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".jp2"}
-)
 _FOLDERS: dict[str, tuple[str, ...]] = {
     "train": ("train",),
     "val": ("val", "valid", "validation"),
@@ -43,9 +46,7 @@ SUITE_FILE = "suite.yaml"
 _SHARES = (0.2, 0.2)
 
 
-class _TaskEntry(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
+class _TaskEntry(Strict):
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")
     folder: str | None = None
     group: Group = "own"
@@ -55,16 +56,14 @@ class _TaskEntry(BaseModel):
     test: float = Field(_SHARES[1], gt=0, lt=1)
 
 
-class _SuiteFile(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
+class _SuiteFile(Strict):
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")
     caveat: str = ""
     tasks: list[_TaskEntry] = Field(min_length=1)
 
 
 def own_suite(path: Path) -> Suite:
-    """The suite that a folder or a YAML file describes.
+    """The suite that a folder or a YAML file describes; the module's docstring says what it costs.
 
     Raises:
         InputError: it is neither a task, nor a folder of tasks, nor a valid YAML file.
@@ -91,7 +90,7 @@ def own_suite(path: Path) -> Suite:
 
 
 def read_own(folder: Path, task: Task, split: Split) -> ImageList:
-    """The images of one split of a user's task.
+    """The images of one split of a user's task; the module's docstring says what it costs.
 
     Raises:
         InputError: the split is empty, or a file lies outside the task's folder.
@@ -100,19 +99,20 @@ def read_own(folder: Path, task: Task, split: Split) -> ImageList:
         parts = _listed(folder, task.classes, task.cut)
         file = _list_file(folder, split) or folder
     else:
-        parts = _in_classes(folder, task.class_names, task.cut)
+        parts = _in_classes(_pictures(folder, task.class_names), task.class_names, task.cut)
         file = folder
-    if "trainval" not in parts:
-        parts["trainval"] = parts["train"] + parts["val"]
-    found = parts[split]
+    found = parts["train"] + parts["val"] if split == "trainval" and split not in parts else parts[split]
     if not found:
         raise InputError(
             f"data of task {task.name!r}: expected at least one image in {split!r}; found none in {folder}"
         )
-    return ImageList(file, tuple(path for path, _ in found), tuple(label for _, label in found))
+    return ImageList(file, tuple(folder / path for path, _ in found), tuple(label for _, label in found))
 
 
-_Images = list[tuple[Path, int]]
+_Images = list[tuple[str, int]]
+"""Paths from the task's folder on, with ``/`` between their parts, and labels."""
+_Pictures = tuple[tuple[str, str, PictureIndex], ...]
+"""Splits that a folder of classes says: name, folder in the task's (empty if it is that), pictures."""
 
 
 def _from_yaml(file: Path) -> Suite:
@@ -120,10 +120,7 @@ def _from_yaml(file: Path) -> Suite:
     try:
         entry = _SuiteFile.model_validate(data)
     except ValidationError as error:
-        problem = error.errors(include_url=False)[0]
-        key = ".".join(map(str, problem["loc"])) or "the file"
-        found: Any = problem["input"]
-        raise InputError(f"{file}: {key}: {problem['msg'].lower()}; found {found!r}") from None
+        raise first_error(error, str(file)) from None
     names = [task.name for task in entry.tasks]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
@@ -151,17 +148,19 @@ def _task(folder: Path, name: str, relative: str, given: _TaskEntry | None = Non
         parts = _listed(folder, len(wanted) if wanted else None, cut)
         names = wanted or _names_in_file(folder)
         count = len(names) or 1 + max((label for part in parts.values() for _, label in part), default=0)
+        sizes = {split: len(images) for split, images in parts.items()}
     else:
-        names = wanted or _class_folders(folder)
-        parts, count = _in_classes(folder, names, cut), len(names)
+        pictures = _pictures(folder, wanted)
+        names = wanted or _class_folders(folder, pictures)
+        sizes, count = _sizes(pictures, names, cut), len(names)
     return Task(
         name,
         relative,
         given.group if given else "own",
         count,
-        train=len(parts["train"]),
-        val=len(parts["val"]),
-        test=len(parts["test"]),
+        train=sizes["train"],
+        val=sizes["val"],
+        test=sizes["test"],
         about=given.about if given else "",
         class_names=names,
         layout=layout,
@@ -199,45 +198,101 @@ def _listed(folder: Path, classes: int | None, cut: tuple[float, float]) -> dict
         file = _list_file(folder, split)
         if file is not None:
             listed = read_file(file, classes)
-            parts[split] = list(zip(listed.images, listed.labels, strict=True))
-    return _fill_up(folder, parts, cut)
+            names = (path.as_posix().removeprefix(f"{folder.as_posix()}/") for path in listed.images)
+            parts[split] = list(zip(names, listed.labels, strict=True))
+    return _fill_up(parts, cut)
 
 
 def _split_folder(folder: Path, split: str) -> Path | None:
     return next((folder / name for name in _FOLDERS[split] if (folder / name).is_dir()), None)
 
 
-def _class_folders(folder: Path) -> tuple[str, ...]:
+def _pictures(folder: Path, names: Sequence[str] | None) -> _Pictures:
+    """The pictures of a folder of classes, by the splits that it says: all in ``train`` where it says none.
+
+    Args:
+        folder: the task's.
+        names: the classes; all when left out.
+
+    Raises:
+        InputError: a link of theirs leaves the folder.
+    """
+    parts = {split: part for split in _FOLDERS if (part := _split_folder(folder, split)) is not None}
+    if "train" not in parts:
+        parts = {"train": folder}
+    found = tuple(
+        (split, part.name if part != folder else "", picture_index(part)) for split, part in parts.items()
+    )
+    is_inside = inside_of(folder)
+    wanted = None if names is None else {name.split("/")[0] for name in names}
+    for part, index in zip(parts.values(), (index for _, _, index in found), strict=True):
+        links = sorted(link for link in index.links if wanted is None or link.split("/")[0] in wanted)
+        for path in (part, *(part / link for link in links)):
+            if path != folder and not is_inside(path):
+                raise InputError(f"{path}: expected a file inside {folder}; found a link out of it")
+    return found
+
+
+def _class_folders(folder: Path, pictures: _Pictures) -> tuple[str, ...]:
     """Names of the classes, sorted: the label is the place in this list."""
-    parts = [part for split in _FOLDERS if (part := _split_folder(folder, split)) is not None]
-    if _split_folder(folder, "train") is None:
-        parts = [folder]
-    names = {child.name for part in parts for child in _subfolders(part) if any(_images_below(child))}
+    names = {name for _, _, index in pictures for name in index.images}
     if not names:
         raise InputError(f"{folder}: expected a subfolder of images a class; found none")
     return tuple(sorted(names))
 
 
-def _in_classes(folder: Path, names: tuple[str, ...], cut: tuple[float, float]) -> dict[str, _Images]:
-    divided = _split_folder(folder, "train") is not None
-    is_inside = inside_of(folder)
+def _of_class(index: PictureIndex, name: str) -> Sequence[str]:
+    """Images of a class: those below a subfolder, or below a folder in it such as ``animals/cat``."""
+    top, _, rest = name.partition("/")
+    images = index.images.get(top, ())
+    return [path for path in images if path.startswith(f"{name}/")] if rest else images
+
+
+def _sizes(pictures: _Pictures, names: tuple[str, ...], cut: tuple[float, float]) -> dict[str, int]:
+    """Images of each split, counted without dividing them."""
+    shares = _shares([split for split, _, _ in pictures], cut)
+    sizes = dict.fromkeys(shares, 0)
+    for split, _, index in pictures:
+        counts = [len(_of_class(index, name)) for name in names]
+        sizes[split] = sum(counts)
+        if split == "train":
+            for count in filter(None, counts):
+                for missing, taken in _taken(count, shares).items():
+                    sizes[missing] += taken
+                    sizes["train"] -= taken
+    return sizes
+
+
+@lru_cache(maxsize=8)
+def _in_classes(pictures: _Pictures, names: tuple[str, ...], cut: tuple[float, float]) -> dict[str, _Images]:
+    """The splits of a folder of classes.  Not to be changed: they are remembered while the indices hold."""
     parts: dict[str, _Images] = {}
-    for split in _FOLDERS if divided else ("train",):
-        part = _split_folder(folder, split) if divided else folder
-        if part is None:
-            continue
-        parts[split] = []
-        for label, name in enumerate(names):
-            for image in _images_below(part / name):
-                if not is_inside(image):
-                    raise InputError(f"{image}: expected a file inside {folder}; found a link out of it")
-                parts[split].append((image, label))
-    return _fill_up(folder, parts, cut)
+    for split, part, index in pictures:
+        prefix = f"{part}/" if part else ""
+        parts[split] = [
+            (prefix + path, label) for label, name in enumerate(names) for path in _of_class(index, name)
+        ]
+    return _fill_up(parts, cut)
 
 
-def _fill_up(folder: Path, parts: dict[str, _Images], cut: tuple[float, float]) -> dict[str, _Images]:
+def _shares(given: Iterable[str], cut: tuple[float, float]) -> dict[str, float]:
+    """What is cut out of ``train`` for the splits that are not given."""
+    return {split: share for split, share in zip(("val", "test"), cut, strict=True) if split not in given}
+
+
+def _taken(total: int, shares: Mapping[str, float]) -> dict[str, int]:
+    """How many of a class's images go to each missing split."""
+    taken, room = {}, total - 1  # one image at least is left for training
+    for split in ("test", "val"):  # test first, so that two images of a class give train and test
+        if split in shares:
+            taken[split] = min(max(1, round(total * shares[split])), room)
+            room -= taken[split]
+    return taken
+
+
+def _fill_up(parts: dict[str, _Images], cut: tuple[float, float]) -> dict[str, _Images]:
     """Cut the splits that are missing out of the training images, class by class."""
-    shares = {split: share for split, share in zip(("val", "test"), cut, strict=True) if split not in parts}
+    shares = _shares(parts, cut)
     if not shares:
         return parts
     by_class: dict[int, _Images] = {}
@@ -246,40 +301,30 @@ def _fill_up(folder: Path, parts: dict[str, _Images], cut: tuple[float, float]) 
     left: _Images = []
     cut_off: dict[str, _Images] = {split: [] for split in shares}
     for label in sorted(by_class):
-        images = sorted(by_class[label], key=lambda item: _digest(folder, item[0]))
-        total, start = len(images), 0
-        for split in ("test", "val"):  # test first, so that two images of a class give train and test
-            if split in shares:
-                room = total - start - 1  # one image at least is left for training
-                count = min(max(1, round(total * shares[split])), room)
-                cut_off[split] += images[start : start + count]
-                start += count
+        images = sorted(by_class[label], key=lambda item: _digest(item[0]))
+        start = 0
+        for split, count in _taken(len(images), shares).items():
+            cut_off[split] += images[start : start + count]
+            start += count
         left += images[start:]
-    parts.update(cut_off, train=left)
-    return {split: sorted(images) for split, images in parts.items()}
+    parts = {**parts, **cut_off, "train": left}
+    return {split: sorted(images, key=_in_order) for split, images in parts.items()}
 
 
-def _digest(folder: Path, image: Path) -> bytes:
-    text = image.relative_to(folder).as_posix()
-    return hashlib.md5(text.encode(errors="surrogateescape"), usedforsecurity=False).digest()
+def _in_order(image: tuple[str, int]) -> tuple[list[str], int]:
+    path, label = image
+    return path.split("/"), label
+
+
+def _digest(path: str) -> bytes:
+    return hashlib.md5(path.encode(errors="surrogateescape"), usedforsecurity=False).digest()
 
 
 def _subfolders(folder: Path) -> list[Path]:
-    return sorted(child for child in folder.iterdir() if child.is_dir() and not child.name.startswith("."))
+    with os.scandir(folder) as entries:
+        return sorted(Path(entry) for entry in entries if entry.is_dir() and not entry.name.startswith("."))
 
 
 def _holds_images(folder: Path) -> bool:
-    return any(_is_image(child.name) and child.is_file() for child in folder.iterdir())
-
-
-def _is_image(name: str) -> bool:
-    return not name.startswith(".") and os.path.splitext(name)[1].lower() in IMAGE_ENDINGS  # noqa: PTH122
-
-
-def _images_below(folder: Path) -> Iterable[Path]:
-    """Image files below a folder, sorted by path."""
-    if not folder.is_dir():
-        return []
-    return sorted(
-        Path(where) / name for where, _, names in os.walk(folder) for name in names if _is_image(name)
-    )
+    with os.scandir(folder) as entries:
+        return any(is_image(entry.name) and entry.is_file() for entry in entries)

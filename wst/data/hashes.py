@@ -14,6 +14,7 @@ from PIL import Image
 
 from wst.data.decode import unreadable
 from wst.data.lists import ImageList
+from wst.files import replacing
 
 
 def cache_folder() -> Path:
@@ -48,11 +49,8 @@ def remember_hashes(listed: ImageList, files: Sequence[bytes]) -> str:
     for digest, label in zip(files, listed.labels, strict=True):
         content.update(digest + label.to_bytes(4, "big"))
         images.update(digest)
-    memo = _memo(listed)
-    memo.parent.mkdir(parents=True, exist_ok=True)
-    aside = memo.with_suffix(f".{os.getpid()}")
-    aside.write_text(f"{content.hexdigest()} {images.hexdigest()}\n")
-    aside.replace(memo)
+    with replacing(_memo(listed), several=True) as aside:
+        aside.write_text(f"{content.hexdigest()} {images.hexdigest()}\n")
     return content.hexdigest()
 
 

@@ -7,9 +7,6 @@ numbers come from NumPy's frozen legacy generator, and the renderer computes in 
 from __future__ import annotations
 
 import math
-import os
-import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +15,7 @@ from PIL import Image
 
 from wst.data.lists import VTAB_NAMES, Split
 from wst.data.tasks import Suite, Task
+from wst.files import flush, replacing_folder
 from wst.shipped import ASSETS
 
 Images = np.ndarray
@@ -40,33 +38,14 @@ _SPRITES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
 }
 
 
-def ensure_mini(root: Path) -> Path:
-    """Build the mini suite below ``root`` unless it is there; return ``root``."""
-    if not (root / MINI.folder).is_dir():
-        build_mini(root)
-    return root
-
-
 def build_mini(root: Path) -> Path:
     """Write the mini suite to ``root/mini``, replacing what is there, and return that folder.
 
     The folder is written aside and renamed, so a build that is cut off leaves nothing half done.
     """
-    root.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(prefix=".mini-", dir=root))
-    try:
+    with replacing_folder(root / MINI.folder) as aside:
         for task in MINI.tasks:
             _write_task(aside / task.folder, task, *_images_of(task))
-        final = root / MINI.folder
-        if final.exists():
-            shutil.rmtree(final)
-        try:
-            aside.replace(final)
-        except OSError:
-            if not final.is_dir():
-                raise  # another process put the same suite there in the meantime: fine
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
     return root / MINI.folder
 
 
@@ -102,10 +81,9 @@ def _write_task(folder: Path, task: Task, images: Images, labels: Labels) -> Non
         start += count
     lines["trainval"] = lines["train"] + lines["val"]
     for split, content in lines.items():
-        with (folder / f"{VTAB_NAMES[split]}.txt").open("w", newline="\n") as file:
-            file.writelines(content)
-            file.flush()
-            os.fsync(file.fileno())
+        file = folder / f"{VTAB_NAMES[split]}.txt"
+        file.write_text("".join(content), newline="\n")
+        flush(file)
 
 
 def _ground(rng: np.random.RandomState) -> np.ndarray:
@@ -184,4 +162,5 @@ MINI = Suite(
         ),
     ),
     caveat="The mini suite is a small stand-in (32 x 32 images): not comparable with VTAB-1K.",
+    build=build_mini,
 )

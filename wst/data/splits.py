@@ -11,7 +11,6 @@ from wst.data import cache
 from wst.data.folders import read_own
 from wst.data.hashes import cache_folder, content_hash
 from wst.data.lists import SPLITS, VTAB_NAMES, ImageList, Split, read_file
-from wst.data.mini import ensure_mini
 from wst.data.tasks import Suite, Task
 from wst.errors import InputError
 from wst.records import Stage
@@ -30,7 +29,8 @@ class TestSplitClosedError(RuntimeError):
 def data_root(suite: Suite, root: str | None) -> Path:
     """The folder that holds the suite's folder.
 
-    The mini suite is built in the cache when none is given; a suite named by its path brings its own.
+    A suite that can build itself is built in the cache when none is given; one named by its path brings its
+    own.
 
     Raises:
         InputError: no root was given for a suite that needs one, one for a suite that has its own, or it is
@@ -41,8 +41,11 @@ def data_root(suite: Suite, root: str | None) -> Path:
             raise InputError(f"--root: expected none, since the suite is a path itself; found {root}")
         return suite.location
     if root is None:
-        if suite.name == "mini":
-            return ensure_mini(cache_folder() / "data")
+        if suite.build is not None:
+            kept = cache_folder() / "data"
+            if not (kept / suite.folder).is_dir():
+                suite.build(kept)
+            return kept
         raise InputError(f"--root: expected the folder that holds {suite.folder}; found none given")
     if not Path(root).is_dir():
         raise InputError(f"--root: expected a folder; found none at {root}")

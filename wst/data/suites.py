@@ -48,6 +48,9 @@ def is_gone(name: str) -> bool:
 def find_suite(name: str) -> Suite:
     """The suite of that name, or the user's own suite at that path (see :mod:`wst.data.folders`).
 
+    A folder of classes is walked the first time only; then each folder below it is looked at, and no picture.
+    The images that list files name are looked for each time.
+
     Raises:
         InputError: there is no such suite.
     """

@@ -7,7 +7,8 @@ VTAB-1K exports of NOAH, SSF and WST have it.  A user's own suite (:mod:`wst.dat
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -64,6 +65,8 @@ class Suite:
         tasks: in the order in which tables show them.
         caveat: a line shown under every table of this suite, or an empty string.
         location: data root of a suite that knows its own (one named by its path); None otherwise.
+        build: makes the suite's folder below a root, out of nothing but the package, and returns it; None
+            where the images come from elsewhere.
     """
 
     name: str
@@ -71,6 +74,7 @@ class Suite:
     tasks: tuple[Task, ...]
     caveat: str = ""
     location: Path | None = None
+    build: Callable[[Path], Path] | None = field(default=None, compare=False, repr=False)
 
     def task(self, name: str) -> Task:
         """The task of that name.

@@ -45,12 +45,21 @@ def fingerprint(backbone: Backbone, data: Mapping[str, TaskData]) -> Fingerprint
     Raises:
         InputError: weights or images are missing or unreadable.
     """
+    return Fingerprint(known_weights(backbone), {task: of.hash() for task, of in data.items()})
+
+
+def known_weights(backbone: Backbone) -> str:
+    """:func:`wst.models.backbones.weights_id` of a backbone that does not stay at random.
+
+    Raises:
+        InputError: it does, or the file does not exist.
+    """
     weights = weights_id(backbone)
     if weights is None:
         raise InputError(
             f"checkpoint: expected a weights file for {backbone.name!r}, or pretrained: true; found neither"
         )
-    return Fingerprint(weights, {task: of.hash() for task, of in data.items()})
+    return weights
 
 
 def check_unchanged(ended: Iterable[EndedTrial], now: Fingerprint) -> None:

@@ -12,7 +12,7 @@ import torch
 from wst.engine.faults import failed, time_limit
 from wst.records import Cost, End, Epoch, Report, Score
 from wst.training.spec import TrialSpec
-from wst.training.trial import Trial, test_together
+from wst.training.trial import Trial, score_together
 
 
 class Job:
@@ -76,7 +76,7 @@ class Job:
         return [] if self._left else self._score()
 
     def _score(self) -> list[Report]:
-        scores: list[Score] = test_together([trial for trial, _ in self._trained])
+        scores: list[Score] = score_together([trial for trial, _ in self._trained])
         reports = []
         for (trial, new), test in zip(self._trained, scores, strict=True):
             trial.save_adapter(test)

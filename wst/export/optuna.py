@@ -13,6 +13,7 @@ from wst.errors import InputError
 from wst.ledger import history, resolved_study
 from wst.records import EndedTrial, Intent
 from wst.study import Study
+from wst.study.space import spread
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -145,7 +146,7 @@ def _optuna_trial(study: Study, intent: Intent, trial: EndedTrial | None, number
 
     assert study.search is not None
     space = study.variants[intent.variant].space or {}
-    searched = {name: value for name, value in intent.hyperparameters.items() if name in space}
+    searched = {name: value for name, value in spread(intent.hyperparameters).items() if name in space}
     attributes: dict[str, Any] = {"trial_id": intent.trial_id, "reason": intent.reason}
     state, values, curve = TrialState.RUNNING, None, {}
     started, finished = intent.time, None

@@ -14,14 +14,14 @@ the ledger for writing next puts right what a kill left behind.
 from __future__ import annotations
 
 import errno
-import os
 import re
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from wst.errors import InputError
+from wst.files import flush
 from wst.ledger.schema import TABLES
 
 _GENERATION = re.compile(r"ledger-(\d+)")
@@ -66,13 +66,13 @@ def written(folder: Path) -> Iterator[Path]:
             (new / table).mkdir(parents=True)
         yield new
         for path in (*(new / table for table in TABLES), new):
-            _flush(path)
+            flush(path)
     except BaseException:
         shutil.rmtree(new, ignore_errors=True)
         raise
     named = new.with_name(new.name.removeprefix("."))
     new.rename(named)
-    _flush(folder)
+    flush(folder)
     _point(folder, named)
     _remove_others(folder)
 
@@ -92,7 +92,7 @@ def _point(folder: Path, generation: Path) -> None:
         generation.rename(current)
     else:
         link.replace(current)
-    _flush(folder)
+    flush(folder)
 
 
 def _numbers(folder: Path) -> list[int]:
@@ -113,13 +113,3 @@ def _remove(path: Path) -> None:
         path.unlink()
     else:
         shutil.rmtree(path)
-
-
-def _flush(folder: Path) -> None:
-    """Make the names in a folder durable, where the file system can."""
-    with suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

@@ -83,6 +83,16 @@ def fragments(folder: Path, table: str) -> tuple[list[Path], pa.Schema]:
     return [where / name for name in sorted(found)], schema
 
 
+def column_names(folder: Path, table: str) -> list[str]:
+    """The columns of a table, as its newest file has them.
+
+    Raises:
+        InputError: as :func:`fragments`.
+    """
+    _, schema = _again_if_moved(lambda: fragments(folder, table))
+    return list(schema.names)
+
+
 @contextmanager
 def _whole_files(folder: Path, table: str) -> Iterator[None]:
     """Turn pyarrow's complaint about a damaged file into a line that names the file."""
@@ -170,8 +180,8 @@ def _records(kind: Callable[..., _Result], folder: Path, table: str, names: Sequ
     return [kind(**dict(zip(found.column_names, row, strict=True))) for row in values]
 
 
-def _intent(configuration: str, **known: Any) -> Intent:
-    settings = json.loads(configuration).items()
+def _intent(hyperparameters: str, **known: Any) -> Intent:
+    settings = json.loads(hyperparameters).items()
     several = {name: tuple(value) if isinstance(value, list) else value for name, value in settings}
     return Intent(**known, hyperparameters=several)
 
@@ -188,8 +198,7 @@ def _curves(folder: Path) -> dict[str, list[Epoch]]:
 
 def history(folder: Path) -> tuple[list[Intent], list[EndedTrial]]:
     """All intents in the order of their asks, and the ended trials among them, in the same order."""
-    names = [name for name in Intent.__dataclass_fields__ if name != "hyperparameters"]
-    intents = _records(_intent, folder, "intents", [*names, "configuration"])
+    intents = _records(_intent, folder, "intents", list(Intent.__dataclass_fields__))
     intents.sort(key=lambda intent: intent.ask_order)
     names = [name for name in Outcome.__dataclass_fields__ if name != "epochs"]
     rows: list[dict[str, Any]] = _records(dict, folder, "trials", ["trial_id", *names])

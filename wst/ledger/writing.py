@@ -15,11 +15,9 @@ however it ends.
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
-from collections.abc import Callable, Collection, Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Collection, Iterable, Mapping
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -31,6 +29,7 @@ import pyarrow.parquet as pq
 
 from wst.data.suites import find_suite
 from wst.errors import InputError
+from wst.files import flush, locked, replacing
 from wst.ledger.generations import settle, written
 from wst.ledger.hyperparameters import column_types
 from wst.ledger.reading import (
@@ -51,6 +50,8 @@ from wst.study.growth import check_extension
 
 COMPACT_ABOVE = 500
 """Files of the three tables together that are left as they are."""
+COMPACTED = "compacted-"
+"""How the name of a file with several trials begins; those of a single trial are named after it."""
 
 
 class Ledger:
@@ -83,12 +84,13 @@ class Ledger:
                     f"{folder}: expected an empty or new folder, or a study's; found other files"
                 )
         folder.mkdir(parents=True, exist_ok=True)
-        self._lock = _lock(folder)
-        try:
+        with ExitStack() as held:
+            if not held.enter_context(locked(folder / ".lock", wait=False)):
+                raise InputError(
+                    f"{folder}: expected no other process on this study; found one that writes to it"
+                )
             self._open()
-        except BaseException:
-            os.close(self._lock)
-            raise
+            self._lock = held.pop_all()
 
     def _open(self) -> None:
         if not (self.folder / "study.yaml").exists():
@@ -105,7 +107,7 @@ class Ledger:
             self._rewrite()
         else:
             for table, (files, _) in listed.items():
-                several = [path for path in files if "." not in path.stem]  # a trial's id has dots
+                several = [path for path in files if path.name.startswith(COMPACTED)]
                 if several:
                     ids = set(read_files(several, ["trial_id"])["trial_id"].to_pylist())
                     self._note_shared(table, ids)
@@ -118,7 +120,7 @@ class Ledger:
                 if sum(len(fragments(self.folder, table)[0]) for table in TABLES) > COMPACT_ABOVE:
                     self._rewrite()
         finally:
-            os.close(self._lock)
+            self._lock.close()
 
     def __enter__(self) -> Ledger:
         return self
@@ -131,8 +133,9 @@ class Ledger:
         if intent.trial_id in self._shared_intents:
             return
         row = {
-            **self._who(intent),
-            "configuration": json.dumps(intent.hyperparameters),
+            "study": self.study.name,
+            **vars(intent),
+            "hyperparameters": json.dumps(intent.hyperparameters),
             "time": intent.time or datetime.now(UTC),
         }
         self._write("intents", intent.trial_id, [row])
@@ -141,7 +144,7 @@ class Ledger:
         """Append an ended trial: its epochs, then its row.  One that is there is replaced."""
         if intent.trial_id in self._shared:
             self._rewrite({intent.trial_id})
-        who = {"study": self.study.name, "trial_id": intent.trial_id}
+        who = {"study": self.study.name, **vars(intent)}
         epochs = [{**who, **vars(epoch)} for epoch in outcome.epochs]
         self._write("epochs", intent.trial_id, epochs)
         self._write("trials", intent.trial_id, [self._row(intent, outcome)])
@@ -162,40 +165,33 @@ class Ledger:
         if unwanted:
             self._rewrite(unwanted)
 
-    def _who(self, intent: Intent) -> dict[str, Any]:
-        return {
-            "study": self.study.name,
-            "trial_id": intent.trial_id,
-            "task": intent.task,
-            "variant": intent.variant,
-            "stage": intent.stage,
-            "number": intent.number,
-            "ask_order": intent.ask_order,
-            "seed": intent.seed,
-            "parent": intent.parent,
-            "reason": intent.reason,
-        }
-
     def _row(self, intent: Intent, outcome: Outcome) -> dict[str, Any]:
         study, last = self.study, outcome.epochs[-1] if outcome.epochs else None
         values = [epoch.val_top1 for epoch in outcome.epochs if epoch.val_top1 is not None]
+        variant = study.variants[intent.variant]
         configuration = {
+            "suite": study.suite,
+            "task": intent.task,
+            "stage": intent.stage,
             "backbone": study.backbone,
             "checkpoint": study.checkpoint,
-            "method": study.variants[intent.variant].method,
+            "pretrained": study.pretrained,
+            "image_size": study.image_size,
+            "normalisation": study.normalisation,
+            "method": variant.method,
+            "method_hash": variant.method_hash,
             "hyperparameters": intent.hyperparameters,
             "recipe": study.recipe.model_dump(mode="json"),
             "seed": intent.seed,
         }
-        columns = self._schemas["trials"].names
-        same_name = {name: value for name, value in vars(outcome).items() if name in columns}
         return {
-            **same_name,
-            **self._who(intent),
+            **vars(intent),
+            **vars(outcome),
             **{f"hp_{name}": value for name, value in intent.hyperparameters.items()},
+            "study": study.name,
             "suite": study.suite,
             "group": self._suite.task(intent.task).group,
-            "method": study.variants[intent.variant].method,
+            "method": variant.method,
             "backbone": study.backbone,
             "recipe_hash": study.recipe.digest(),
             "configuration": json.dumps(configuration, sort_keys=True),
@@ -211,21 +207,23 @@ class Ledger:
         }
 
     def _write(self, table: str, name: str, rows: list[dict[str, Any]]) -> None:
-        content = pa.Table.from_pylist(rows, schema=self._schemas[table])
-        _write_aside(
-            self._partial / f"{table}-{name}.parquet",
-            self.folder / "ledger" / table / f"{name}.parquet",
+        schema = self._schemas[table]
+        content = pa.Table.from_pylist(rows, schema=schema)
+        repeated = [field.name for field in schema if pa.types.is_dictionary(field.type)]
+        path = self.folder / "ledger" / table / f"{name}.parquet"
+        # Not beside it: readers take whatever lies in a table's folder.
+        with replacing(path, aside=self._partial / f"{table}-{name}.parquet") as aside:
             # A fragment is a row or a curve: these would cost more than they save.
-            lambda path: pq.write_table(
-                content, path, use_dictionary=False, write_statistics=False, compression="none"
-            ),
-        )
+            pq.write_table(
+                content, aside, use_dictionary=repeated, write_statistics=False, compression="none"
+            )
 
     def _write_study(self) -> None:
         """Keep the resolved study beside its results."""
         path, text = self.folder / "study.yaml", self.study.to_yaml()
         if not path.exists() or path.read_text() != text:
-            _write_aside(self.folder / ".study.yaml", path, lambda aside: aside.write_text(text))
+            with replacing(path, aside=self.folder / ".study.yaml") as aside:
+                aside.write_text(text)
 
     def _rewrite(self, without: Collection[str] = ()) -> None:
         """Put the ledger into a new generation, of one file a table, in the study's schema.
@@ -238,14 +236,14 @@ class Ledger:
             left_out = pc.is_in(tables[table]["trial_id"], value_set=pa.array(list(without), pa.string()))
             tables[table] = tables[table].filter(pc.invert(left_out))
         # Named so that no two generations have a file of several rows in common.
-        name = f"compacted-{uuid4().hex[:12]}.parquet"
+        name = f"{COMPACTED}{uuid4().hex[:12]}.parquet"
         with written(self.folder) as new:
             (new / ".partial").mkdir()
             for table, rows in tables.items():
                 if rows.num_rows:
                     path, content = new / table / name, self._in_schema(table, rows)
                     pq.write_table(content, path, compression="zstd", row_group_size=2**16)
-                    _flush(path)
+                    flush(path)
         self._shared, self._shared_intents = set(), set()
         for table in TABLES:
             self._note_shared(table, set(tables[table]["trial_id"].to_pylist()))
@@ -272,29 +270,3 @@ class Ledger:
                 column = pa.array(values, field.type)
             columns.append(column)
         return pa.Table.from_arrays(columns, schema=self._schemas[table])
-
-
-def _write_aside(partial: Path, final: Path, write: Callable[[Path], object]) -> None:
-    """Write ``partial``, flush it to the disk, and rename it to ``final`` in one step."""
-    write(partial)
-    _flush(partial)
-    partial.replace(final)
-
-
-def _flush(path: Path) -> None:
-    with path.open("rb+") as file:
-        os.fsync(file.fileno())
-
-
-def _lock(folder: Path) -> int:
-    descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(descriptor)
-        if isinstance(error, BlockingIOError):
-            text = "no other process on this study; found one that writes to it"
-        else:
-            text = f"a file system that can lock files; found {error.strerror}"
-        raise InputError(f"{folder}: expected {text}") from None
-    return descriptor

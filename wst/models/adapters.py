@@ -6,24 +6,26 @@ which backbone, task and data they stand and what they reached.
 
 from __future__ import annotations
 
-import os
+import json
 from pathlib import Path
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from wst.data.decode import decode
 from wst.errors import InputError
+from wst.files import replacing
 from wst.models import backbones
 from wst.models.create import adapted
 from wst.records import Backbone, Hyperparameters
+from wst.yaml_files import Strict, first_error
 
 
-class Card(BaseModel):
+class Card(Strict):
     """What an adapter is: everything that is needed to use it, and where it comes from.
 
     Attributes:
@@ -36,8 +38,6 @@ class Card(BaseModel):
         test_top1: accuracy in [0, 1] on ``test_images`` images; None where the test split was not read.
         trial_id: the ledger's row.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     format: int = 1
     backbone: str
@@ -62,15 +62,11 @@ class Card(BaseModel):
 
 def save_adapter(model: nn.Module, card: Card, path: Path) -> None:
     """Write an adapter and its card; each file appears whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     tensors = {name: p.detach().cpu().contiguous() for name, p in model.named_parameters() if p.requires_grad}
-    aside = path.with_suffix(".partial")
-    aside.write_text(card.model_dump_json(indent=1))
-    aside.replace(path.with_suffix(".json"))
-    save_file(tensors, aside)
-    with aside.open("rb+") as file:
-        os.fsync(file.fileno())
-    aside.replace(path)
+    with replacing(path.with_suffix(".json")) as aside:
+        aside.write_text(card.model_dump_json(indent=1))
+    with replacing(path) as aside:
+        save_file(tensors, aside)
 
 
 class Predictor(nn.Module):
@@ -129,10 +125,11 @@ def read_card(path: Path) -> Card:
         absent = where if path.is_file() else path
         raise InputError(f"adapter: expected the files {path.name} and {where.name}; found no {absent}")
     try:
-        card = Card.model_validate_json(where.read_text())
-    except (ValidationError, UnicodeDecodeError) as error:
-        first = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
-        raise InputError(f"{where}: expected an adapter's card; found something else ({first})") from None
+        card = Card.model_validate(json.loads(where.read_text()))
+    except ValidationError as error:
+        raise first_error(error, f"{where} (an adapter's card)") from None
+    except ValueError as error:  # bytes that are no text, or text that is no JSON
+        raise InputError(f"{where}: expected an adapter's card; found something else ({error})") from None
     if card.format != 1:
         raise InputError(f"{where}: expected format 1; found {card.format}")
     return card

@@ -51,6 +51,12 @@ def micro_vit(num_classes: int = 0, drop_path: float = 0.0, image_size: int = 32
     )
 
 
+def names() -> list[str]:
+    """``micro``, and timm's models of the families that methods fit: ViT, DeiT and Swin (v1)."""
+    families = ("vision_transformer", "deit", "swin_transformer")
+    return [MICRO, *(name for family in families for name in timm.list_models(module=family))]
+
+
 def check_name(name: str) -> None:
     """Refuse what is neither ``micro`` nor a timm model.
 

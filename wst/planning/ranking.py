@@ -1,4 +1,9 @@
-"""Who goes on: which of a cell's trials later stages take their settings from."""
+"""The one rule of choice: which settings win, and which lie on a front.
+
+The rule works on arrays, an entry a trial.  The planner applies it to the records of a cell's trials, here
+below; the analysis applies it to a ledger's frames (:mod:`analysis.results`).  So a leaderboard cannot rank
+by another rule than the study chose by.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +11,62 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
 from wst.records import EndedTrial, Outcome
 from wst.study.search import Objective, Ties
+
+DIGITS = 9
+"""Decimals that are compared: equal means may differ in the sixteenth, by the order of their sums alone."""
+
+
+def order(accuracy: ArrayLike, tie: ArrayLike, number: ArrayLike) -> NDArray[np.intp]:
+    """Indices of trials, the best first: by accuracy, then by ``tie``, lower first, then by number.
+
+    Args:
+        accuracy: (trials,); NaN, not known, comes last.
+        tie: (trials,), what equal accuracies go by, as :func:`tie_values` gives it.
+        number: (trials,), of the search trial: the earlier one goes first.
+    """
+    return np.lexsort((np.asarray(number, dtype=float), _rounded(tie), -_rounded(accuracy)))
+
+
+def tie_values(ties: Ties, val_loss: ArrayLike, trainable_parameters: ArrayLike) -> NDArray[np.float64]:
+    """What ties in accuracy go by under a study's rule, lower first: (trials,).
+
+    Accuracies are coarse, half a point an image where 200 validate, so ties are common.
+    """
+    loss = np.asarray(val_loss, dtype=float)
+    parameters = np.asarray(trainable_parameters, dtype=float)
+    return {"val_loss": loss, "trainable_parameters": parameters, "earlier": np.zeros_like(loss)}[ties]
+
+
+def on_front(accuracy: ArrayLike, costs: ArrayLike, keep_equals: bool = False) -> NDArray[np.bool_]:
+    """Which trials no other one beats or equals in accuracy and every cost; of equals the first.
+
+    Without costs that is the first of the highest accuracy: the winner, of trials in their :func:`order`.
+
+    Args:
+        accuracy: (trials,), higher is better; NaN, not known, beats nothing.
+        costs: (trials, costs), lower is better.
+        keep_equals: keep all of those that are equal in everything.
+    """
+    values = np.column_stack([-_rounded(accuracy), np.asarray(costs, dtype=float)])
+    values = np.where(np.isnan(values), np.inf, values)
+    kept = np.ones(len(values), dtype=bool)
+    for place, own in enumerate(values):
+        if kept[place]:
+            beaten = (own <= values).all(axis=1)
+            beaten[place] = False
+            if keep_equals:
+                beaten &= (own != values).any(axis=1)
+            kept &= ~beaten
+    return kept
+
+
+def _rounded(values: ArrayLike) -> NDArray[np.float64]:
+    return np.round(np.asarray(values, dtype=float), DIGITS)
 
 
 @dataclass(frozen=True)
@@ -30,8 +89,7 @@ class Candidate:
 def candidates(search: Iterable[EndedTrial], objectives: Sequence[Objective], ties: Ties) -> list[Candidate]:
     """The completed trials of a search, each configuration once, the best first.
 
-    Accuracy after the last epoch decides.  Accuracies are coarse, half a point an image where 200
-    validate, so ties are common: they go by the study's rule, and after that to the earlier trial.
+    Accuracy after the last epoch decides; ties go by the study's rule, and after that to the earlier trial.
     """
     found = []
     for trial in search:
@@ -56,8 +114,7 @@ def confirmed(found: Iterable[Candidate], confirm: Iterable[EndedTrial], ties: T
         trials = by_parent[candidate.trial.intent.trial_id]
         if trials and all(trial.outcome.state == "completed" for trial in trials):
             lasts = [trial.outcome.epochs[-1] for trial in trials]
-            # Rounded, since the order of a sum decides on its last digit, and that must not break a tie.
-            top1 = round(sum(last.val_top1 or 0.0 for last in lasts) / len(lasts), 9)
+            top1 = sum(last.val_top1 or 0.0 for last in lasts) / len(lasts)
             loss = sum(last.val_loss or 0.0 for last in lasts) / len(lasts)
             values = (top1, *candidate.values[1:])
             means.append(replace(candidate, val_top1=top1, val_loss=loss, values=values))
@@ -69,29 +126,18 @@ def front(ranked: Sequence[Candidate]) -> list[Candidate]:
 
     With accuracy alone this is the winner.
     """
-
-    def beaten(place: int, one: Candidate) -> bool:
-        return any(
-            other.values[0] >= one.values[0]
-            and all(a <= b for a, b in zip(other.values[1:], one.values[1:], strict=True))
-            and (other.values != one.values or before < place)
-            for before, other in enumerate(ranked)
-            if before != place
-        )
-
-    return [one for place, one in enumerate(ranked) if not beaten(place, one)]
+    if not ranked:
+        return []
+    values = np.array([one.values for one in ranked])
+    return [ranked[place] for place in np.flatnonzero(on_front(values[:, 0], values[:, 1:])).tolist()]
 
 
-def _ranked(found: Iterable[Candidate], ties: Ties) -> list[Candidate]:
-    def rank(one: Candidate) -> tuple[float, ...]:
-        by_rule = {
-            "val_loss": one.val_loss,
-            "trainable_parameters": float(one.trial.outcome.trainable_parameters or 0),
-            "earlier": 0.0,
-        }
-        return -one.val_top1, by_rule[ties], one.trial.intent.number
-
-    return sorted(found, key=rank)
+def _ranked(found: Sequence[Candidate], ties: Ties) -> list[Candidate]:
+    losses = [one.val_loss for one in found]
+    parameters = [one.trial.outcome.trainable_parameters or 0 for one in found]
+    numbers = [one.trial.intent.number for one in found]
+    best_first = order([one.val_top1 for one in found], tie_values(ties, losses, parameters), numbers)
+    return [found[place] for place in best_first.tolist()]
 
 
 def objective_values(objectives: tuple[Objective, ...], outcome: Outcome) -> list[float]:

@@ -19,7 +19,7 @@ from wst.errors import InputError
 from wst.ledger import history, resolved_study
 from wst.records import Hyperparameters, Outcome
 from wst.study import Study, Variant
-from wst.study.space import Categorical, Float, Int
+from wst.study.space import Categorical, Float, Int, spread
 
 _CONDITIONS = ("suite", "backbone", "image_size", "normalisation")
 _OUTSIDE = 0.1
@@ -28,7 +28,7 @@ _OUTSIDE = 0.1
 
 @dataclass(frozen=True)
 class Recorded:
-    """One completed trial of a ledger."""
+    """One completed trial of a ledger; several values of a hyperparameter stand by their places."""
 
     task: str
     method: str
@@ -88,7 +88,7 @@ def _completed(folder: Path, study: Study) -> Iterator[Recorded]:
                 f"{study.recipe.epochs} epochs; found {found}"
             )
         method = study.variants[intent.variant].method
-        yield Recorded(intent.task, method, intent.hyperparameters, outcome)
+        yield Recorded(intent.task, method, dict(spread(intent.hyperparameters)), outcome)
 
 
 def _conditions(study: Study) -> dict[str, Any]:
@@ -149,6 +149,7 @@ class CellCurves:
         Raises:
             InputError: no recorded configuration agrees in the hyperparameters that have no range.
         """
+        settings = dict(spread(settings))
         key, place = self._place(settings)
         if key not in self._places:
             raise InputError(

@@ -58,7 +58,7 @@ def _resolve_spaces(data: dict[str, Any], source: Path) -> None:
             continue
         for key in ("per_task", "warm_start"):
             if isinstance(variant.get(key), str):
-                where = find_yaml("search_spaces", variant[key], beside=source.parent)
+                where = find_yaml("settings", variant[key], beside=source.parent)
                 variant[key] = read_yaml(where.read_text(), str(where))
         if isinstance(variant.get("space"), str):
             where = find_yaml("search_spaces", variant["space"], beside=source.parent)

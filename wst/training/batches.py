@@ -1,11 +1,54 @@
-"""Bytes to normalised floats, as a backbone's input wants them."""
+"""Images of a split on the device that trains, and what makes a backbone's input of them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from wst.data.lists import Split
+    from wst.data.splits import TaskData
+    from wst.records import Stage
+
+
+@dataclass(frozen=True, eq=False)
+class Resident:
+    """A split on the device: nothing moves while it is trained on.
+
+    Attributes:
+        images: (N, 3, H, W) uint8.
+        labels: (N,) int64.
+    """
+
+    images: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def batches(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Images and labels in the split's order, ``size`` at a time."""
+        for start in range(0, len(self), size):
+            yield self.images[start : start + size], self.labels[start : start + size]
+
+
+@lru_cache(maxsize=4)
+def resident(data: TaskData, split: Split, size: int, stage: Stage, device: torch.device) -> Resident:
+    """A split decoded to ``size`` pixels a side, kept on the device for the next trial of this process.
+
+    Raises:
+        TestSplitClosedError: ``test`` outside stage ``final``.
+        InputError: the data is missing or unreadable.
+    """
+    decoded = data.open(split, size, stage)
+    images = torch.from_numpy(np.array(decoded.images)).to(device)
+    return Resident(images, torch.from_numpy(decoded.labels).to(device))
 
 
 class Normaliser:

@@ -62,7 +62,11 @@ def study_without_search(folder: Path) -> str:
             # A front may be shorter for one task than for another: its last member stands in.
             table = {task: found[min(place, len(found) - 1)] for task, found in by_task.items()}
             member = name if place == 0 else f"{name}-front-{place + 1}"
-            variants[member] = {"method": variant.method, "per_task": table}
+            variants[member] = {
+                "method": variant.method,
+                "method_hash": variant.method_hash,
+                "per_task": table,
+            }
     data = study.model_dump(mode="json") | {
         "name": f"{study.name}-best",
         "variants": variants,

@@ -10,7 +10,7 @@ from wst.records import Intent, Stage
 from wst.study import Study
 from wst.study.search import SuccessiveHalving
 from wst.training.spec import trial_spec
-from wst.training.trial import Trial
+from wst.training.timing import seconds_per_epoch
 from wst.workflows.preflight import Checked, example
 
 _FINAL_SHARE = 1000 / 800
@@ -77,4 +77,4 @@ def _seconds_per_epoch(study: Study, variant: str, data: Mapping[str, TaskData])
     stage: Stage = "search" if study.search else "final"
     task = study.tasks[0]
     intent = Intent("timing", task, variant, stage, 0, 0, 0, settings)
-    return Trial(trial_spec(study, intent, data=data[task])).seconds_per_epoch()
+    return seconds_per_epoch(trial_spec(study, intent, data=data[task]))

@@ -6,14 +6,15 @@ from dataclasses import dataclass
 
 from wst.data.splits import TaskData, data_root
 from wst.data.suites import find_suite
-from wst.engine.fingerprint import Fingerprint, fingerprint
+from wst.engine.fingerprint import Fingerprint, fingerprint, known_weights
 from wst.errors import InputError
+from wst.methods import registry
 from wst.models import backbones
 from wst.models.create import adapted, count_without_weights, parameter_counts
 from wst.planning.planner import CountParameters
 from wst.records import Hyperparameters, of_the_method
 from wst.study import Study, Variant
-from wst.workflows.settings import check_settings
+from wst.workflows.settings import check_settings, given
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ def parameter_counter(study: Study) -> CountParameters:
 
     def count(variant: str, settings: Hyperparameters) -> int:
         method = study.variants[variant].method
-        shaping = of_the_method(settings)
+        shaping = _shaping(method, settings)
         key = repr((method, sorted(shaping.items())))
         if key not in known:
             try:
@@ -70,6 +71,36 @@ def parameter_counter(study: Study) -> CountParameters:
     return count
 
 
+def _shaping(method: str, settings: Hyperparameters) -> Hyperparameters:
+    """The method's hyperparameters that may change a tensor's shape."""
+    free = registry.get(method).free
+    return {name: value for name, value in of_the_method(settings).items() if name not in free}
+
+
+def _check_fits(study: Study, name: str) -> None:
+    """Build a model, without weights, for each value that a variant's trials may have.
+
+    The other hyperparameters are as in :func:`example`, so that of each value it shows whether it fits the
+    backbone, not whether it goes with every other one.
+
+    Raises:
+        InputError: the value's place, and what does not fit.
+    """
+    variant = study.variants[name]
+    usual = of_the_method(example(study, variant))
+    tried: list[Hyperparameters] = []
+    for where, hyperparameter, value in given(study, name):
+        settings = _shaping(variant.method, {**usual, hyperparameter: value})  # type: ignore[dict-item]
+        one_place = isinstance(value, tuple) and len(value) == 1  # of several, which go together
+        if hyperparameter not in settings or one_place or settings in tried:
+            continue
+        tried.append(settings)
+        try:
+            count_without_weights(study.frozen_backbone, variant.method, settings)
+        except InputError as error:
+            raise InputError(f"{where}: {hyperparameter} {value}: {error}") from None
+
+
 def check(study: Study, root: str | None) -> Checked:
     """Look at everything a study needs before it starts: names, weights, every image.
 
@@ -80,13 +111,18 @@ def check(study: Study, root: str | None) -> Checked:
     """
     backbone = study.frozen_backbone
     backbones.check_name(backbone.name)
+    known_weights(backbone)
     suite = find_suite(study.suite)
     tasks = [suite.task(name) for name in study.tasks]
     check_settings(study)
     parameters, size = {}, 0
     for name, variant in study.variants.items():
         settings = of_the_method(example(study, variant))
-        model = adapted(backbone, variant.method, settings, num_classes=1)
+        try:
+            model = adapted(backbone, variant.method, settings, num_classes=1)
+        except InputError as error:
+            raise InputError(f"variants.{name}: {error}") from None
+        _check_fits(study, name)
         counts = parameter_counts(model)
         size = backbones.input_spec(backbones.timm_model(model), backbone).size
         _check_ceiling(study, name, counts["trainable"])

@@ -44,7 +44,7 @@ def released_settings(backbone: str, task: str) -> Hyperparameters:
         raise InputError(
             f"--released: expected a backbone that the authors used ({known}); found {backbone!r}"
         )
-    path = find_yaml("search_spaces", table)
+    path = find_yaml("settings", table)
     settings: dict[str, Hyperparameters] = read_yaml(path.read_text(), str(path))
     if task not in settings:
         raise InputError(f"--released: expected a VTAB-1K task ({', '.join(settings)}); found {task!r}")

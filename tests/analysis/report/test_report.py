@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from analysis.report.page import Section, figures, render, table, text
+from analysis.report.page import Section, panel, render, table, text
 from analysis.report.sections import write_report
 from analysis.tables import Column, Table
 from tests.analysis.ledgers import CODE, Writer, alpha_study
@@ -203,9 +203,11 @@ def test_names_for_screen_readers(browser: Any, either_page: Path) -> None:
 
 def _malicious(folder: Path) -> Path:
     """A ledger that holds markup wherever the schema lets text in."""
+    own = folder.parent / "own.py"
+    own.write_text("def adapt(backbone, *, note: str):\n    return backbone\n")
     variants: dict[str, Any] = {
-        "one": {"method": "wst", "fixed": {"lr": 0.01, "note": BAD}},
-        "two": {"method": "wst", "fixed": {"lr": 0.01, "note": "plain"}},
+        "one": {"method": str(own), "fixed": {"lr": 0.01, "note": BAD}},
+        "two": {"method": str(own), "fixed": {"lr": 0.01, "note": "plain"}},
     }
     study = alpha_study(variants=variants, tasks=["digits"], search=None, checkpoint=BAD)
     writer = Writer(folder, study)
@@ -261,7 +263,7 @@ def test_every_text_of_a_page_is_escaped() -> None:
         [
             text(BAD),
             table(Table(BAD, [Column("a")], [{"a": BAD}], [BAD])),
-            *figures("f", BAD, BAD, {BAD: drawn}),
+            *panel("f", BAD, BAD, {BAD: drawn}),
         ],
     )
     page = render(BAD, BAD, [section])

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from tests.data.trees import png_16_bit, small_vtab, write_task
-from wst.data.check.check import check_suite, check_task
+from wst.data.check.check import check_task, check_tasks
 from wst.data.lists import SPLITS, VTAB_NAMES
 from wst.data.splits import TaskData
 
@@ -32,7 +32,7 @@ def folder(whole, tmp_path):
 
 
 def found(folder: Path):
-    report = check_task(folder.parents[1], SUITE, TASK)
+    report = check_task(TaskData(folder, TASK))
     assert report.usable == (report.data_hash is not None)
     return report, [(f.level, f.kind, f.split, f.count) for f in report.findings]
 
@@ -47,7 +47,8 @@ def test_all_19_tasks_pass(tmp_path):
     for task in suite.tasks:
         write_task(tmp_path, suite, task, size=3)
     totals, done = [], []
-    reports = check_suite(tmp_path, suite, None, 2, totals.append, done.append)
+    tasks = [TaskData.of(tmp_path, suite, task) for task in suite.tasks]
+    reports = check_tasks(tasks, 2, totals.append, done.append)
     assert len(reports) == 19 and all(report.usable and not report.findings for report in reports)
     assert sum(done) == totals[0] == sum(task.train + task.val + task.test for task in suite.tasks)
     for task, report in zip(suite.tasks, reports, strict=True):
@@ -210,19 +211,19 @@ def test_a_list_of_other_bytes(folder):
 def test_encodings(tmp_path):
     for name, ending, encoding in (("png", ".png", "lossless"), ("jpg", ".jpg", "JPEG")):
         write_task(tmp_path / name, SUITE, TASK, ending, size=16)
-        report = check_task(tmp_path / name, SUITE, TASK)
+        report = check_task(TaskData.of(tmp_path / name, SUITE, TASK))
         assert (report.encoding, report.usable) == (encoding, True)
     listed = tmp_path / "jpg" / SUITE.folder / TASK.folder / "images/test"
     shutil.copy(
         tmp_path / "png" / SUITE.folder / TASK.folder / "images/test/000001.png", listed / "000001.jpg"
     )
-    assert check_task(tmp_path / "jpg", SUITE, TASK).encoding == "mixed"
+    assert check_task(TaskData.of(tmp_path / "jpg", SUITE, TASK)).encoding == "mixed"
 
 
 def test_pixels_are_compared_whatever_the_lossless_encoding(tmp_path):
     reports = []
     for ending in (".png", ".bmp"):
         write_task(tmp_path / ending, SUITE, TASK, ending)
-        reports.append(check_task(tmp_path / ending, SUITE, TASK))
+        reports.append(check_task(TaskData.of(tmp_path / ending, SUITE, TASK)))
     assert reports[0].pixels == reports[1].pixels
     assert reports[0].data_hash != reports[1].data_hash

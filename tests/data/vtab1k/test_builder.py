@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from tests.data.vtab1k import mock_archives
-from wst.data.check.check import check_suite
+from wst.data.check.check import check_tasks
 from wst.data.splits import TaskData
 from wst.data.suites import find_suite
 from wst.data.vtab1k import archives, builder
@@ -115,12 +115,12 @@ def build_until_killed(name, archives, root, when, ready):
     """Build in a process of its own; say so and wait when the images, or the lists, are being written."""
     written, replace = 0, builder._replace
 
-    def waiting(file, content):
+    def waiting(file, content, **options):
         nonlocal written
         if (when == "lists" and file.suffix == ".txt") or (when == "images" and written >= 7):
             ready.send("ready")
             time.sleep(60)
-        replace(file, content)
+        replace(file, content, **options)
         written += 1
 
     builder._replace = waiting
@@ -236,7 +236,7 @@ def test_the_record_says_what_was_found(tmp_path):
     assert record["archives"] == {f.name: hashlib.sha256(f.read_bytes()).hexdigest() for f in files}
     labels = [example.labels["svhn"] for example in expected_parts(mock)["test"]]
     assert record["histogram"]["test"] == np.bincount(labels, minlength=10).tolist()
-    (report,) = check_suite(tmp_path, mock.suite)
+    (report,) = check_tasks([TaskData.of(tmp_path, mock.suite, t) for t in mock.suite.tasks])
     assert record["data_hash"] == report.data_hash is not None
 
 

@@ -268,6 +268,19 @@ def test_a_swin_stage_begins_with_the_merged_tokens_as_its_state(previous_state:
     torch.testing.assert_close(read[3], (gave[2] if previous_state else tokens[2]) + tokens[3])
 
 
+def test_scale_is_a_tensor_that_is_neither_trained_nor_kept() -> None:
+    """So that models which differ in it alone are one computation."""
+    model = adapt(small_vit(), scale=0.7)
+    assert model.scale.shape == () and not model.scale.requires_grad
+    assert "scale" not in model.state_dict() and "scale" not in dict(model.named_parameters())
+    images, other = torch.randn(2, 3, 32, 32), adapt(small_vit(), scale=2.0)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            other.get_parameter(name).copy_(parameter)
+        substituted = torch.func.functional_call(model, {"scale": torch.tensor(2.0)}, images)
+        assert torch.equal(substituted, other(images)) and not torch.equal(substituted, model(images))
+
+
 def test_the_default_is_the_papers_design() -> None:
     explicit = adapt(
         small_vit(),

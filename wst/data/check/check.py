@@ -13,7 +13,6 @@ from wst.data.check.image_files import UNUSABLE, Examined, examine_all
 from wst.data.hashes import remember_hashes
 from wst.data.lists import SPLITS, VTAB_NAMES, ImageList, Split, class_names, scan_file
 from wst.data.splits import TaskData, combined_hash
-from wst.data.tasks import Suite, Task
 from wst.errors import InputError
 
 Level = Literal["error", "warning"]
@@ -90,30 +89,25 @@ class TaskReport:
 class _Scan:
     """A task's lists, before its images are looked at."""
 
-    task: Task
-    folder: Path
-    lists: dict[Split, ImageList]
-    findings: list[Finding]
+    data: TaskData
+    lists: dict[Split, ImageList] = field(default_factory=dict)
+    findings: list[Finding] = field(default_factory=list)
 
 
-def check_suite(
-    root: Path,
-    suite: Suite,
-    tasks: Sequence[Task] | None = None,
+def check_tasks(
+    tasks: Sequence[TaskData],
     jobs: int | None = None,
     on_total: Callable[[int], None] = lambda total: None,
     on_done: Callable[[int], None] = lambda count: None,
 ) -> list[TaskReport]:
-    """Check the tasks of a suite, one report each.
+    """Check tasks, one report each.
 
     Args:
-        root: folder that holds the suite's folder.
-        suite: what is expected.
-        tasks: these only.
+        tasks: what is expected, and where.
         jobs: parallel threads; one a CPU when left out.
         on_total, on_done: told how many image files there are, and how many more are finished.
     """
-    scans = [_scan(root, suite, task) for task in tasks or suite.tasks]
+    scans = [_scan(data) for data in tasks]
     files = [_files(scan) for scan in scans]
     on_total(sum(map(len, files)))
     looked_at = examine_all([path for part in files for path in part], jobs, on_done)
@@ -123,32 +117,26 @@ def check_suite(
     ]
 
 
-def check_task(root: Path, suite: Suite, task: Task, jobs: int | None = None) -> TaskReport:
+def check_task(data: TaskData, jobs: int | None = None) -> TaskReport:
     """Check one task."""
-    return check_suite(root, suite, [task], jobs)[0]
+    return check_tasks([data], jobs)[0]
 
 
-def _scan(root: Path, suite: Suite, task: Task) -> _Scan:
+def _scan(data: TaskData) -> _Scan:
+    scan, task = _Scan(data), data.task
     try:
-        data = TaskData.of(root, suite, task)
         data.check_there()
-        folder = data.folder
     except InputError as error:
-        return _Scan(
-            task,
-            root / suite.folder / task.folder,
-            {},
-            [Finding("error", "folder", None, str(error).split(": ", 1)[1])],
-        )
-    scan = _Scan(task, folder, {}, [])
+        scan.findings.append(Finding("error", "folder", None, str(error).split(": ", 1)[1]))
+        return scan
     for split in SPLITS:
         if task.layout != "vtab":
             try:
-                scan.lists[split] = TaskData.of(root, suite, task).list(split)
+                scan.lists[split] = data.list(split)
             except InputError as error:
                 scan.findings.append(Finding("error", "list", split, str(error)))
             continue
-        file = folder / f"{VTAB_NAMES[split]}.txt"
+        file = data.folder / f"{VTAB_NAMES[split]}.txt"
         if not file.is_file():
             scan.findings.append(Finding("error", "list", split, f"expected a list file {file}; found none"))
             continue
@@ -171,7 +159,7 @@ def _scan(root: Path, suite: Suite, task: Task) -> _Scan:
 
 
 def _check_count(scan: _Scan, split: Split, lines: int) -> None:
-    task = scan.task
+    task = scan.data.task
     expected = {
         "train": task.train,
         "val": task.val,
@@ -190,7 +178,7 @@ def _files(scan: _Scan) -> list[Path]:
 
 
 def _report(scan: _Scan, files: dict[Path, Examined]) -> TaskReport:
-    task, lists = scan.task, scan.lists
+    task, lists = scan.data.task, scan.lists
     findings = [*scan.findings, *_image_findings(scan, files)]
     coverage = _coverage(scan)
     findings += [coverage] if coverage else []
@@ -209,7 +197,7 @@ def _report(scan: _Scan, files: dict[Path, Examined]) -> TaskReport:
     }
     return TaskReport(
         task.name,
-        scan.folder,
+        scan.data.folder,
         task.classes,
         {split: len(listed.images) for split, listed in lists.items()},
         _encoding(formats),
@@ -269,7 +257,7 @@ def _image_findings(scan: _Scan, files: dict[Path, Examined]) -> list[Finding]:
 
 
 def _some(scan: _Scan, paths: Sequence[Path]) -> str:
-    shown = ", ".join(path.relative_to(scan.folder).as_posix() for path in paths[:_SHOWN])
+    shown = ", ".join(path.relative_to(scan.data.folder).as_posix() for path in paths[:_SHOWN])
     return shown + (f" and {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else "")
 
 
@@ -277,8 +265,9 @@ def _coverage(scan: _Scan) -> Finding | None:
     listed = scan.lists.get("train")
     if listed is None:
         return None
-    names = class_names(scan.folder, scan.task)
-    absent = sorted(set(range(scan.task.classes)) - set(listed.labels))
+    folder, task = scan.data.folder, scan.data.task
+    names = class_names(folder, task)
+    absent = sorted(set(range(task.classes)) - set(listed.labels))
     if not absent:
         return None
     shown = ", ".join(names[label] if names else str(label) for label in absent[:10])
@@ -287,7 +276,7 @@ def _coverage(scan: _Scan) -> Finding | None:
         "warning",
         "coverage",
         "train",
-        f"expected an image of each of {scan.task.classes} classes; found none of {shown}{more}",
+        f"expected an image of each of {task.classes} classes; found none of {shown}{more}",
         len(absent),
     )
 
@@ -329,7 +318,7 @@ def _overlaps(scan: _Scan, files: dict[Path, Examined]) -> list[Finding]:
         of_first = {files[p].digest: p for p in scan.lists[first].images if files[p].format}
         twice = [p for p in scan.lists[second].images if files[p].digest in of_first]
         if twice:
-            example = of_first[files[twice[0]].digest].relative_to(scan.folder).as_posix()
+            example = of_first[files[twice[0]].digest].relative_to(scan.data.folder).as_posix()
             findings.append(
                 Finding(
                     "warning",

@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from wst.data.lists import class_names
 from wst.data.splits import TaskData
-from wst.data.tasks import Suite, Task
+from wst.data.tasks import Task
 from wst.errors import InputError
 
 _TILE = 72
@@ -40,16 +40,15 @@ class ClassSamples:
     images: tuple[Path, ...]
 
 
-def samples(root: Path, suite: Suite, task: Task, per_class: int = 8) -> list[ClassSamples]:
+def samples(data: TaskData, per_class: int = 8) -> list[ClassSamples]:
     """The first training images of every class.
 
     Raises:
         InputError: the data is missing.
     """
-    data = TaskData.of(root, suite, task)
     listed = data.list("train")
-    names = class_names(data.folder, task)
-    by_class: list[list[Path]] = [[] for _ in range(task.classes)]
+    names = class_names(data.folder, data.task)
+    by_class: list[list[Path]] = [[] for _ in range(data.task.classes)]
     for path, label in zip(listed.images, listed.labels, strict=True):
         by_class[label].append(path)
     return [
@@ -58,8 +57,8 @@ def samples(root: Path, suite: Suite, task: Task, per_class: int = 8) -> list[Cl
     ]
 
 
-def contact_sheet(root: Path, suite: Suite, tasks: Sequence[Task], out: Path, per_class: int = 8) -> Path:
-    """Write sample images of every class of the tasks to a PNG or HTML file.
+def contact_sheet(title: str, tasks: Sequence[TaskData], out: Path, per_class: int = 8) -> Path:
+    """Write sample images of every class of the tasks to a PNG or HTML file; the HTML page has the title.
 
     The PNG shows the first 40 classes of a task, the HTML page all of them.
 
@@ -68,12 +67,12 @@ def contact_sheet(root: Path, suite: Suite, tasks: Sequence[Task], out: Path, pe
     """
     if out.suffix.lower() not in (".png", ".html"):
         raise InputError(f"--sheet: expected a file that ends in .png or .html; found {out.name!r}")
-    shown = [(task, samples(root, suite, task, per_class)) for task in tasks]
+    shown = [(data.task, samples(data, per_class)) for data in tasks]
     out.parent.mkdir(parents=True, exist_ok=True)
     if out.suffix.lower() == ".png":
         _sheet(shown, per_class).save(out)
     else:
-        out.write_text(_page(suite, shown), encoding="utf-8")
+        out.write_text(_page(title, shown), encoding="utf-8")
     return out
 
 
@@ -135,13 +134,13 @@ dd img { width: 72px; height: 72px; margin: 0 4px 4px 0; image-rendering: auto; 
 """
 
 
-def _page(suite: Suite, shown: Sequence[tuple[Task, list[ClassSamples]]]) -> str:
+def _page(title: str, shown: Sequence[tuple[Task, list[ClassSamples]]]) -> str:
     """A page that needs no other file."""
     parts = [
         '<!doctype html><html lang="en"><meta charset="utf-8">',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        f"<title>{html.escape(suite.name)}</title><style>{_STYLE}</style>",
-        f"<h1>{html.escape(suite.name)}</h1>",
+        f"<title>{html.escape(title)}</title><style>{_STYLE}</style>",
+        f"<h1>{html.escape(title)}</h1>",
     ]
     for task, classes in shown:
         parts.append(f"<h2>{html.escape(task.name)}</h2><p>{html.escape(task.about)}</p><dl>")

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from wst.data.splits import TaskData
-from wst.data.tasks import Suite, Task
 from wst.errors import InputError
 
 
@@ -28,14 +26,14 @@ class TaskInfo:
     state: str
 
 
-def describe(root: Path, suite: Suite, tasks: Sequence[Task]) -> list[TaskInfo]:
+def describe(tasks: Sequence[TaskData]) -> list[TaskInfo]:
     """What there is of each task; files are hashed, pixels are not decoded."""
-    return [_describe(root, suite, task) for task in tasks]
+    return [_describe(data) for data in tasks]
 
 
-def _describe(root: Path, suite: Suite, task: Task) -> TaskInfo:
+def _describe(data: TaskData) -> TaskInfo:
     sizes: tuple[int | None, int | None, int | None] = (None, None, None)
-    data, found, state = TaskData.of(root, suite, task), None, "ready"
+    task, found, state = data.task, None, "ready"
     try:
         data.check_there()
     except InputError:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import Literal
 
 from PIL import Image
+
+from wst.data.ahead import ahead
 
 ImageProblem = Literal["unreadable", "16-bit", "CMYK", "palette", "alpha"]
 UNUSABLE: frozenset[ImageProblem] = frozenset({"unreadable", "16-bit"})
@@ -92,18 +93,9 @@ def examine_all(
     jobs = jobs or os.cpu_count() or 1
     chunks = [paths[start : start + _CHUNK] for start in range(0, len(paths), _CHUNK)]
     with ThreadPoolExecutor(jobs) as pool:
-        ahead: deque[Future[list[Examined]]] = deque()
-        for chunk in chunks:
-            ahead.append(pool.submit(_examine_chunk, chunk))
-            if len(ahead) >= 4 * jobs:
-                yield from _told(ahead.popleft().result(), on_done)
-        while ahead:
-            yield from _told(ahead.popleft().result(), on_done)
-
-
-def _told(found: list[Examined], on_done: Callable[[int], None]) -> list[Examined]:
-    on_done(len(found))
-    return found
+        for found in ahead(pool, _examine_chunk, chunks, 4 * jobs):
+            on_done(len(found))
+            yield from found
 
 
 def _examine_chunk(paths: Sequence[Path]) -> list[Examined]:

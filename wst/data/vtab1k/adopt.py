@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 
-from wst.data.check.check import TaskReport, check_suite
+from wst.data.check.check import TaskReport, check_tasks
 from wst.data.lists import CLASS_NAMES, VTAB_NAMES
+from wst.data.splits import TaskData
 from wst.data.tasks import Suite, Task
 from wst.data.vtab1k.builder import RECORD, describe, link_or_copy
 from wst.errors import InputError
+from wst.files import replacing
 
 _ALIASES = {"cifar": "cifar100", "oxford_iiit_pet": "oxford_pet"}
 """Names that some exports give a folder."""
@@ -36,14 +37,14 @@ def adopt(
     """
     if not export.is_dir():
         raise InputError(f"--from-folder: expected a folder; found none at {export}")
+    folders = [export.resolve() / task.folder for task in tasks]
     present = [
-        replace(task, folder=_ALIASES[task.folder])
-        if task.folder in _ALIASES and not (export / task.folder).is_dir()
-        else task
-        for task in tasks
+        TaskData(
+            folder if folder.is_dir() else folder.with_name(_ALIASES.get(folder.name, folder.name)), task
+        )
+        for folder, task in zip(folders, tasks, strict=True)
     ]
-    at = replace(suite, folder=export.resolve().name, tasks=tuple(present))
-    reports = check_suite(export.resolve().parent, at, present, jobs, on_total, on_done)
+    reports = check_tasks(present, jobs, on_total, on_done)
     for task, report in zip(tasks, reports, strict=True):
         target = root / suite.folder / task.folder
         if not report.usable:
@@ -57,7 +58,8 @@ def adopt(
             "archives": {},
             **describe(report),
         }
-        (target / RECORD).write_text(json.dumps(record, indent=1))
+        with replacing(target / RECORD) as aside:
+            aside.write_text(json.dumps(record, indent=1))
     return reports
 
 
@@ -75,4 +77,5 @@ def _take_over(source: Path, target: Path) -> None:
                     (target / image).parent.mkdir(parents=True, exist_ok=True)
                     link_or_copy(source / image, target / image)
     for name in lists:  # after the images, so that a copy that is cut off does not look whole
-        (target / name).write_bytes((source / name).read_bytes())
+        with replacing(target / name) as aside:
+            aside.write_bytes((source / name).read_bytes())

@@ -9,6 +9,7 @@ from pathlib import Path
 from wst.data.hashes import cache_folder
 from wst.data.vtab1k.sources import Archive, Source
 from wst.errors import InputError
+from wst.files import replacing
 
 
 def find(source: Source, archives: Path) -> dict[str, Path]:
@@ -85,6 +86,6 @@ def _sha256(file: Path) -> str:
         return remembered
     with file.open("rb") as stream:
         found = hashlib.file_digest(stream, "sha256").hexdigest()
-    memo.parent.mkdir(parents=True, exist_ok=True)
-    memo.write_text(found)
+    with replacing(memo, several=True) as aside:
+        aside.write_text(found)
     return found

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
 import shutil
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib import metadata
 from io import BytesIO
@@ -20,14 +18,17 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from wst.data.ahead import ahead
 from wst.data.check.check import TaskReport, check_task
 from wst.data.lists import CLASS_NAMES, VTAB_NAMES, Split
+from wst.data.splits import TaskData
 from wst.data.tasks import Suite, Task
 from wst.data.vtab1k import archives, arrays, pictures, scenes
 from wst.data.vtab1k.opened import Opened, Opener, Payload
 from wst.data.vtab1k.sources import SOURCES, Source
 from wst.data.vtab1k.tfds_order import CUTS, Chosen, cut
 from wst.errors import InputError
+from wst.files import locked, replacing
 
 OPENERS: Mapping[str, Opener] = {
     "caltech101": pictures.caltech101,
@@ -132,9 +133,11 @@ def build_source(
     """
     options, progress = options or Options(), progress or Progress()
     settings = options.settings(source)
-    with _alone(root / suite.folder, source):
-        found = {task.name: _finished(root / suite.folder / task.folder, settings) for task in tasks}
-        missing = [task for task in tasks if found[task.name] is None]
+    here = [TaskData.of(root, suite, task) for task in tasks]
+    # One process at a time builds the same data set here; the others wait.
+    with locked(root / suite.folder / f".{source.name}.lock"):
+        found = {data.task.name: _finished(data.folder, settings) for data in here}
+        missing = [data for data in here if found[data.task.name] is None]
         made = {}
         if missing:
             with ExitStack() as stack:
@@ -142,18 +145,19 @@ def build_source(
                 sums = archives.verify(source, paths, progress.say)
                 progress.say(f"{source.name}: reading annotations")
                 opened = (opener or OPENERS[source.name])(paths, stack, options.manifest)
-                _write(source, opened, suite, missing, root, options, progress)
-            for task in missing:
-                progress.say(f"{task.name}: reading back")
-                made[task.name] = _finish(suite, task, root, settings, sums, options)
+                family = [TaskData.of(root, suite, t) for t in suite.tasks if t.source == source.name]
+                _write(source, opened, missing, family, options, progress)
+            for data in missing:
+                progress.say(f"{data.task.name}: reading back")
+                made[data.task.name] = _finish(data, settings, sums, options)
     return [
         Built(
-            task.name,
-            root / suite.folder / task.folder,
-            task.name in made,
-            found[task.name] or made[task.name],
+            data.task.name,
+            data.folder,
+            data.task.name in made,
+            found[data.task.name] or made[data.task.name],
         )
-        for task in tasks
+        for data in here
     ]
 
 
@@ -169,31 +173,26 @@ def _parts(source: Source, opened: Opened, task: Task) -> Mapping[str, Sequence[
 def _write(
     source: Source,
     opened: Opened,
-    suite: Suite,
-    tasks: Sequence[Task],
-    root: Path,
+    tasks: Sequence[TaskData],
+    family: Sequence[TaskData],
     options: Options,
     progress: Progress,
 ) -> None:
-    """Images and list files of the tasks, which all share the images."""
-    parts = _parts(source, opened, tasks[0])
+    """Images and list files of the tasks, which share the images among them and with all of their family."""
+    parts = _parts(source, opened, tasks[0].task)
     ending = ".jpg" if options.original and source.lossy else ".png"
     names = {
         (chosen.split, chosen.index): f"images/{VTAB_NAMES[part]}/{rank:06d}{ending}"
         for part in _PARTS
         for rank, chosen in enumerate(parts[part])
     }
-    folders = [root / suite.folder / task.folder for task in tasks]
+    folders = [data.folder for data in tasks]
     for folder in folders:
         for part in _PARTS:
             (folder / "images" / VTAB_NAMES[part]).mkdir(parents=True, exist_ok=True)
         (folder / _BEGUN).write_text(json.dumps(options.settings(source)))
     first, others = folders[0], folders[1:]
-    sharing = [
-        root / suite.folder / task.folder
-        for task in suite.tasks
-        if task.source == source.name and _same_build(root / suite.folder / task.folder, options, source)
-    ]
+    sharing = [data.folder for data in family if _same_build(data.folder, options, source)]
     progress.total(len(names))
     wanted: dict[str, list[int]] = {}
     for (split, index), name in names.items():
@@ -204,7 +203,8 @@ def _write(
 
     def store(split: str, index: int, payload: Payload) -> None:
         content = _encoded(payload, opened.process, options.original)
-        _replace(first / names[split, index], content)
+        # Tens of thousands, all of which are read back before the build counts: not flushed one by one.
+        _replace(first / names[split, index], content, durable=False)
 
     progress.say(f"{source.name}: writing images")
     if wanted:
@@ -216,43 +216,41 @@ def _write(
         for name in names.values():
             if not (folder / name).is_file():
                 _link([first], folder, name)
-    for task, folder in zip(tasks, folders, strict=True):
-        _write_lists(task, folder, opened, parts, names)
+    for data in tasks:
+        _write_lists(data, opened, parts, names)
 
 
 def _write_lists(
-    task: Task,
-    folder: Path,
+    data: TaskData,
     opened: Opened,
     parts: Mapping[str, Sequence[Chosen]],
     names: Mapping[tuple[str, int], str],
 ) -> None:
-    labels = opened.labels[task.name]
+    labels = opened.labels[data.task.name]
     lines = {
         part: [f"{names[c.split, c.index]} {int(labels[c.split][c.index])}\n" for c in parts[part]]
         for part in _PARTS
     }
     lines["trainval"] = lines["train"] + lines["val"]
     if opened.class_names:
-        _replace(folder / CLASS_NAMES, "".join(f"{name}\n" for name in opened.class_names).encode())
+        _replace(data.folder / CLASS_NAMES, "".join(f"{name}\n" for name in opened.class_names).encode())
     for part, content in lines.items():
-        _replace(folder / f"{VTAB_NAMES[part]}.txt", "".join(content).encode())
+        _replace(data.folder / f"{VTAB_NAMES[part]}.txt", "".join(content).encode())
 
 
 def _finish(
-    suite: Suite, task: Task, root: Path, settings: dict[str, Any], sums: dict[str, str], options: Options
+    data: TaskData, settings: dict[str, Any], sums: dict[str, str], options: Options
 ) -> dict[str, Any]:
     """Read everything back, and keep what was found in ``build.json``."""
-    report = check_task(root, suite, task, options.jobs)
+    report = check_task(data, options.jobs)
     if not report.usable:
         raise InputError(
-            f"{task.name}: expected a usable task after the build; "
+            f"{data.task.name}: expected a usable task after the build; "
             f"found {'; '.join(map(str, report.findings))}"
         )
     record = {"settings": settings, "archives": sums, **describe(report)}
-    folder = root / suite.folder / task.folder
-    _replace(folder / RECORD, json.dumps(record, indent=1).encode())
-    (folder / _BEGUN).unlink(missing_ok=True)
+    _replace(data.folder / RECORD, json.dumps(record, indent=1).encode())
+    (data.folder / _BEGUN).unlink(missing_ok=True)
     return record
 
 
@@ -320,33 +318,23 @@ def _in_parallel(
     done: Callable[[int], None],
 ) -> None:
     """Store examples while the next are read; a few are in memory at a time."""
+
+    def store_one(example: tuple[str, int, Payload]) -> None:
+        split, index, payload = example
+        try:
+            store(split, index, payload)
+        except (OSError, ValueError, SyntaxError) as error:
+            raise InputError(f"image {index} of {split!r}: expected a picture; found {error}") from error
+
     jobs = jobs or os.cpu_count() or 1
     with ThreadPoolExecutor(jobs) as pool:
-        ahead: deque[Future[None]] = deque()
-        try:
-            for split, index, payload in examples:
-                ahead.append(pool.submit(_store_one, store, split, index, payload))
-                if len(ahead) >= 4 * jobs:
-                    ahead.popleft().result()
-                    done(1)
-            while ahead:
-                ahead.popleft().result()
-                done(1)
-        finally:
-            pool.shutdown(cancel_futures=True)
+        for _ in ahead(pool, store_one, examples, 4 * jobs):
+            done(1)
 
 
-def _store_one(store: Callable[[str, int, Payload], None], split: str, index: int, payload: Payload) -> None:
-    try:
-        store(split, index, payload)
-    except (OSError, ValueError, SyntaxError) as error:
-        raise InputError(f"image {index} of {split!r}: expected a picture; found {error}") from error
-
-
-def _replace(file: Path, content: bytes) -> None:
-    aside = file.with_name(f".{file.name}.partial")
-    aside.write_bytes(content)
-    aside.replace(file)
+def _replace(file: Path, content: bytes, durable: bool = True) -> None:
+    with replacing(file, durable=durable) as aside:
+        aside.write_bytes(content)
 
 
 def _link(sources: Sequence[Path], folder: Path, name: str) -> bool:
@@ -360,22 +348,12 @@ def _link(sources: Sequence[Path], folder: Path, name: str) -> bool:
 
 def link_or_copy(source: Path, target: Path) -> None:
     """A hard link, or a copy where the file system has none."""
-    aside = target.with_name(f".{target.name}.partial")
-    aside.unlink(missing_ok=True)
-    try:
-        os.link(source, aside)
-    except OSError:
-        shutil.copyfile(source, aside)
-    aside.replace(target)
-
-
-@contextmanager
-def _alone(folder: Path, source: Source) -> Iterator[None]:
-    """Wait until no other process builds the same data set here."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / f".{source.name}.lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+    with replacing(target, durable=False) as aside:
+        aside.unlink(missing_ok=True)
+        try:
+            os.link(source, aside)
+        except OSError:
+            shutil.copyfile(source, aside)
 
 
 def sources_of(tasks: Sequence[Task]) -> dict[Source, list[Task]]:

@@ -148,7 +148,8 @@ class WaveletTuned(nn.Module, ABC):
     Args:
         backbone: frozen model with a trainable head.
         widths: width of every transformer block, first to last.
-        scale: factor on what a wavelet block adds to the tokens; fixed, the same in every block.
+        scale: factor on what a wavelet block adds to the tokens; fixed, the same in every block.  A buffer,
+            since it changes no shape: models that differ in it alone are one computation on other tensors.
         r: inner width of the wavelet blocks.
         design: the choices inside the method.
         normalise: whether the small patch embedding has a norm.
@@ -157,6 +158,8 @@ class WaveletTuned(nn.Module, ABC):
         small_patch_embed: the stem of the branch, or None without a small branch.
         wavelet_blocks: by the index of their transformer block, counted through all stages.
     """
+
+    scale: Tensor
 
     def __init__(
         self,
@@ -169,7 +172,7 @@ class WaveletTuned(nn.Module, ABC):
     ):
         super().__init__()
         self.backbone = backbone
-        self.scale = scale
+        self.register_buffer("scale", torch.tensor(scale, dtype=torch.float32), persistent=False)
         self.r = r
         self.design = design
         self.small_patch_embed = (
@@ -234,7 +237,9 @@ class WaveletTunedViT(WaveletTuned):
             state, added = self._update(index, state, tokens[:, prefix:])
             tokens = block(tokens)
             if added is not None:
-                tokens[:, prefix:].add_(added, alpha=self.scale)
+                # Zeros for the prefix: cheaper than to cut the tokens, whose gradients would be put together
+                # again, and unlike adding in place to a part of them it can be stacked with vmap.
+                tokens = torch.addcmul(tokens, F.pad(added, (0, 0, prefix, 0)), self.scale)
         pooled: Tensor = vit.fc_norm(vit.norm(tokens[:, prefix:].mean(dim=1)))
         return pooled
 
@@ -266,7 +271,7 @@ class WaveletTunedSwin(WaveletTuned):
                 state, added = self._update(index, state, tokens)
                 tokens = block(tokens)
                 if added is not None:
-                    tokens = torch.add(tokens, added, alpha=self.scale)
+                    tokens = torch.addcmul(tokens, added, self.scale)
                 index += 1
         pooled: Tensor = swin.head(swin.norm(tokens), pre_logits=True)
         return pooled

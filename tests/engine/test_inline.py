@@ -1,0 +1,141 @@
+"""A study without Ray, and the same numbers wherever a trial is trained."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import LR, small_study
+from tests.synthetic import curve, environment, run_all
+from wst.data.mini import MINI
+from wst.data.splits import TaskData
+from wst.engine import inline
+from wst.engine.driver import Driver
+from wst.engine.faults import OutOfTime, StudyInterrupted, StudyStoppedError
+from wst.ledger import Ledger, history
+from wst.planning.planner import Planner
+from wst.records import Cost, End, EndedTrial, Epoch, Report, Score
+from wst.study import Study
+from wst.training.spec import TrialSpec, trial_spec
+from wst.training.trial import Trial
+from wst.workflows.tune import run_study
+
+CODE = {"version": "0", "commit": None, "libraries": "{}"}
+
+
+class SyntheticJob:
+    """Reports synthetic curves, as :class:`wst.engine.job.Job` reports real ones."""
+
+    def __init__(self, specs: list[TrialSpec], report_epochs: frozenset[int]):
+        (self._spec,), self._report_epochs = specs, report_epochs
+        self._left = curve(self._spec.intent, self._spec.recipe.epochs)
+        self.done = False
+
+    def step(self) -> tuple[Report, ...]:
+        new: list[Epoch] = []
+        while self._left:
+            new.append(self._left.pop(0))
+            if new[-1].epoch in self._report_epochs:
+                break
+        test = Score(0.8, 797) if self._spec.intent.stage == "final" else None
+        self.done = not self._left
+        end = End(test=test) if self.done else None
+        return (Report(self._spec.intent.trial_id, tuple(new), Cost(), end),)
+
+    def drop(self, trial_ids: frozenset[str]) -> None:
+        self.done = self.done or self._spec.intent.trial_id in trial_ids
+
+
+def _run(folder: Path, study: Study, **where: Any) -> list[EndedTrial]:
+    with Ledger(folder, study, CODE) as ledger:
+        planner = Planner(study, *history(folder))
+        inline.run(Driver(study, planner, ledger, environment(folder, study, **where)))
+        assert planner.done
+    return history(folder)[1]
+
+
+def _summary(ended: list[EndedTrial]) -> list[tuple[object, ...]]:
+    return [(t.intent.trial_id, t.intent.hyperparameters, t.outcome.state, t.outcome.epochs) for t in ended]
+
+
+def test_it_gives_what_the_planner_alone_gives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inline, "Job", SyntheticJob)
+    study = small_study()
+    alone = run_all(Planner(study))
+    assert _summary(_run(tmp_path / "s", study)) == _summary(alone)
+    assert any(trial.outcome.state == "pruned" for trial in alone)
+
+
+def test_time_that_is_over_and_sigterm_stop_it_and_it_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = small_study()
+    monkeypatch.setattr(inline, "Job", SyntheticJob)
+    with pytest.raises(OutOfTime):
+        _run(tmp_path / "s", study, deadline=time.monotonic() - 1)
+
+    class Terminated(SyntheticJob):
+        def step(self) -> tuple[Report, ...]:
+            if self._spec.intent.number == 2:
+                os.kill(os.getpid(), signal.SIGTERM)
+                time.sleep(60)  # the signal comes first
+            return super().step()
+
+    monkeypatch.setattr(inline, "Job", Terminated)
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(StudyInterrupted):
+        _run(tmp_path / "s", study)
+    assert signal.getsignal(signal.SIGTERM) is before
+    monkeypatch.setattr(inline, "Job", SyntheticJob)
+    assert _summary(_run(tmp_path / "s", study)) == _summary(run_all(Planner(study)))
+
+
+def test_most_trials_failing_alike_stop_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Failing(SyntheticJob):
+        def step(self) -> tuple[Report, ...]:
+            self.done = True
+            return (Report(self._spec.intent.trial_id, (), None, End("ValueError", "planted")),)
+
+    monkeypatch.setattr(inline, "Job", Failing)
+    with pytest.raises(StudyStoppedError, match="3 of the last 3 trials failed with ValueError: planted"):
+        _run(tmp_path / "s", small_study(faults={"stop_when_alike": 3}))
+    assert len(history(tmp_path / "s")[1]) == 3
+
+
+def _numbers(epochs: tuple[Epoch, ...] | list[Epoch]) -> list[tuple[float, float | None, float | None]]:
+    return [(epoch.train_loss, epoch.val_loss, epoch.val_top1) for epoch in epochs]
+
+
+@pytest.mark.slow
+def test_a_trial_has_the_same_numbers_alone_after_another_inline_and_through_ray(
+    tmp_path: Path, mini_root: Path
+) -> None:
+    """With stochastic depth, whose masks are a trial's own."""
+    study = small_study(
+        variants={
+            "linear": {"method": "linear", "fixed": {"drop_path": 0.3}, "space": {"lr": LR}},
+            "wst": {"method": "wst", "fixed": {"r": 2, "drop_path": 0.3}, "space": {"lr": LR}},
+        },
+        recipe={"epochs": 2, "warmup_epochs": 0.5},
+        search={"trials": 2},
+        final={"seeds": 1},
+        resources={"slots": 1},
+    )
+    runs = {}
+    for name in ("inline", "ray"):
+        run_study(study, tmp_path / name, inline=name == "inline")
+        runs[name] = history(tmp_path / name)[1]
+    assert len(runs["inline"]) == 6
+    for one, other in zip(runs["inline"], runs["ray"], strict=True):
+        assert one.intent.hyperparameters == other.intent.hyperparameters
+        assert _numbers(one.outcome.epochs) == _numbers(other.outcome.epochs), one.intent.trial_id
+        assert one.outcome.test_top1 == other.outcome.test_top1
+    data = TaskData.of(mini_root, MINI, MINI.task("digits"))
+    for trial in reversed(runs["inline"][:4]):  # in another order than they ran in
+        alone = Trial(trial_spec(study, trial.intent, data=data))
+        assert _numbers(list(alone.epochs())) == _numbers(trial.outcome.epochs), trial.intent.trial_id

@@ -1,0 +1,131 @@
+"""Files whole or not at all, and locks that end with their process."""
+
+import errno
+import multiprocessing
+import os
+import signal
+import time
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import pytest
+
+from wst import files
+from wst.errors import InputError
+from wst.files import flush, locked, remove_folder, replacing, replacing_folder
+
+
+def test_a_file_is_replaced_at_the_end_of_the_block(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "x.txt"
+    with replacing(path) as aside:
+        aside.write_text("one")
+        assert aside.parent == path.parent and not path.exists()
+    with replacing(path) as aside:
+        aside.write_text("two")
+        assert path.read_text() == "one"
+    assert path.read_text() == "two" and list(path.parent.iterdir()) == [path]
+
+
+def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "x.txt"
+    path.write_text("old")
+    with pytest.raises(KeyboardInterrupt), replacing(path) as aside:
+        aside.write_text("half")
+        raise KeyboardInterrupt
+    assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
+
+
+def test_it_is_flushed_before_it_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, flushed = tmp_path / "x.txt", []
+    monkeypatch.setattr(files, "flush", lambda aside: flushed.append((aside, path.exists())))
+    with replacing(path) as aside:
+        aside.write_text("new")
+    assert flushed == [(aside, False)]
+    with replacing(path, durable=False) as aside:
+        aside.write_text("newer")
+    assert len(flushed) == 1 and path.read_text() == "newer"
+
+
+def test_where_it_is_written(tmp_path: Path) -> None:
+    path, given = tmp_path / "x.txt", tmp_path / ".partial" / "y"
+    given.parent.mkdir()
+    with replacing(path, aside=given) as aside:
+        assert aside == given
+        aside.write_text("new")
+    with replacing(path, several=True) as one, replacing(path, several=True) as two:
+        assert one != two
+        one.write_text("one")
+        two.write_text("two")
+    assert path.read_text() == "one"  # the outer block ends last
+
+
+def test_flush_of_files_and_folders(tmp_path: Path) -> None:
+    (tmp_path / "x").touch()
+    flush(tmp_path / "x")
+    flush(tmp_path)
+    with pytest.raises(FileNotFoundError):
+        flush(tmp_path / "y")
+
+
+def test_a_folder_is_replaced_whole(tmp_path: Path) -> None:
+    path = tmp_path / "made"
+    for content in ("one", "two"):
+        with replacing_folder(path) as aside:
+            (aside / "x.txt").write_text(content)
+    with pytest.raises(OSError, match="full"), replacing_folder(path) as aside:
+        (aside / "x.txt").write_text("three")
+        raise OSError("disk full")
+    assert (path / "x.txt").read_text() == "two" and list(tmp_path.iterdir()) == [path]
+    assert path.stat().st_mode & 0o777 == 0o755
+    remove_folder(path)
+    remove_folder(path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_one_at_a_time(tmp_path: Path) -> None:
+    path = tmp_path / "new" / ".lock"
+    with locked(path) as mine:
+        assert mine
+        with locked(path, wait=False) as second:
+            assert not second
+    with locked(path, wait=False) as mine:
+        assert mine and path.exists()
+
+
+def hold(path: Path, ready: Connection) -> None:
+    with locked(path) as mine:
+        ready.send(mine)
+        time.sleep(60)
+
+
+@pytest.mark.slow
+def test_a_lock_ends_with_a_killed_process_and_another_that_waits_gets_it(tmp_path: Path) -> None:
+    path, context = tmp_path / ".lock", multiprocessing.get_context("spawn")
+    ready, far_end = context.Pipe(duplex=False)
+    first = context.Process(target=hold, args=(path, far_end), daemon=True)
+    first.start()
+    assert ready.recv() is True
+    second = context.Process(target=hold, args=(path, far_end), daemon=True)
+    second.start()
+    assert not ready.poll(0.5)
+    with locked(path, wait=False) as mine:
+        assert not mine
+    os.kill(first.pid or 0, signal.SIGKILL)
+    assert ready.poll(30) and ready.recv() is True
+    second.kill()
+    second.join()
+    with locked(path, wait=False) as mine:
+        assert mine
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS])
+def test_a_file_system_that_cannot_lock_gets_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def refused(descriptor: int, operation: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("fcntl.flock", refused)
+    words = "expected a file system that can lock files; found"
+    with pytest.raises(InputError, match=words), locked(tmp_path / ".lock"):
+        pass

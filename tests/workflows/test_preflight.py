@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.conftest import LR, small_study
+from wst.errors import InputError
+from wst.workflows import preflight
+from wst.workflows.preflight import check, parameter_counter
+
+
+def _choices(*values: Any) -> dict[str, Any]:
+    return {"type": "categorical", "choices": list(values)}
+
+
+def test_every_value_is_tried_on_the_backbone_and_free_ones_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    built: list[dict[str, object]] = []
+    original = preflight.count_without_weights
+
+    def counted(backbone: Any, method: str, hyperparameters: Any) -> dict[str, int]:
+        built.append(dict(hyperparameters))
+        return original(backbone, method, hyperparameters)
+
+    monkeypatch.setattr(preflight, "count_without_weights", counted)
+    space = {"lr": LR, "scale": _choices(0.1, 1.0), "r": {"type": "int", "low": 1, "high": 4}}
+    study = small_study(
+        variants={"v": {"method": "wst", "space": {**space, "blocks": _choices("all", "last-half")}}}
+    )
+    check(study, None)
+    assert sorted((one["r"], one["blocks"]) for one in built) == [(1, "all"), (1, "last-half"), (4, "all")]
+    built.clear()
+    count = parameter_counter(study)
+    assert count("v", {"lr": 0.1, "scale": 0.1, "r": 2}) == count("v", {"lr": 0.2, "scale": 1.0, "r": 2}) > 0
+    assert len(built) == 1
+
+
+def test_a_value_that_does_not_fit_the_backbone_is_named_with_its_place() -> None:
+    """Patches of 14 pixels have halves, and no quarters."""
+    space = {"lr": LR, "small_patch": _choices("half", "quarter")}
+    study = small_study(
+        backbone="vit_small_patch14_dinov2",
+        image_size=28,
+        variants={"v": {"method": "wst", "space": space}},
+    )
+    expected = r"variants.v.space: small_patch quarter: backbone of wst: expected a patch size divisible by 4"
+    with pytest.raises(InputError, match=expected):
+        preflight._check_fits(study, "v")

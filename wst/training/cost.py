@@ -1,0 +1,138 @@
+"""What a trial takes: seconds by kind, memory, and with what it ran."""
+
+from __future__ import annotations
+
+import os
+import resource
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from wst.data.decode import preprocessing
+from wst.models.backbones import InputSpec, weights_id
+from wst.models.create import parameter_counts
+from wst.records import Cost
+
+if TYPE_CHECKING:
+    from wst.training.spec import TrialSpec
+
+
+class Clock:
+    """The seconds of a trial: training, evaluation, and all in all (wall-clock), from its making on.
+
+    What a trial took before it was interrupted counts, see :meth:`load_state_dict`; what it waits for
+    others once it is stopped does not.
+
+    Attributes:
+        started: when this part of the trial began.
+        training_seconds, evaluation_seconds: so far.
+    """
+
+    def __init__(self) -> None:
+        self.started = datetime.now(UTC)
+        self.training_seconds = self.evaluation_seconds = 0.0
+        self._earlier = 0.0
+        """Wall-clock seconds that are no longer running."""
+        self._running: float | None = time.perf_counter()
+        """Since when it runs; None while it stands."""
+
+    @property
+    def seconds(self) -> float:
+        """Wall-clock seconds so far."""
+        running = 0.0 if self._running is None else time.perf_counter() - self._running
+        return self._earlier + running
+
+    @contextmanager
+    def training(self) -> Iterator[None]:
+        """What happens inside is training."""
+        begin = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.training_seconds += time.perf_counter() - begin
+
+    @contextmanager
+    def evaluation(self) -> Iterator[None]:
+        """What happens inside is evaluation."""
+        begin = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.evaluation_seconds += time.perf_counter() - begin
+
+    def stop(self) -> None:
+        """The trial waits from here on."""
+        self._earlier, self._running = self.seconds, None
+
+    def add_evaluation(self, seconds: float) -> None:
+        """Seconds of an evaluation that it shared with others, in which its clock may stand."""
+        self.evaluation_seconds += seconds
+        if self._running is None:
+            self._earlier += seconds
+
+    def state_dict(self) -> dict[str, float]:
+        """What was taken so far."""
+        return {
+            "training": self.training_seconds,
+            "evaluation": self.evaluation_seconds,
+            "wall": self.seconds,
+        }
+
+    def load_state_dict(self, state: dict[str, float]) -> None:
+        """Count what an interrupted trial took before :meth:`state_dict` was taken."""
+        self.training_seconds += state["training"]
+        self.evaluation_seconds += state["evaluation"]
+        self._earlier += state["wall"]
+
+
+def cost(
+    spec: TrialSpec,
+    model: nn.Module,
+    input_spec: InputSpec,
+    clock: Clock,
+    images: int,
+    device: torch.device,
+) -> Cost:
+    """What a trial took so far, and with what it ran.
+
+    Args:
+        spec: the trial.
+        model: what it trains.
+        input_spec: size and normalisation of the model's images.
+        clock: the trial's.
+        images: number that it trained on so far; one in two epochs counts twice.
+        device: where.
+    """
+    counts, node = parameter_counts(model), socket.gethostname()
+    return Cost(
+        trainable_parameters=counts["trainable"],
+        head_parameters=counts["head"],
+        total_parameters=counts["total"],
+        train_seconds=clock.training_seconds,
+        eval_seconds=clock.evaluation_seconds,
+        wall_seconds=clock.seconds,
+        images_per_second=images / clock.training_seconds if clock.training_seconds else None,
+        peak_memory=_peak_memory(device),
+        device=torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        node=node,
+        slot=f"{node}:{os.getpid()}",
+        checkpoint_hash=weights_id(spec.backbone),
+        normalisation=input_spec.describe_normalisation(),
+        data_hash=spec.data_hash,
+        preprocessing=preprocessing(input_spec.size),
+        started=clock.started,
+        ended=datetime.now(UTC),
+    )
+
+
+def _peak_memory(device: torch.device) -> int:
+    """In bytes: of the accelerator's memory, or on a CPU of the process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

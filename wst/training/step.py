@@ -1,0 +1,101 @@
+"""The training step as a pure function: from tensors and draws to a loss and its gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from wst.training.batches import Normaliser, Resident
+from wst.training.draws import Draw, seeded
+from wst.training.drop_path import StochasticDepth
+from wst.training.optimisation import autocast
+
+if TYPE_CHECKING:
+    from wst.study import Recipe
+
+
+class Step:
+    """Loss and gradients of a model's trainable tensors on a batch of a split.
+
+    A call reads nothing but its arguments and what is closed over and never changes (frozen parameters,
+    images, labels), and it changes nothing: neither the model, nor its parameters' ``.grad``, nor torch's
+    generators.  The optimiser stands outside, and with it the learning rate.  Since the loss is a function
+    of tensors, a step can be captured, compiled, or stacked over several trials; see :meth:`loss`.
+
+    The model must be in training mode, and must not keep statistics of what it sees, as batch norm does.
+
+    Args:
+        model: maps normalised images to logits; what requires gradients is trainable.
+        depth: its stochastic depth.
+        split: what it is trained on.
+        normalise: makes the model's input of images.
+        recipe: precision and label smoothing.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        depth: StochasticDepth,
+        split: Resident,
+        normalise: Normaliser,
+        recipe: Recipe,
+    ):
+        self._model, self._depth, self._split, self._normalise = model, depth, split, normalise
+        self._recipe, self._device = recipe, split.labels.device
+        names: dict[int, list[str]] = {}
+        for name, parameter in model.named_parameters(remove_duplicate=False):
+            names.setdefault(id(parameter), []).append(name)
+        self._tied = [found for found in names.values() if len(found) > 1]
+
+    def loss(self, tensors: Mapping[str, Tensor], images: Tensor, labels: Tensor, masks: Tensor) -> Tensor:
+        """Mean cross-entropy, a scalar in float32, of a model that draws nothing itself.
+
+        ``torch.func.vmap`` over stacked ``tensors`` (and masks, and images where they differ) gives the
+        losses of several trials in one pass; the gradients of their sum are those of each trial, since no
+        trial's tensors touch another's loss.
+
+        Args:
+            tensors: parameters and buffers by name, in the place of the model's own; it must have the
+                others.  Hyperparameters that change no shape are buffers.
+            images: (B, 3, H, W) normalised.
+            labels: (B,) int64.
+            masks: (modules, B) of the stochastic depth.
+        """
+        substituted = {**tensors, **self._depth.buffers(masks)}
+        # functional_call would look for tied parameters in each call, which takes longer than the rest of it
+        for first, *others in self._tied:
+            if first in tensors:
+                substituted |= dict.fromkeys(others, tensors[first])
+        with autocast(self._recipe, self._device):
+            logits = functional_call(self._model, substituted, images, tie_weights=False)
+        return F.cross_entropy(logits.float(), labels, label_smoothing=self._recipe.label_smoothing)
+
+    def __call__(
+        self, trainable: Mapping[str, Tensor], draw: Draw, loss_scale: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss on the batch that was drawn, and its gradients.
+
+        What a model draws itself (dropout, in a method that has it) comes from torch's global generators.
+        These are seeded with the draw's seed for the call and put back afterwards, so that it, too, depends
+        on the arguments alone.
+
+        Args:
+            trainable: trainable tensors by name.
+            draw: images, masks and seed.
+            loss_scale: factor on the gradients, not on the loss; a scalar.
+
+        Returns:
+            The loss, and the gradients by name, without those of tensors that the loss does not depend on.
+        """
+        images = self._normalise(self._split.images.index_select(0, draw.indices))
+        leaves = {name: tensor.detach().requires_grad_() for name, tensor in trainable.items()}
+        with seeded(draw.seed, self._device), torch.enable_grad():
+            loss = self.loss(leaves, images, self._split.labels[draw.indices], draw.masks)
+            gradients = torch.autograd.grad(loss, list(leaves.values()), loss_scale, allow_unused=True)
+        found = zip(leaves, gradients, strict=True)
+        return loss.detach(), {name: gradient for name, gradient in found if gradient is not None}

@@ -1,0 +1,28 @@
+"""How long training takes, measured on a few steps."""
+
+from __future__ import annotations
+
+import time
+
+import torch
+
+from wst.training.spec import TrialSpec
+from wst.training.trial import Trial
+
+_STEPS = 3
+
+
+def seconds_per_epoch(spec: TrialSpec, device: torch.device | None = None) -> float:
+    """Training seconds of one epoch, estimated from a few steps of a trial that is thrown away.
+
+    Raises:
+        InputError: as :class:`~wst.training.trial.Trial`.
+    """
+    trial = Trial(spec, device)
+    trial.model.train()
+    draw = next(trial.draws.epoch())
+    trial.update(draw, 0.0).item()
+    begin = time.perf_counter()
+    for _ in range(_STEPS):
+        trial.update(draw, 0.0).item()  # .item() waits for the device
+    return (time.perf_counter() - begin) / _STEPS * trial.draws.steps

@@ -1,0 +1,71 @@
+"""AdamW around the pure step: what changes the trainable tensors."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from wst.training.draws import Draw
+from wst.training.optimisation import gradient_scaler, optimiser
+from wst.training.step import Step
+
+if TYPE_CHECKING:
+    from wst.study import Recipe
+
+
+class Update:
+    """Optimiser steps on a model's trainable tensors, with all the state that they need from one to the next.
+
+    Args:
+        model: what is trained.
+        step: gives its loss and gradients.
+        recipe: weight decay's exceptions and precision.
+        lr: peak learning rate.
+        weight_decay: AdamW's.
+        device: where the model is.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        step: Step,
+        recipe: Recipe,
+        lr: float,
+        weight_decay: float,
+        device: torch.device,
+    ):
+        self._step = step
+        self._trainable = {name: p for name, p in model.named_parameters() if p.requires_grad}
+        self._optimiser = optimiser(model, recipe, lr, weight_decay)
+        self._scaler = gradient_scaler(recipe, device)
+        self._one = torch.ones((), device=device)
+
+    def __call__(self, draw: Draw, lr: float) -> Tensor:
+        """One step; returns the loss before it, a scalar."""
+        scale = self._scaler.scale(self._one)
+        loss, gradients = self._step(self._trainable, draw, scale)
+        for name, parameter in self._trainable.items():
+            parameter.grad = gradients.get(name)
+        for group in self._optimiser.param_groups:
+            group["lr"] = lr
+        self._scaler.step(self._optimiser)  # which divides the gradients by the scale
+        self._scaler.update()
+        return loss
+
+    def state_dict(self) -> dict[str, Any]:
+        """Trainable tensors, moments, and the scale of lower precision."""
+        return {
+            "trainable": {name: parameter.detach() for name, parameter in self._trainable.items()},
+            "optimiser": self._optimiser.state_dict(),
+            "scaler": self._scaler.state_dict(),
+        }
+
+    @torch.no_grad()
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from where :meth:`state_dict` was taken."""
+        for name, parameter in self._trainable.items():
+            parameter.copy_(state["trainable"][name])
+        self._optimiser.load_state_dict(state["optimiser"])
+        self._scaler.load_state_dict(state["scaler"])
