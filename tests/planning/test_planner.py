@@ -429,3 +429,10 @@ def test_seeds_of_one_final_can_be_asked_for_together() -> None:
         planner.cells["digits", "linear"].ended["search"],
     )
     assert again.ask() == first and again.ask_alike(first) == second and again.ask_alike(first) == third
+
+
+def test_weight_decay_is_searched_like_lr_and_drop_path() -> None:
+    space = {"lr": LR, "weight_decay": {"type": "categorical", "choices": [0.0, 1e-3, 0.1]}}
+    study = small_study(variants={"v": {"method": "linear", "space": space}}, search={"trials": 8})
+    found = {trial.intent.hyperparameters["weight_decay"] for trial in run_all(Planner(study))}
+    assert found <= {0.0, 1e-3, 0.1} and len(found) > 1

@@ -162,3 +162,10 @@ def test_lower_precision_trains_to_about_the_same(mini_root: Path, alone: Number
     curve, _ = _trained(spec(mini_root, recipe=bf16))
     assert curve[-1].train_loss == pytest.approx(alone[0][-1].train_loss, rel=0.05)
     assert replace(curve[-1], train_loss=0.0) != replace(alone[0][-1], train_loss=0.0)
+
+
+def test_a_trials_own_weight_decay_counts(mini_root: Path, alone: Numbers) -> None:
+    """Each step takes lr * weight_decay of every weight that the recipe does not spare."""
+    _, strong = _trained(spec(mini_root, settings={**SETTINGS, "weight_decay": 5.0}))
+    weights = [name for name, tensor in strong.items() if tensor.ndim > 1]
+    assert weights and all(strong[name].norm() < 0.9 * alone[1][name].norm() for name in weights)

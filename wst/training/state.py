@@ -13,9 +13,8 @@ from wst.files import replacing
 
 def save(path: Path, state: Mapping[str, Any]) -> None:
     """Keep a state of tensors and plain values, in an older one's place: whole or not at all."""
-    aside = path.with_suffix(".partial")
-    # A file of Python's, since PyTorch's own says of a full disk no more than that writing failed.
-    with replacing(path, aside=aside), aside.open("wb") as file:
+    # a file of Python's, whose errors say what is the matter, such as a full disk
+    with replacing(path) as aside, aside.open("wb") as file:
         torch.save(dict(state), file)
 
 
