@@ -8,9 +8,12 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from benchmarks.pages import RESULTS, command
 
@@ -28,12 +31,18 @@ def main() -> None:
     if unknown:
         parser.error(f"NAME: expected one of {', '.join(pages)}; found {unknown[0]}")
     out = options.out or (None if options.quick else RESULTS)
+    if out:
+        out.mkdir(parents=True, exist_ok=True)
     failed = []
-    for name in options.names or pages:
-        words = command(pages[name]) + ["--quick"] * options.quick
-        words += ["--out", str(out / f"{name}.md")] if out else []
-        if subprocess.run(words, cwd=ROOT).returncode:
-            failed.append(name)
+    # Written in the end, since every page says whether the clone had changes.
+    with TemporaryDirectory(prefix="wst-benchmarks-") as aside, ExitStack() as in_the_end:
+        for name in options.names or pages:
+            new = Path(aside) / f"{name}.md"
+            words = [*command(pages[name]), *["--quick"] * options.quick, "--out", str(new)]
+            if subprocess.run(words, cwd=ROOT).returncode:
+                failed.append(name)
+            elif out:
+                in_the_end.callback(shutil.copy, new, out / new.name)
     if failed:
         sys.exit(f"benchmarks: expected exit status 0 of all; {', '.join(failed)} failed")
 

@@ -229,7 +229,7 @@ def main() -> None:
     quick = {"trials": 6, "reports": [2], "repeats": 1, "planned": [20, 200]}
     page = Page("The engine's cost", parser, quick, libraries=("ray", "optuna"))
     options = page.options
-    planned = alone(planner_ms, sorted(options.planned))
+    planned = planner_ms(sorted(options.planned))
     page.finish(
         "## A trivial trial",
         trials_table(options.trials, options.reports, options.repeats),

@@ -121,8 +121,9 @@ def main() -> None:
             + [["three bare files of the same sizes", f"{1e3 * bare:.1f}", "1"]],
         ),
         "A trial is an intent, its epochs and its row, each flushed to the disk and renamed into place; so "
-        f"are the bare files, {', '.join(f'{size:,}' for size in sorted(sizes))} bytes of zeros. What "
-        "flushing costs is the disk's; other programs that write to it count in both.",
+        f"are the bare files, {', '.join(f'{size:,}' for size in sorted(sizes))} bytes of zeros, "
+        "written after the trials. What flushing costs is the disk's; other programs that write to it count "
+        "in both.",
         "## Reading",
         table(["", "wall, s", "CPU, s"], rows),
         "A study that goes on opens its ledger, reads the history and replays it. Fragments were written "

@@ -41,6 +41,7 @@ class Use:
         trials: trials that ran.
         window_s: seconds from the first start until fewer trials than slots remained.
         idle: share of the slots' seconds in that window on which no trial lay.
+        starting: the part of that share before the slots' first trials, while workers start.
         gaps_s: seconds between a trial's end and the next one's start on the same slot, ascending.
     """
 
@@ -49,6 +50,7 @@ class Use:
     trials: int
     window_s: float
     idle: float
+    starting: float
     gaps_s: np.ndarray
 
 
@@ -68,7 +70,9 @@ def use_of_slots(folder: Path) -> Use:
     window = sorted(end for _, end in everything)[len(everything) - slots]
     used = sum(max(0.0, min(end, window) - start) for found in busy.values() for start, end in found)
     gaps = [after[0] - before[1] for found in busy.values() for before, after in pairwise(found)]
-    return Use(slots, len(busy), len(ran), window, 1 - used / (slots * window), np.sort(gaps))
+    idle = 1 - used / (slots * window)
+    starting = sum(min(window, found[0][0]) for found in busy.values()) / (slots * window)
+    return Use(slots, len(busy), len(ran), window, idle, starting, np.sort(gaps))
 
 
 def _merged(intervals: list[tuple[float, float]]) -> list[tuple[float, float]]:
@@ -123,7 +127,9 @@ def run(folder: Path, asked: Study) -> None:
 
 def use_table(use: Use) -> list[str]:
     row = [use.slots, use.trials, use.processes, f"{use.window_s:.0f}", f"{100 * use.idle:.1f} %"]
-    return table(["slots", "trials", "worker processes", "seconds", "idle"], [row], text=0)
+    row.append(f"{100 * use.starting:.1f} %")
+    columns = ["slots", "trials", "worker processes", "seconds", "idle", "of it before a slot's first trial"]
+    return table(columns, [row], text=0)
 
 
 def gaps_table(use: Use) -> list[str]:
