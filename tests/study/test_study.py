@@ -238,3 +238,11 @@ def test_released_settings_serve_as_a_table_by_task(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", shipped_names("studies"))
 def test_every_shipped_study_loads(name: str) -> None:
     assert load_study(name).cells
+
+
+def test_a_grid_too_large_to_list_is_refused() -> None:
+    space = {"lr": LR, "sizes[0..11]": {"type": "int", "low": 0, "high": 20}}
+    with pytest.raises(ValueError, match="expected a grid of at most 100,000 points; found up to"):
+        small_study(
+            variants={"own": {"method": "own.py", "space": space}}, search={"sampler": {"type": "grid"}}
+        )

@@ -7,6 +7,7 @@ results says everything that was asked for.
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any
 
 import yaml
@@ -29,6 +30,9 @@ from wst.study.space import Space, gathered, grid
 from wst.study.stages import Confirm, Final
 from wst.study.variant import NAME, FromLedger, Variant
 from wst.yaml_files import Strict
+
+_MOST_POINTS = 100_000
+"""Of a grid, all of which are listed before it begins."""
 
 
 class Faults(Strict):
@@ -133,6 +137,15 @@ class Study(Strict):
                             f"variants.{name}.warm_start: expected {outside[0]!r} inside its range and on "
                             f"its steps; found {point[outside[0]]!r}"
                         )
+            if self.search is not None and isinstance(self.search.sampler, Grid):
+                sizes = [
+                    len(entry.values(self.search.sampler.points)) for entry in (variant.space or {}).values()
+                ]
+                if math.prod(sizes) > _MOST_POINTS:
+                    raise ValueError(
+                        f"variants.{name}.space: expected a grid of at most {_MOST_POINTS:,} points; "
+                        f"found up to {math.prod(sizes):,}"
+                    )
             if variant.space is not None and self.search is None:
                 raise ValueError(f"expected 'search' since variant {name!r} has a space; found none")
             source = variant.settings_from
