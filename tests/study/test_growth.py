@@ -218,3 +218,20 @@ def test_new_columns_reach_the_old_rows(tmp_path: Path) -> None:
     assert rows.loc["b", ["hp_r", "hp_scale"]].tolist() == [1, 2.0] and pd.isna(rows.loc["a", "hp_scale"])
     assert pd.isna(rows.loc["a", "hp_downsampling"]) and rows.loc["c", "hp_downsampling"] == "db2"
     assert [t.intent.hyperparameters["r"] for t in history(tmp_path)[1][:2]] == [3, 3]
+
+
+def test_the_same_file_of_a_method_is_the_same_wherever_it_lies() -> None:
+    def study(path: str, digest: str) -> Study:
+        variant = {"method": path, "method_hash": digest, "fixed": {"lr": 0.1}}
+        return small_study(variants={"own": variant}, search=None)
+
+    here, moved = study("/here/own.py", "a" * 16), study("/there/own.py", "a" * 16)
+    assert not list(forbidden_changes(here, moved, begun=True))
+    (changed,) = forbidden_changes(here, study("/here/own.py", "b" * 16), begun=True)
+    assert changed.key == "variants.own.method_hash"
+    (other,) = forbidden_changes(
+        small_study(variants={"own": {"method": "linear", "fixed": {"lr": 0.1}}}, search=None),
+        small_study(variants={"own": {"method": "wst", "fixed": {"lr": 0.1}}}, search=None),
+        begun=True,
+    )
+    assert other.key == "variants.own.method"
