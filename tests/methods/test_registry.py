@@ -7,6 +7,8 @@ import pytest
 import torch
 from torch import nn
 
+from tests.conftest import ROOT
+from tools.methods_page import page
 from wst.errors import InputError
 from wst.methods import AtLeast, Method, method, registry
 from wst.methods.contract import Parameter
@@ -239,3 +241,8 @@ def test_what_is_drawn_once_goes_into_the_adapter(tmp_path: Path) -> None:
     assert set(own_tensors(model)) == {"drawn", "head.weight", "head.bias"}
     plain = create_model("micro", num_classes=2)
     assert set(own_tensors(plain)) == {name for name, p in plain.named_parameters() if p.requires_grad}
+
+
+def test_the_page_of_methods_is_up_to_date() -> None:
+    """To renew it: python -m tools.methods_page > docs/methods.md."""
+    assert (ROOT / "docs" / "methods.md").read_text() == page()
