@@ -11,9 +11,9 @@ from wst.methods import registry
 
 _HEAD = """# Methods
 
-What each method takes, from its signature; `wst ls methods --json` has the same. Every trial has `lr`, `weight_decay` and
-`drop_path` besides. Hyperparameters marked *free* change no tensor's shape. How to write one:
-[method.md](method.md#a-method-of-your-own).
+What each method takes, from its signature; `wst ls methods --json` has the same. Every trial has `lr`,
+`weight_decay` and `drop_path` besides. Hyperparameters marked *free* change no tensor's shape.
+How to write one: [method.md](method.md#a-method-of-your-own).
 
 This page is generated: `python -m tools.methods_page > docs/methods.md`.
 """
