@@ -19,7 +19,7 @@ from wst.cli import app as cli
 from wst.engine.faults import OutOfTime, StudyInterrupted, StudyStoppedError
 from wst.ledger import Ledger
 from wst.planning.planner import Planner
-from wst.workflows import tune as session
+from wst.workflows import tune
 
 pytestmark = pytest.mark.slow  # trains, and looks at whole suites
 
@@ -270,7 +270,7 @@ def test_each_way_to_stop_has_its_exit_status(  # type: ignore[no-untyped-def]
     def stop(*_: object, **__: object) -> None:
         raise end
 
-    monkeypatch.setattr(session, "run_study", stop)
+    monkeypatch.setattr(tune, "run_study", stop)
     result = wst("tune", _study(tmp_path), "--out", tmp_path / "o", "--stop-after", "3h")
     assert (result.status, result.out) == (status, "") and words in result.err
     assert wst("tune", _study(tmp_path), "--stop-after", "soon").err == (
