@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -41,7 +42,13 @@ HEALTH = {
 
 
 class NodeJob(SyntheticJob):
-    """Reports on which node it runs."""
+    """Reports on which node it runs; goes on after its first epoch once a node has been lost."""
+
+    def step(self) -> dict[str, Any]:
+        began = len(self._left) < self._spec.recipe.epochs
+        while began and not (self._spec.data.folder / "lost").exists():
+            time.sleep(0.05)
+        return super().step()
 
     def _result(self, epochs: tuple[Epoch, ...], end: End | None) -> dict[str, Any]:
         cost = Cost(node=ray.get_runtime_context().get_node_id())
@@ -98,13 +105,14 @@ def test_lost_node_costs_no_trial(
         take = driver.take
 
         def take_and_lose(job_id: str, reports: Sequence[Report]) -> frozenset[str]:
-            """Lose the node of the first trial that goes on elsewhere than on the driver's own, while it waits."""
+            """Lose the node of the first trial that is not on the driver's own, while it waits to go on."""
             dropped = take(job_id, reports)
             for report in reports:
                 node = report.cost.node if report.cost is not None and report.end is None else None
                 if node in nodes and node != ray.get_runtime_context().get_node_id() and not killed:
                     killed.append(str(node))
                     cluster.remove_node(nodes[node], allow_graceful=False)
+                    (tmp_path / "lost").touch()
             return dropped
 
         monkeypatch.setattr(driver, "take", take_and_lose)
