@@ -20,7 +20,6 @@ import time
 from pathlib import Path
 
 import numpy as np
-import torch
 from PIL import Image
 
 from benchmarks.memory import anonymous, peak
@@ -100,10 +99,10 @@ def main() -> None:
         )
         intent = Planner(study).ask()
         assert intent is not None
-        spec = trial_spec(study, intent, data=TaskData.of(root, SUITE, TASK))
+        spec = trial_spec(study, intent, data=TaskData.of(root, SUITE, TASK), device=options.device)
         sampler = Sampler()
         sampler.start()
-        trial = Trial(spec, torch.device(options.device))
+        trial = Trial(spec)
         started, anonymous_before = peak(), sampler.restart()
         list(trial.epochs())
         trained, anonymous_trained = peak(), sampler.highest

@@ -18,7 +18,7 @@ from wst.trackers import Tracker
 
 
 def curve(intent: Intent, epochs: int) -> list[Epoch]:
-    """Val200 accuracy rises towards a peak at lr 0.01, with a little noise that the configuration decides."""
+    """Val accuracy rises towards a peak at lr 0.01, with a little noise that the configuration decides."""
     lr = float(intent.hyperparameters["lr"])
     peak = 0.9 - 0.1 * abs(math.log10(lr) + 2)
     told = sorted((k, v) for k, v in intent.hyperparameters.items() if k != "weight_decay")

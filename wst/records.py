@@ -172,7 +172,7 @@ class End:
 
     Attributes:
         error_type, error_text: of a trial that failed; None where it was completed.
-        test: its score on the test split, in stage ``final``.
+        test: its score on the test split, in stage ``final``; also of a trial that failed afterwards.
     """
 
     error_type: str | None = None
@@ -186,7 +186,7 @@ class Report:
 
     Attributes:
         trial_id: the trial.
-        epochs: those since its last report.
+        epochs: those since its last report, or more.
         cost: what it took so far; None where the trial cannot say.
         end: how it ended; None while it goes on.
     """

@@ -19,7 +19,9 @@ from wst.cli import app as cli
 from wst.engine.faults import OutOfTime, StudyInterrupted, StudyStoppedError
 from wst.ledger import Ledger
 from wst.planning.planner import Planner
-from wst.workflows import tune as session
+from wst.records import Epoch, Outcome
+from wst.training.trial import Trial
+from wst.workflows import tune
 
 pytestmark = pytest.mark.slow  # trains, and looks at whole suites
 
@@ -196,6 +198,66 @@ def test_dry_run_prints_cells_and_cost_and_writes_nothing(wst, tmp_path: Path) -
     assert not (tmp_path / "o").exists()
 
 
+def test_dry_run_of_a_study_for_a_gpu_needs_none(wst, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    path = _study(tmp_path, resources={"gpus_per_trial": 1})
+    assert json.loads(wst("tune", path, "--dry-run", "--json").out)[0]["seconds"] > 0
+
+
+@pytest.mark.parametrize("final", [None, {"seeds": 1}])
+def test_json_of_a_study_that_ran_stands_alone(wst, tmp_path: Path, final: object) -> None:  # type: ignore[no-untyped-def]
+    variants = {"linear": {"method": "linear", "space": {"lr": LR}}}
+    search = {"trials": 1}
+    recipe = {"epochs": 1, "warmup_epochs": 0}
+    path = _study(tmp_path, variants=variants, search=search, final=final, recipe=recipe)
+    result = wst("tune", path, "--inline", "--json", "--out", tmp_path / "o")
+    assert result.status == 0 and f"ledger: {tmp_path / 'o' / 'ledger'}" in result.err
+    found = json.loads(result.out)
+    if final is None:
+        assert [(row["task"], row["search"], row["left"]) for row in found] == [("digits", "1/1", 0)]
+    else:
+        assert found["suite"] == "mini"
+
+
+@pytest.mark.parametrize("below", ["", "o"])
+def test_output_folder_that_cannot_be_made(wst, tmp_path: Path, below: str) -> None:  # type: ignore[no-untyped-def]
+    (tmp_path / "file").write_text("precious")
+    _refused(
+        wst("tune", _study(tmp_path), "--inline", "--out", tmp_path / "file" / below), "file", "expected"
+    )
+    _refused(wst("tune", _study(tmp_path), "--inline", "--out", "/dev/null/o"), "/dev/null", "expected")
+    words = ["train", "--task", "digits", "--set", "lr=1e-3", "--epochs", 1]
+    _refused(wst(*words, "--out", tmp_path / "file" / below), "file", "expected")
+    assert (tmp_path / "file").read_text() == "precious"
+
+
+def test_best_makes_a_folder_and_overwrites_nothing(wst, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    study = small_study()
+    with Ledger(tmp_path / "s", study, CODE) as ledger:
+        for trial in run_all(Planner(study)):
+            ledger.add_intent(trial.intent)
+            ledger.add_trial(trial.intent, trial.outcome)
+    target = tmp_path / "new" / "best.yaml"
+    assert wst("best", tmp_path / "s", "-o", target).status == 0
+    before = target.read_text()
+    _refused(
+        wst("best", tmp_path / "s", "-o", target), "best.yaml: expected a new file; found one that exists"
+    )
+    _refused(wst("best", tmp_path / "s", "-o", "/dev/null/best.yaml"), "/dev/null")
+    assert target.read_text() == before and list(target.parent.iterdir()) == [target]
+
+
+def test_status_shows_a_best_accuracy_of_nothing(wst, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    study = small_study(variants={"linear": {"method": "linear", "space": {"lr": LR}}}, final=None)
+    with Ledger(tmp_path / "s", study, CODE) as ledger:
+        intent = Planner(study).ask()
+        assert intent is not None
+        ledger.add_intent(intent)
+        epochs = tuple(Epoch(number, 0.1, 2.0, 3.0, 0.0, 1.0) for number in range(1, 5))
+        ledger.add_trial(intent, Outcome("completed", epochs=epochs))
+    line = wst("status", tmp_path / "s").out.splitlines()[-2]
+    assert line.split()[-1] == "0.0" and line.split()[-2] == "-"
+
+
 def test_status_counts_trials_and_test_reads(wst, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     study = small_study()
     ended = run_all(Planner(study), stop_after=14)
@@ -230,6 +292,25 @@ def test_train_then_run_its_row_again_then_predict(wst, tmp_path: Path, mini_roo
     assert len(rows) == 797
     right = sum(row["classes"][0] == label for row, label in zip(rows, truth, strict=True))
     assert right / 797 == pytest.approx(first["test_top1"], abs=0.01)
+
+
+def test_interrupted_fine_tune_says_after_which_epoch_it_goes_on(  # type: ignore[no-untyped-def]
+    wst, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original, words = Trial._epoch, ["train", "--task", "digits", "--set", "lr=5e-3", "--epochs", 3]
+
+    def once(self: Trial) -> Epoch:
+        if len(self.curve) == 1:
+            raise KeyboardInterrupt
+        return original(self)
+
+    monkeypatch.setattr(Trial, "_epoch", once)
+    stopped = wst(*words, "--out", tmp_path / "t")
+    assert stopped.status == 130 and stopped.out.count("epoch   1/3") == 1 and "going on" not in stopped.out
+    monkeypatch.undo()
+    rest = wst(*words, "--out", tmp_path / "t").out
+    assert rest.startswith("going on after epoch 1\n")
+    assert "epoch   1/3" not in rest and "epoch   2/3" in rest and "epoch   3/3" in rest
 
 
 def test_train_needs_a_task_and_known_settings(wst, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
@@ -270,7 +351,7 @@ def test_each_way_to_stop_has_its_exit_status(  # type: ignore[no-untyped-def]
     def stop(*_: object, **__: object) -> None:
         raise end
 
-    monkeypatch.setattr(session, "run_study", stop)
+    monkeypatch.setattr(tune, "run_study", stop)
     result = wst("tune", _study(tmp_path), "--out", tmp_path / "o", "--stop-after", "3h")
     assert (result.status, result.out) == (status, "") and words in result.err
     assert wst("tune", _study(tmp_path), "--stop-after", "soon").err == (

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from ray.cluster_utils import Cluster
 
 from tests.conftest import ROOT, small_study
 from tests.engine.test_ray_tune import CODE, SyntheticJob
-from tests.synthetic import Ends, environment, run_all
+from tests.synthetic import environment, run_all
 from wst.data.mini import MINI
 from wst.data.splits import TaskData
 from wst.engine import ray_tune as engine
@@ -26,29 +26,34 @@ from wst.engine.fingerprint import fingerprint
 from wst.errors import InputError
 from wst.ledger import Ledger, history
 from wst.planning.planner import Planner
-from wst.records import EndedTrial, Epoch, Outcome
+from wst.records import Cost, End, EndedTrial, Epoch, Report
 from wst.shipped import ASSETS
-from wst.trackers import Trackers
 
 pytestmark = pytest.mark.slow
 
-# Ray asks a silent node for half a minute before it counts it as lost; here a second is enough.
+# Ray asks a node that is gone for half a minute before it counts it as lost; here a second is enough.  One
+# that is there may take its time to answer.
 HEALTH = {
     "health_check_initial_delay_ms": 1000,
     "health_check_period_ms": 500,
-    "health_check_timeout_ms": 5000,
+    "health_check_timeout_ms": 120_000,
     "health_check_failure_threshold": 3,
 }
 
 
 class NodeJob(SyntheticJob):
-    """Reports slowly, and on which node."""
+    """Reports on which node it runs; goes on after its first epoch once a node has been lost."""
 
-    wait_s = 0.3
+    def step(self) -> dict[str, Any]:
+        began = len(self._left) < self._spec.recipe.epochs
+        while began and not (self._spec.data.folder / "lost").exists():
+            time.sleep(0.05)
+        return super().step()
 
-    def _result(self, epochs: tuple[Epoch, ...], outcome: Outcome, done: bool) -> dict[str, Any]:
-        node = ray.get_runtime_context().get_node_id()
-        return super()._result(epochs, replace(outcome, node=node), done)
+    def _result(self, epochs: tuple[Epoch, ...], end: End | None) -> dict[str, Any]:
+        cost = Cost(node=ray.get_runtime_context().get_node_id())
+        result = super()._result(epochs, end)
+        return {**result, "reports": tuple(replace(report, cost=cost) for report in result["reports"])}
 
 
 def _add_node(cluster: Cluster, folder: Path) -> Any:
@@ -96,17 +101,22 @@ def test_lost_node_costs_no_trial(
     killed: list[str] = []
     with Ledger(tmp_path / "s", study, CODE) as ledger:
         planner = Planner(study)
+        driver = Driver(study, planner, ledger, environment(tmp_path, study, address=cluster.address))
+        take = driver.take
 
-        def lose_a_node() -> None:
-            """The one, but not the driver's own, that has ended a trial; it runs another by now."""
-            ended = [t.outcome.node for cell in planner.cells.values() for t in cell.ended["search"]]
-            used = [n for n in ended if n in nodes and n != ray.get_runtime_context().get_node_id()]
-            if used and not killed:
-                killed.append(str(used[0]))
-                threading.Timer(0.5, cluster.remove_node, (nodes[used[0]], False)).start()
+        def take_and_lose(job_id: str, reports: Sequence[Report]) -> frozenset[str]:
+            """Lose the node of the first trial that is not on the driver's own, while it waits to go on."""
+            dropped = take(job_id, reports)
+            for report in reports:
+                node = report.cost.node if report.cost is not None and report.end is None else None
+                if node in nodes and node != ray.get_runtime_context().get_node_id() and not killed:
+                    killed.append(str(node))
+                    cluster.remove_node(nodes[node], allow_graceful=False)
+                    (tmp_path / "lost").touch()
+            return dropped
 
-        where = environment(tmp_path, study, address=cluster.address)
-        engine.run(Driver(study, planner, ledger, where, Trackers([Ends(lose_a_node)])), job=NodeJob)
+        monkeypatch.setattr(driver, "take", take_and_lose)
+        engine.run(driver, job=NodeJob)
         assert planner.done and len(killed) == 1
     ended = history(tmp_path / "s")[1]
 

@@ -168,6 +168,30 @@ def test_full_disk_of_a_worker_stops_the_study_and_the_trial_is_not_lost(ledger:
     assert not _rows(ledger)
 
 
+def test_nothing_is_written_for_a_job_that_is_given_up_after_the_study_had_to_stop(ledger: Ledger) -> None:
+    driver = _driver(ledger, slots=2)
+    first, _ = _only(driver, "a"), _only(driver, "b")
+    driver.close("a", _ended(first, End(DISK_FULL, "No space left on device")))
+    driver.lost("b", "killed")
+    driver.give_up("b")
+    assert driver.fatal is not None and not _rows(ledger)
+
+
+@pytest.mark.parametrize("error", [DISK_FULL, "OutOfMemoryError", "ValueError"])
+def test_failure_after_the_test_split_was_read_is_a_row_with_the_score(tmp_path: Path, error: str) -> None:
+    """It is not tried again: that would read the test split once more."""
+    variants = {"linear": {"method": "linear", "fixed": {"lr": 0.1}}}
+    study = _study(variants=variants, search=None, final={"seeds": 2, "save_adapters": True})
+    with Ledger(tmp_path / "s", study, CODE) as ledger:
+        driver = _driver(ledger)
+        intent = _only(driver)
+        driver.close("job", _ended(intent, End(error, "text", Score(0.5, 797)), curve(intent, 4)))
+        (row,) = _rows(ledger)
+        assert (row.outcome.state, row.outcome.error_type) == ("failed", error)
+        assert (row.outcome.test_top1, row.outcome.test_images) == (0.5, 797)
+        assert (driver.fatal is not None) == (error == DISK_FULL)
+
+
 def test_seeds_of_a_final_share_a_job_on_request(tmp_path: Path) -> None:
     variants = {"linear": {"method": "linear", "fixed": {"lr": 0.1}}}
     study = _study(variants=variants, search=None, final={"seeds": 3, "seeds_per_job": 2})
@@ -199,6 +223,29 @@ def test_settings_that_come_again_get_a_row_and_no_job(tmp_path: Path) -> None:
         ] * 2
         again = Planner(study, *history(ledger.folder))
         assert again.done
+
+
+def test_settings_that_come_again_are_not_told_as_ended_when_their_row_cannot_be_written(
+    tmp_path: Path,
+) -> None:
+    space = {"lr": {"type": "categorical", "choices": [0.1, 0.01]}}
+    study = _study(variants={"linear": {"method": "linear", "space": space}}, search={"trials": 3})
+    heard: list[str] = []
+
+    class Listener(Tracker):
+        def end(self, intent: Intent, outcome: Outcome) -> None:
+            heard.append(intent.trial_id)
+
+    with Ledger(tmp_path / "s", study, CODE) as ledger:
+        driver = _driver(ledger, trackers=Trackers([Listener()]))
+        for job in ("a", "b"):
+            intent = _only(driver, job)
+            driver.close(job, _ended(intent, End(), curve(intent, 4)))
+        again = intent.trial_id.replace("0001", "0002")
+        for table in ("epochs", "trials"):
+            (ledger.folder / "ledger" / ".partial" / f"{table}-{again}.parquet").symlink_to("/dev/full")
+        assert driver.next_job("c") is None and driver.fatal is not None
+        assert len(heard) == len(_rows(ledger)) == 2 and not driver.planner.done
 
 
 def test_job_that_ends_without_a_word_on_a_trial_leaves_none_running(ledger: Ledger) -> None:
@@ -238,3 +285,13 @@ def test_adapters_are_kept_for_finals_on_request(tmp_path: Path) -> None:
         with Ledger(tmp_path / str(keep), study, CODE) as ledger:
             specs = _driver(ledger).next_job("job")
             assert specs is not None and (specs[0].adapter_path is not None) == keep
+
+
+@pytest.mark.parametrize(("resources", "device"), [({}, "cpu"), ({"gpus_per_trial": 0.5}, "cuda")])
+def test_trials_train_where_the_studys_resources_say(
+    tmp_path: Path, resources: dict[str, float], device: str
+) -> None:
+    study = _study(resources=resources)
+    with Ledger(tmp_path / "s", study, CODE) as ledger:
+        specs = _driver(ledger).next_job("job")
+        assert specs is not None and specs[0].device == device

@@ -89,8 +89,8 @@ FAULTS = {
 class PlantedTrial(Trial):
     """Trains as usual, but for a fault in the forward pass."""
 
-    def __init__(self, spec: TrialSpec, device: torch.device | None = None):
-        super().__init__(spec, device)
+    def __init__(self, spec: TrialSpec):
+        super().__init__(spec)
         variant = spec.intent.variant
 
         def before(*_: Any) -> None:

@@ -9,18 +9,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from tests.conftest import LR, small_study
-from tests.synthetic import curve, environment, run_all
+from tests.synthetic import Ends, curve, environment, run_all
 from wst.data.mini import MINI
 from wst.data.splits import TaskData
 from wst.engine import inline
 from wst.engine.driver import Driver
 from wst.engine.faults import OutOfTime, StudyInterrupted, StudyStoppedError
+from wst.errors import InputError
 from wst.ledger import Ledger, history
 from wst.planning.planner import Planner
 from wst.records import Cost, End, EndedTrial, Epoch, Report, Score
 from wst.study import Study
+from wst.trackers import Trackers
 from wst.training.spec import TrialSpec, trial_spec
 from wst.training.trial import Trial
 from wst.workflows.tune import run_study
@@ -93,6 +96,93 @@ def test_time_that_is_over_and_sigterm_stop_it_and_it_goes_on(
     assert signal.getsignal(signal.SIGTERM) is before
     monkeypatch.setattr(inline, "Job", SyntheticJob)
     assert _summary(_run(tmp_path / "s", study)) == _summary(run_all(Planner(study)))
+
+
+ONE_FINAL: dict[str, Any] = {
+    "variants": {"linear": {"method": "linear", "fixed": {"lr": 0.1}}},
+    "search": None,
+    "final": {"seeds": 1},
+}
+
+
+def test_study_that_has_just_ended_is_not_stopped_by_time_or_signal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = small_study(**ONE_FINAL)
+    monkeypatch.setattr(inline, "Job", SyntheticJob)
+    deadline = time.monotonic() - 1
+    once = small_study(**ONE_FINAL, report_every=100)  # one step, after which all is over
+    assert [t.outcome.state for t in _run(tmp_path / "time", once, deadline=deadline)] == ["completed"]
+
+    with Ledger(tmp_path / "signal", study, CODE) as ledger:
+
+        def terminate() -> None:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(60)  # the signal comes first
+
+        planner = Planner(study, *history(ledger.folder))
+        told = Trackers([Ends(terminate)])
+        inline.run(Driver(study, planner, ledger, environment(tmp_path, study), told))
+    assert len(history(tmp_path / "signal")[1]) == 1
+
+
+def test_trial_out_of_memory_starts_again_and_has_the_numbers_of_one_that_did_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    launches: list[str] = []
+
+    class Hungry(SyntheticJob):
+        """The first trial finds no memory for its second report, once; the second never has any."""
+
+        def __init__(self, specs: list[TrialSpec], report_epochs: frozenset[int]):
+            super().__init__(specs, report_epochs)
+            launches.append(self._spec.intent.trial_id)
+
+        def step(self) -> tuple[Report, ...]:
+            number, trial_id = self._spec.intent.number, self._spec.intent.trial_id
+            reported = len(self._left) < self._spec.recipe.epochs
+            if number == 1 or (number == 0 and reported and launches.count(trial_id) == 1):
+                self.done = True
+                return (Report(trial_id, (), None, End("OutOfMemoryError", "CUDA out of memory")),)
+            return super().step()
+
+    monkeypatch.setattr(inline, "Job", Hungry)
+    changes: dict[str, Any] = {"final": None, "faults": {"retries": 2, "stop_when_alike": 0}}
+    variants = {"linear": {"method": "linear", "space": {"lr": LR}}}
+    random = {"trials": 3, "sampler": {"type": "random"}}
+    study = small_study(variants=variants, search=random, **changes)
+    rows = _run(tmp_path / "s", study)
+    ends = [(t.outcome.state, t.outcome.error_type, t.outcome.attempts) for t in rows]
+    assert ends == [("completed", None, 2), ("failed", "OutOfMemoryError", 3), ("completed", None, 1)]
+    assert [t.outcome.epochs for t in rows[::2]] == [t.outcome.epochs for t in run_all(Planner(study))[::2]]
+
+
+def test_torch_is_left_as_it_was_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Threads(SyntheticJob):
+        def step(self) -> tuple[Report, ...]:
+            torch.set_num_threads(self._spec.threads)
+            return super().step()
+
+    monkeypatch.setattr(inline, "Job", Threads)
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)
+        _run(tmp_path / "s", small_study(**ONE_FINAL, resources={"cpus_per_trial": 2}))
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_study_for_a_gpu_is_refused_where_there_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(inline, "Job", SyntheticJob)
+    study = small_study(**ONE_FINAL, resources={"gpus_per_trial": 0.5})
+    with pytest.raises(InputError, match=r"expected a GPU, for gpus_per_trial: 0\.5; found none"):
+        _run(tmp_path / "s", study)
+    assert not history(tmp_path / "s")[0]
+    assert len(_run(tmp_path / "s", study, device="auto")) == 1
 
 
 def test_most_trials_failing_alike_stop_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ from wst.data import splits
 from wst.data.mini import MINI
 from wst.data.splits import TaskData
 from wst.engine.job import Job
-from wst.records import Cost, End, Epoch, Intent, Stage
+from wst.records import Cost, End, Epoch, Intent, Score, Stage
 from wst.study import Recipe
 from wst.training.spec import TrialSpec, trial_spec
 from wst.training.trial import Trial, score_together
@@ -131,6 +131,56 @@ def test_trial_that_fails_to_say_how_it_ended_has_failed(
     reports = job.step()
     assert job.done
     assert [r.end.error_type for r in reports if r.end is not None] == ["OSError"]
+
+
+def test_adapter_that_cannot_be_saved_fails_its_trial_alone_and_hides_no_score(
+    mini_root: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    specs = [
+        _spec(mini_root, number, adapter_path=str(tmp_path / folder / f"{number}.safetensors"))
+        for number, folder in enumerate(["a", "file", "b"])
+    ]
+    ends = [end for _, (end, _) in sorted(_run(*specs).items())]
+    assert [end.error_type for end in ends] == [None, "FileExistsError", None]
+    assert all(end.test is not None and end.test.images == 797 for end in ends)
+    assert (tmp_path / "a" / "0.safetensors").exists() and (tmp_path / "b" / "2.safetensors").exists()
+
+
+@pytest.mark.parametrize("stage", ["search", "final"])
+def test_trial_that_fails_reports_the_epochs_since_its_last_report_and_its_cost(
+    mini_root: Path, monkeypatch: pytest.MonkeyPatch, stage: Stage
+) -> None:
+    original = Trial._epoch
+
+    def epoch(self: Trial) -> Epoch:
+        if len(self.curve) == 2:
+            raise ValueError("planted")
+        return original(self)
+
+    monkeypatch.setattr(Trial, "_epoch", epoch)
+    spec = replace(_spec(mini_root, 0, stage), recipe=Recipe(epochs=3, warmup_epochs=1))
+    ((report,),) = [Job([spec], set()).step()]
+    assert report.end is not None and report.end.error_type == "ValueError"
+    assert [epoch.epoch for epoch in report.epochs] == [1, 2]
+    assert report.cost is not None and report.cost.train_seconds > 0
+
+
+def test_seeds_that_cannot_be_scored_keep_their_curves_and_costs(
+    mini_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(trials: list[Trial]) -> list[Score]:
+        raise OSError("the test split has gone")
+
+    monkeypatch.setattr("wst.engine.job.score_together", fail)
+    job = Job([_spec(mini_root, number) for number in range(2)], set())
+    assert job.step() == ()
+    first, second = job.step()
+    for report in (first, second):
+        assert report.end is not None and (report.end.error_type, report.end.test) == ("OSError", None)
+        assert [epoch.epoch for epoch in report.epochs] == [1, 2]
+        assert report.cost is not None and report.cost.train_seconds > 0
+    assert job.done
 
 
 def test_epoch_that_never_ends_is_broken_into(mini_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -18,7 +20,8 @@ from tests.conftest import ROOT, small_study
 from tests.synthetic import Ends, curve, environment, run_all
 from wst.engine import ray_tune as engine
 from wst.engine.driver import Driver
-from wst.engine.faults import failed
+from wst.engine.faults import OutOfTime, StudyInterrupted, StudyStoppedError, failed
+from wst.errors import InputError
 from wst.ledger import Ledger, history
 from wst.planning.planner import Planner
 from wst.records import Cost, End, EndedTrial, Epoch, Report, Score
@@ -183,6 +186,65 @@ def test_sigterm_stops_within_seconds_and_leaves_a_whole_ledger(tmp_path: Path) 
     intents, ended = history(tmp_path / "s")
     assert len(ended) < 16
     assert len(run_all(Planner(study, intents, ended))) == 16 - len(ended)
+
+
+def test_study_that_has_just_ended_is_not_stopped_by_time_or_signal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = small_study(variants={"linear": {"method": "linear", "fixed": {"lr": 0.1}}}, search=None)
+    late = environment(tmp_path, study, deadline=time.monotonic() - 1)
+    with Ledger(tmp_path / "s", study, CODE) as ledger:
+        planner = Planner(study)
+        driver = Driver(study, planner, ledger, late)
+        interruption = engine._Interruption(driver)
+        with pytest.raises(OutOfTime):
+            interruption.stop_all()
+        with interruption.listening():
+            os.kill(os.getpid(), signal.SIGTERM)
+            while interruption._signal is None:
+                time.sleep(0.01)
+        with pytest.raises(StudyInterrupted):
+            interruption.stop_all()
+        run_all(planner)
+        assert driver.finished and not interruption.stop_all()
+        driver.fatal = "s: expected room; found none"
+        with pytest.raises(StudyStoppedError):
+            interruption.stop_all()
+
+
+def test_sigterm_while_ray_starts_stops_the_study(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray's own handler, which it sets first, leaves the process."""
+
+    def init(**_: object) -> None:
+        before = signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(number))
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(60)  # the signal comes first
+        finally:
+            signal.signal(signal.SIGTERM, before)
+
+    monkeypatch.setattr(engine.ray, "init", init)
+    with pytest.raises(StudyInterrupted, match="SIGTERM"), engine._ray(small_study(), None):
+        pass
+
+
+def test_address_at_which_no_cluster_runs_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # and not listening: nobody else gets the port, and nobody answers
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        expected = f"^--address: expected a running Ray cluster at {address}; found: .*refused"
+        with pytest.raises(InputError, match=expected), engine._ray(small_study(), address):
+            pass
+
+    def init(**_: object) -> None:
+        raise ConnectionError("Could not find any running Ray instance.")
+
+    monkeypatch.setattr(engine.ray, "init", init)
+    with (
+        pytest.raises(InputError, match="cluster at auto; found: Could not"),
+        engine._ray(small_study(), "auto"),
+    ):
+        pass
 
 
 @pytest.mark.parametrize(

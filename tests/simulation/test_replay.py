@@ -377,3 +377,33 @@ def test_shipped_studies_replay_on_the_shipped_record(name: str) -> None:
     study = load_study(name, overrides=["search.trials=4"], tasks=["digits"])
     cell = one_cell(study, Recording([RECORD]))
     assert len(cell.accuracy) + cell.pruned == 4
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (
+            {"checkpoint_hash": "b" * 64},
+            "backbone weights: expected hash aaaaaaaaaaaa, as recorded in .*; found bbb",
+        ),
+        (
+            {"data_hash": "c" * 64},
+            "data of task 'digits': expected hash dddddddddddd, as recorded in .*; found ccc",
+        ),
+    ],
+)
+def test_curves_of_other_weights_or_images_do_not_mix(
+    tmp_path: Path, changes: dict[str, str], words: str
+) -> None:
+    study = grid_study()
+    ended = run_all(Planner(study))
+
+    def recorded(name: str, **hashes: str) -> Path:
+        known = {"checkpoint_hash": "a" * 64, "data_hash": "d" * 64, **hashes}
+        return write(tmp_path / name, study, [replace(t, outcome=replace(t.outcome, **known)) for t in ended])
+
+    first = recorded("first")
+    assert len(Recording([first, recorded("alike")]).trials) == 2 * len(ended)
+    with pytest.raises(InputError, match=words) as caught:
+        Recording([first, recorded("other", **changes)])
+    assert "\n" not in str(caught.value) and str(caught.value).startswith(str(tmp_path / "other"))

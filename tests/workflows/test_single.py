@@ -12,6 +12,7 @@ from wst.errors import InputError
 from wst.ledger import history
 from wst.records import Epoch, Intent, Outcome
 from wst.trackers import Tracker
+from wst.training.trial import Trial
 from wst.workflows.single import from_options, recorded, released_settings, run_single, single
 
 pytestmark = pytest.mark.slow  # trains
@@ -85,10 +86,28 @@ def test_diverged_fine_tune_is_a_failed_row(tmp_path: Path) -> None:
         recipe=RECIPE,
     )
     outcome, _ = run_single(study, intent, tmp_path / "s", None)
-    assert run_single(study, intent, tmp_path / "s", None)[1]  # it is there already
     assert (outcome.state, outcome.error_type) == ("failed", "DivergedError")
     again = recorded(tmp_path / "s", intent.trial_id)[2]
     assert again.error_text and "training loss is nan" in again.error_text and again.data_hash
+
+
+def test_failed_fine_tune_runs_again_and_a_completed_one_does_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(self: Trial, test: object) -> None:
+        raise OSError("no place for the adapter")
+
+    study, intent = _single()
+    monkeypatch.setattr(Trial, "save_adapter", fail)
+    outcome, known = run_single(study, intent, tmp_path / "s", None)
+    assert (outcome.state, outcome.error_type, known) == ("failed", "OSError", False)
+    assert outcome.test_top1 is not None  # it had been scored
+    monkeypatch.undo()
+    outcome, known = run_single(study, intent, tmp_path / "s", None)
+    assert (outcome.state, known) == ("completed", False)
+    assert run_single(study, intent, tmp_path / "s", None) == (outcome, True)
+    (row,) = history(tmp_path / "s")[1]
+    assert row.outcome == outcome
 
 
 def test_row_that_is_not_there_is_named(whole: tuple[Path, Outcome]) -> None:

@@ -8,10 +8,11 @@ import yaml
 from tests.conftest import LR, small_study
 from tests.synthetic import run_all
 from wst.errors import InputError
-from wst.ledger import Ledger
+from wst.ledger import Ledger, history
 from wst.planning.planner import Planner
 from wst.records import EndedTrial
 from wst.study import Study, load_study
+from wst.workflows.tune import run_study
 from wst.workflows.warm_start import resolve_warm_starts
 
 CODE = {"version": "0", "commit": None, "libraries": "{}"}
@@ -76,3 +77,25 @@ def test_settings_outside_the_space_are_left_out_and_none_left_is_said(
         _study(tmp_path, {**start, "variant": "nobody"})
     with pytest.raises(InputError, match="expected a study's output folder"):
         _study(tmp_path, {"ledger": str(tmp_path / "nowhere")})
+
+
+@pytest.mark.slow
+def test_study_from_python_looks_into_the_other_ledger_too(
+    tmp_path: Path, other: tuple[Path, list[EndedTrial]]
+) -> None:
+    data = {
+        "tasks": ["digits"],
+        "variants": {
+            "lin": {
+                "method": "linear",
+                "space": {"lr": LR},
+                "warm_start": {"ledger": str(other[0]), "top": 1},
+            }
+        },
+        "recipe": {"epochs": 1, "warmup_epochs": 0},
+        "search": {"trials": 1},
+        "final": None,
+    }
+    run_study(small_study(**data), tmp_path / "s", inline=True)
+    (trial,) = history(tmp_path / "s")[1]
+    assert trial.intent.hyperparameters["lr"] == _best(other[1], "digits")[0]

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.text import Text
 
-from wst.cli.output import Formatted, Json, Style, Tasks, console, print_line
-
-if TYPE_CHECKING:
-    from analysis.tables import Table
+from analysis import tables
+from wst.cli.output import Formatted, Json, Style, Tasks, console, print_json, print_line
 
 analysis_app = typer.Typer()
 
@@ -37,10 +36,8 @@ Folders = Annotated[list[Path], typer.Argument(metavar="DIR...", help="Output fo
 Literature = Annotated[bool, typer.Option("--literature", help="Add published results, marked as such.")]
 
 
-def _print(table: Table, style: Style, as_json: bool, console: Console = console) -> None:
-    from analysis.tables import show
-
-    show(table, "json" if as_json else style.value, console)
+def _print(table: tables.Table, style: Style, as_json: bool, console: Console = console) -> None:
+    tables.show(table, "json" if as_json else style.value, console)
 
 
 def show_leaderboard(
@@ -53,7 +50,6 @@ def show_leaderboard(
     literature: bool = False,
 ) -> None:
     """Print the leaderboard of these studies: on a terminal with variants as columns, else as rows."""
-    from analysis import tables
     from analysis.leaderboard import board as leaderboard
     from analysis.leaderboard import published
     from analysis.leaderboard import table as leaderboard_table
@@ -145,9 +141,6 @@ def importance(
     as_json: Json = False,
 ) -> None:
     """Show which hyperparameters mattered in the search, and how sure its choices were."""
-    import json
-
-    from analysis import tables
     from analysis.load import common_suite, studies_of
     from analysis.search import agreement, confirmation, selection
     from analysis.search import importance as importances
@@ -167,7 +160,7 @@ def importance(
             "confirmation": json.loads(tables.as_json(confirmed)),
             "validation against test": vars(held),
         }
-        print(json.dumps(found, indent=1))
+        print_json(found)
         return
     for one in (table, choices, *([confirmed] if confirmed.rows else [])):
         _print(one, style, False)

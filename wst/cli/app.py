@@ -15,6 +15,8 @@ from wst.cli.simulate import simulate_app
 from wst.cli.study import study_app
 from wst.cli.train import train_app
 from wst.errors import InputError
+from wst.methods import registry
+from wst.shipped import shipped_names
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -39,9 +41,7 @@ def list_known(
     as_json: Json = False,
 ) -> None:
     """List what there is."""
-    from wst.data.suites import suites
-    from wst.methods import registry
-    from wst.shipped import shipped_names
+    from wst.data.suites import suites  # loads NumPy and Pydantic
 
     known: dict[str, Any] = {
         "tasks": lambda: [f"{s.name}/{t.name}" for s in suites().values() for t in s.tasks],
@@ -79,5 +79,11 @@ def main() -> NoReturn:
         app()
     except InputError as error:
         print(f"wst: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(2)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        # A path that the user gave, in all likelihood: a file where a folder has to be, or no permission.
+        print(f"wst: {error.filename}: expected a path to use; found: {error.strerror}", file=sys.stderr)
         sys.exit(2)
     sys.exit(0)

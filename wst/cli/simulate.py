@@ -10,7 +10,8 @@ from typing import Annotated
 import typer
 from rich.progress import Progress, TimeRemainingColumn
 
-from wst.cli.output import Formatted, Json, Overrides, Style, Tasks, console, error_console
+from analysis.tables import Format, show
+from wst.cli.output import Formatted, Json, Overrides, Style, Tasks, console, error_console, print_json
 from wst.errors import InputError
 
 simulate_app = typer.Typer()
@@ -50,11 +51,8 @@ def simulate(
     as_json: Json = False,
 ) -> None:
     """Compare samplers, pruners and budgets on recorded learning curves, without training."""
-    import json
-
     from analysis.figures.simulation import check_format, draw
     from analysis.simulation import as_plain, as_table, compare
-    from analysis.tables import Format, show
     from wst.simulation.recording import Recording
     from wst.simulation.replay import CellReplay, replay
     from wst.study import load_study
@@ -92,6 +90,6 @@ def simulate(
     if out is not None:
         draw(comparison, out)
     if as_json or style is Style.json:
-        print(json.dumps(as_plain(comparison), indent=1))
+        print_json(as_plain(comparison))
     else:
         show(as_table(comparison), form, console)

@@ -14,8 +14,22 @@ from rich.console import Console
 from rich.table import Table
 
 from wst.cli.analysis import draw_pareto, show_leaderboard
-from wst.cli.output import Folder, Json, Overrides, Root, Style, Tasks, console, print_json, print_line
+from wst.cli.output import (
+    Folder,
+    Json,
+    Overrides,
+    Root,
+    Style,
+    Tasks,
+    console,
+    error_console,
+    narrow_table,
+    print_json,
+    print_line,
+)
+from wst.engine.faults import OutOfTime, StudyStoppedError
 from wst.errors import InputError
+from wst.files import replacing
 
 study_app = typer.Typer()
 
@@ -54,12 +68,13 @@ def tune(
     """Start a study, or go on with the one in the output folder."""
     from wst.study import load_study
     from wst.study.durations import parse_duration
+    from wst.workflows.status import status_rows
     from wst.workflows.warm_start import resolve_warm_starts
 
-    loaded = resolve_warm_starts(load_study(study, overrides=set_ or (), tasks=task or ()))
+    loaded = load_study(study, overrides=set_ or (), tasks=task or ())
     folder = out or Path("runs") / loaded.name
     if dry_run:
-        _print_costs(loaded, root, as_json)
+        _print_costs(resolve_warm_starts(loaded), root, as_json)
         return
     if inline and address is not None:
         raise InputError(f"--inline: expected no --address beside it; found {address}")
@@ -67,19 +82,23 @@ def tune(
         limit = parse_duration(stop_after) if stop_after is not None else None
     except ValueError as error:
         raise InputError(f"--stop-after: {error}") from None
+    told = error_console if as_json else console
     _run(
         loaded,
         folder,
-        root,
+        told,
+        root=root,
         inline=inline,
         address=address,
         stop_after=limit,
         retry_failed=retry_failed,
         track=track or (),
     )
-    print_line(f"ledger: {folder / 'ledger'}")
+    print_line(f"ledger: {folder / 'ledger'}", told)
     if loaded.final:
         show_leaderboard([folder], as_json, console)
+    elif as_json:
+        print_json(status_rows(folder))
 
 
 def _print_costs(study: Any, root: str | None, as_json: bool) -> None:
@@ -111,8 +130,6 @@ def _print_costs(study: Any, root: str | None, as_json: bool) -> None:
 @contextmanager
 def stopping(folder: Path) -> Iterator[None]:
     """Say in a line why a run stopped and what goes on with it, and leave with the status for it."""
-    from wst.engine.faults import OutOfTime, StudyStoppedError
-
     goes_on = f"The ledger is whole; the same command goes on with {folder}."
     try:
         yield
@@ -127,14 +144,13 @@ def stopping(folder: Path) -> Iterator[None]:
         raise typer.Exit(1) from None
 
 
-def _run(study: Any, folder: Path, root: str | None = None, **options: Any) -> None:
+def _run(study: Any, folder: Path, told: Console, **options: Any) -> None:
+    """Run it, with its progress on that console."""
     from wst.cli.progress import Progress
     from wst.workflows.tune import run_study
 
     with stopping(folder):
-        planner = run_study(
-            study, folder, root, display=lambda planner: Progress(planner, console), **options
-        )
+        planner = run_study(study, folder, display=lambda planner: Progress(planner, told), **options)
     ended = [t.outcome for cell in planner.cells.values() for trials in cell.ended.values() for t in trials]
     failed = sum(outcome.state == "failed" and outcome.attempts > 0 for outcome in ended)
     if failed:
@@ -151,7 +167,7 @@ def demo(
     """Tune WST and linear probing on the embedded default, and show what came out."""
     from wst.study import load_study
 
-    _run(load_study("demo"), out)
+    _run(load_study("demo"), out, console)
     show_leaderboard([out], False, console)
     pictures = [out / f"pareto{ending}" for ending in (".png", ".svg", ".html")]
     for picture in pictures:
@@ -166,36 +182,15 @@ def demo(
 @study_app.command()
 def status(folder: Folder, as_json: Json = False) -> None:
     """Show how far a study is: trials by cell, stage and state, the best so far, what is left."""
-    from wst.ledger import history, resolved_study
-    from wst.planning.cell import STAGES
-    from wst.planning.planner import Planner
+    from wst.workflows.status import status_rows
 
-    planner = Planner(resolved_study(folder), *history(folder))
-    rows: list[dict[str, Any]] = []
-    for cell in planner.cells.values():
-        best = cell.best
-        reads = [t.intent.trial_id for t in cell.ended["final"] if t.outcome.test_images is not None]
-        stages = {s: f"{cell.count(s)}/{cell.planned(s)}" for s in STAGES if cell.planned(s)}
-        rows.append(
-            {
-                "task": cell.task,
-                "variant": cell.variant,
-                **{stage: stages.get(stage, "-") for stage in STAGES},
-                **{state: sum(cell.count(s, state) for s in STAGES) for state in ("pruned", "failed")},
-                "begun": sum((i.task, i.variant) == (cell.task, cell.variant) for i in planner.interrupted),
-                "left": cell.remaining,
-                "test reads": len(reads),
-                "test read by": reads,
-                "val": best.val_top1 if best else None,
-                "best settings": best.trial.intent.hyperparameters if best else None,
-            }
-        )
+    rows = status_rows(folder)
     if as_json:
         print_json(rows)
         return
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    table = narrow_table()
     hidden = {"begun", "best settings", "test read by"}  # these are in --json
-    hidden |= {stage for stage in STAGES if all(row[stage] == "-" for row in rows)}
+    hidden |= {name for name in rows[0] if all(row[name] == "-" for row in rows)}
     shown = [name for name in rows[0] if name not in hidden]
     for name in shown:
         table.add_column(name, justify="left" if name in ("task", "variant") else "right", no_wrap=True)
@@ -205,11 +200,9 @@ def status(folder: Folder, as_json: Json = False) -> None:
 
 
 def _status_text(value: object) -> str:
-    if value is None or value == 0:
-        return "-"
     if isinstance(value, float):
         return f"{100 * value:.1f}"
-    return str(value)
+    return str(value or "-")
 
 
 @study_app.command()
@@ -221,10 +214,13 @@ def best(
     """Show the settings that each cell's search has chosen, or write them as a study without a search."""
     from wst.workflows.best import chosen_settings, study_without_search
 
-    rows, study = chosen_settings(folder), None
+    rows = chosen_settings(folder)
     if out is not None:
+        if out.exists():
+            raise InputError(f"{out}: expected a new file; found one that exists")
         study = study_without_search(folder)
-        out.write_text(study)
+        with replacing(out) as aside:
+            aside.write_text(study)
     if as_json:
         print_json(rows)
     elif out is not None:

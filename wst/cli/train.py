@@ -38,7 +38,7 @@ def train(
         bool, typer.Option("--released", help="The authors' settings, recipe and seed.")
     ] = False,
     final: Annotated[
-        bool, typer.Option("--final", help="Train on all 1,000 images; read the test split.")
+        bool, typer.Option("--final", help="Train on train and val; read the test split.")
     ] = False,
     save: Annotated[bool, typer.Option("--save", help="Keep the adapter (with --final).")] = False,
     seed: Annotated[int | None, typer.Option(help="Seed.")] = None,
@@ -49,6 +49,7 @@ def train(
     as_json: Json = False,
 ) -> None:
     """Fine-tune once, without a study; the row goes into a ledger of its own."""
+    from wst.engine.driver import checkpoint_path
     from wst.workflows import single
 
     before = None
@@ -76,7 +77,8 @@ def train(
         folder = out or Path("runs/train") / f"{intent.trial_id}-{study.digest()}"
     to = error_console if as_json else console
     with stopping(folder):
-        lines = _EpochLines(study.recipe.epochs, to)
+        goes_on = checkpoint_path(folder, intent.trial_id).exists()
+        lines = _EpochLines(study.recipe.epochs, goes_on, to)
         outcome, known = single.run_single(study, intent, folder, root, [lines])
     if known:
         print_line(f"{intent.trial_id} is in {folder} already", to)
@@ -84,17 +86,22 @@ def train(
 
 
 class _EpochLines(Tracker):
-    """Prints a line an epoch."""
+    """Prints a line an epoch.
 
-    def __init__(self, epochs: int, to: Console):
-        self._epochs, self._to, self._seen = epochs, to, 0
+    Args:
+        epochs: of the whole trial.
+        goes_on: the trial was interrupted, so that its first report is what it trained before.
+        to: where to print.
+    """
+
+    def __init__(self, epochs: int, goes_on: bool, to: Console):
+        self._epochs, self._goes_on, self._to = epochs, goes_on, to
 
     def epochs(self, intent: Intent, epochs: Sequence[Epoch]) -> None:
-        """Print them; a trial that goes on reports at once what it trained before it was stopped."""
-        if not self._seen and len(epochs) > 1:
+        """Print them, each once."""
+        if self._goes_on:
             print_line(f"going on after epoch {len(epochs)}", self._to)
-            epochs = ()
-        self._seen += 1
+            self._goes_on, epochs = False, ()
         for epoch in epochs:
             score = f"  val {100 * epoch.val_top1:.1f} %" if epoch.val_top1 is not None else ""
             line = f"epoch {epoch.epoch:>3}/{self._epochs}  lr {epoch.lr:.2e}  loss {epoch.train_loss:.4f}"
@@ -134,6 +141,9 @@ def predict(
         list[Path], typer.Argument(metavar="IMAGE...", help="Image files, or folders of them.")
     ],
     checkpoint: Annotated[str | None, typer.Option(help="The backbone's weights file.")] = None,
+    method: Annotated[
+        str | None, typer.Option(help="Where the file of a method of your own lies now, if it has moved.")
+    ] = None,
     any_backbone: Annotated[
         bool, typer.Option("--any-backbone", help="Accept other backbone weights.")
     ] = False,
@@ -143,7 +153,7 @@ def predict(
     """Print the likeliest classes of images, with their probabilities."""
     from wst.models.adapters import load_adapter
 
-    predictor = load_adapter(adapter, checkpoint=checkpoint, any_backbone=any_backbone)
+    predictor = load_adapter(adapter, checkpoint=checkpoint, method=method, any_backbone=any_backbone)
     paths: list[Path] = []
     for given in images:
         inside = (

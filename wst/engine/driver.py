@@ -20,7 +20,7 @@ from wst.ledger import Ledger
 from wst.records import Cost, End, Epoch, Intent, Outcome, Report, State
 from wst.study import Study
 from wst.trackers import Trackers
-from wst.training.spec import TrialSpec, trial_spec
+from wst.training.spec import Device, TrialSpec, device_of, trial_spec
 
 _WINDOW = 10
 """Trials of which too many may not fail alike."""
@@ -66,12 +66,14 @@ class Environment:
         fingerprint: their hashes and that of the backbone's weights.
         address: a running Ray cluster; None starts Ray on this machine, on loopback.
         deadline: when the study stops, to be gone on with later, by ``time.monotonic()``.
+        device: where its trials train; None as its resources say.
     """
 
     data: Mapping[str, TaskData]
     fingerprint: Fingerprint
     address: str | None = None
     deadline: float | None = None
+    device: Device | None = None
 
 
 @dataclass
@@ -85,6 +87,11 @@ class _Running:
     stopped: bool = False
     attempts: int = 1
     error: str | None = None
+
+
+def checkpoint_path(folder: Path, trial_id: str) -> Path:
+    """Where a trial keeps its state while it runs, below the study's output folder."""
+    return folder / "checkpoints" / f"{trial_id}.pt"
 
 
 class Driver:
@@ -108,6 +115,8 @@ class Driver:
     ):
         self.study, self.planner, self.ledger, self.environment = study, planner, ledger, environment
         self.slots = 1
+        self.device: Device = environment.device or device_of(study)
+        """Where the trials train."""
         self.fatal: str | None = None
         """Why the study has to stop now; the ledger is whole."""
         self._trackers = trackers or Trackers()
@@ -117,7 +126,6 @@ class Driver:
         """Trials that ran out of memory and start again."""
         self._ends: deque[str | None] = deque(maxlen=_WINDOW)
         """Why the last trials failed; None for one that did not."""
-        self._checkpoints = ledger.folder / "checkpoints"
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing: Ray pickles its searcher for a restore that we never ask for."""
@@ -147,7 +155,8 @@ class Driver:
             if outcome is None:
                 return self._start(job_id, intents)
             self._trackers.start(intent)
-            self._write(self.ledger.add_trial, intent, outcome)
+            if not self._write(self.ledger.add_trial, intent, outcome):
+                return None
             self.planner.finish(intent.trial_id, outcome)
             self._trackers.end(intent, outcome)
         return None
@@ -211,7 +220,7 @@ class Driver:
 
     def give_up(self, job_id: str) -> None:
         """A job's workers died too often: its trials have failed."""
-        for running in list(self._jobs[job_id].values()):
+        for running in list(self._jobs[job_id].values()) if self.fatal is None else ():
             running.attempts = max(1, running.attempts - 1)
             text = running.error or "the worker died"
             # Ray's memory monitor ends the worker that takes most when the host runs out.
@@ -235,17 +244,19 @@ class Driver:
         trial_id = running.intent.trial_id
         if self.fatal is not None:  # nothing is written any more; who ends now goes on with the study
             return
-        if end.error_type == DISK_FULL:
-            text = no_room(end.error_text or "") or "none"
-            self.fatal = f"{self.ledger.folder}: expected room on the worker's disk; found {text}"
+        if end.test is not None:  # another attempt would read the test split again
+            self._finish(job_id, running, end)
         elif end.error_type in OUT_OF_MEMORY and running.attempts <= self.study.faults.retries:
             running.attempts += 1
             self._again[trial_id] = running
             self.planner.requeue(trial_id)
             self._durable.add(trial_id)
             del self._jobs[job_id][trial_id]
-        else:
+        elif end.error_type != DISK_FULL:
             self._finish(job_id, running, end)
+        if end.error_type == DISK_FULL and self.fatal is None:
+            text = no_room(end.error_text or "") or "none"
+            self.fatal = f"{self.ledger.folder}: expected room on the worker's disk; found {text}"
 
     def _finish(self, job_id: str, running: _Running, end: End) -> None:
         """Write a trial's row, tell the planner, drop the trial's checkpoint."""
@@ -256,7 +267,7 @@ class Driver:
         self.planner.tell(intent.trial_id, outcome)
         del self._jobs[job_id][intent.trial_id]
         with suppress(OSError):  # one that stays is in nobody's way
-            self._checkpoint_path(intent).unlink(missing_ok=True)
+            checkpoint_path(self.ledger.folder, intent.trial_id).unlink(missing_ok=True)
         self._trackers.end(intent, outcome)
         self._notice(outcome)
 
@@ -295,9 +306,6 @@ class Driver:
             last = (outcome.error_text or "").strip().splitlines() or [reason]
             self.fatal = f"{count} of the last {len(self._ends)} trials failed with {reason}: {last[-1]}"
 
-    def _checkpoint_path(self, intent: Intent) -> Path:
-        return (self._checkpoints / f"{intent.trial_id}.pt").absolute()
-
     def _spec(self, intent: Intent) -> TrialSpec:
         final = self.study.final
         adapter = self.ledger.folder / "adapters" / f"{intent.trial_id}.safetensors"
@@ -305,7 +313,8 @@ class Driver:
             self.study,
             intent,
             data=self.environment.data[intent.task],
+            device=self.device,
             data_hash=self.environment.fingerprint.data[intent.task],
-            checkpoint_path=self._checkpoint_path(intent),
+            checkpoint_path=checkpoint_path(self.ledger.folder, intent.trial_id),
             adapter_path=adapter if final and final.save_adapters and intent.stage == "final" else None,
         )

@@ -6,6 +6,7 @@ import gc
 from collections import deque
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 
 import torch
 
@@ -68,39 +69,56 @@ class Job:
             new.append(epoch)
             if epoch.epoch in self._report_epochs and epoch.epoch < spec.recipe.epochs:
                 return [_report(self._trial, new)]
-        trial, self._trial = self._trial, None
+        reports: list[Report] = []
+        if spec.intent.stage == "final":
+            self._trained.append((self._trial, tuple(new)))
+        else:
+            reports = [_report(self._trial, new, End())]
+        self._trial = None
         self._left.popleft()
-        if spec.intent.stage != "final":
-            return [_report(trial, new, End())]
-        self._trained.append((trial, tuple(new)))
-        return [] if self._left else self._score()
+        return self._score() if self._trained and not self._left else reports
 
     def _score(self) -> list[Report]:
         scores: list[Score] = score_together([trial for trial, _ in self._trained])
-        reports = []
-        for (trial, new), test in zip(self._trained, scores, strict=True):
-            trial.save_adapter(test)
-            reports.append(_report(trial, new, End(test=test)))
+        reports = [_kept(trial, new, test) for (trial, new), test in zip(self._trained, scores, strict=True)]
         self._trained = []
         return reports
 
     def _failed(self, spec: TrialSpec, error: Exception) -> list[Report]:
         """The trial in training has failed, or all those that were to be scored."""
-        if self._left and self._left[0] is spec:
+        end = failed(error)
+        if self._left:
             self._left.popleft()
-            specs = [spec]
-        else:  # trained: it failed to say how it ended, or in the scoring
-            specs = [trial.spec for trial, _ in self._trained] or [spec]
+            reports = [_last_report(spec, self._trial, end)]
+        else:
+            reports = [_last_report(trial.spec, trial, end) for trial, _ in self._trained]
             self._trained = []
-        end, cost = failed(error), None
-        if self._trial is not None:
-            with suppress(Exception):  # if it can still say
-                cost = self._trial.cost()
         # The exception's frames hold the model, and with it the memory that a next trial needs.
         self._trial, error.__traceback__ = None, None
         self._epochs = iter(())
         _free_memory()
-        return [Report(spec.intent.trial_id, (), cost, end) for spec in specs]
+        return reports
+
+
+def _kept(trial: Trial, epochs: Sequence[Epoch], test: Score) -> Report:
+    """The end of a scored trial.  The test split has been read: what fails from here on is an error of this
+    trial alone, beside its score."""
+    cost, end = None, End(test=test)
+    try:
+        cost = trial.cost()
+        trial.save_adapter(test)
+    except Exception as error:
+        end = replace(failed(error), test=test)
+    return Report(trial.spec.intent.trial_id, tuple(epochs), cost, end)
+
+
+def _last_report(spec: TrialSpec, trial: Trial | None, end: End) -> Report:
+    """That of a trial that failed: its whole curve, since part of it may not have been reported."""
+    cost, curve = None, tuple(trial.curve) if trial is not None else ()
+    if trial is not None:
+        with suppress(Exception):  # if it can still say
+            cost = trial.cost()
+    return Report(spec.intent.trial_id, curve, cost, end)
 
 
 def _report(trial: Trial, epochs: Sequence[Epoch], end: End | None = None) -> Report:

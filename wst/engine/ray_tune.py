@@ -12,11 +12,11 @@ import logging
 import os
 import shutil
 import signal
+import socket
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -47,7 +47,10 @@ from wst.engine.watchdog import watched
 from wst.errors import InputError
 from wst.study import Study
 from wst.study.study import Resources
+from wst.training.spec import backbone_anywhere
 
+_REACH_S = 5.0
+"""How long a cluster's address may take to answer."""
 _RAY_NEEDS = (ray_constants.PROCESS_TYPE_RAYLET, ray_constants.PROCESS_TYPE_GCS_SERVER)
 
 
@@ -153,10 +156,12 @@ class _Interruption(tune.Stopper):  # type: ignore[misc]
         return False
 
     def stop_all(self) -> bool:
-        if self._signal is not None:
-            raise StudyInterrupted(self._signal.name)
         if self._driver.fatal is not None:
             raise StudyStoppedError(self._driver.fatal)
+        if self._driver.finished:  # nothing is left to stop
+            return False
+        if self._signal is not None:
+            raise StudyInterrupted(self._signal.name)
         if time.monotonic() > self._deadline:
             raise OutOfTime()
         return False
@@ -215,19 +220,35 @@ def _ray(study: Study, address: str | None) -> Iterator[int]:
     """Connect to Ray, or start it on loopback; yields the number of slots, and ends what was started."""
     need = study.resources
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
-    if address is None:
-        cpus = max(os.cpu_count() or 1, need.cpus_per_trial * (need.slots or 1))
-        with _loopback():
-            ray.init(
-                address="local", num_cpus=cpus, include_dashboard=False, _node_ip_address="127.0.0.1", **quiet
-            )
-    else:
-        ray.init(address=address, **quiet)
     try:
+        if address is None:
+            cpus = max(os.cpu_count() or 1, need.cpus_per_trial * (need.slots or 1))
+            here = {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}
+            with _loopback():
+                ray.init(address="local", num_cpus=cpus, **here, **quiet)
+        else:
+            _join(address, quiet)
         slots = sum(_room(node["Resources"], need) for node in ray.nodes() if node["Alive"])
         yield min(slots, need.slots or slots)
+    except SystemExit:  # Ray's answer to SIGTERM, from the beginning of its start
+        raise StudyInterrupted(signal.SIGTERM.name) from None
     finally:
         ray.shutdown()
+
+
+def _join(address: str, options: Mapping[str, Any]) -> None:
+    """Connect to a cluster that runs.
+
+    Raises:
+        InputError: nobody answers at the address.
+    """
+    host, _, port = address.rpartition(":")
+    try:
+        if host and port.isdecimal() and "://" not in address:  # Ray would try for minutes
+            socket.create_connection((host.strip("[]"), int(port)), timeout=_REACH_S).close()
+        ray.init(address=address, **options)
+    except (OSError, OverflowError) as error:  # Ray's ConnectionError among them
+        raise InputError(f"--address: expected a running Ray cluster at {address}; found: {error}") from None
 
 
 def _room(have: Mapping[str, float], need: Resources) -> int:
@@ -250,7 +271,8 @@ def run(driver: Driver, job: type[tune.Trainable] = TrialJob) -> None:
         StudyInterrupted: after Ctrl-C or SIGTERM, or, as ``OutOfTime``, when the environment's time is over;
             the ledger is whole and the study can go on.
         StudyStoppedError: the study cannot go on: a full disk, or most trials failing alike.
-        InputError: the machines cannot hold a single trial, or a node lacks data or weights.
+        InputError: no cluster answers at the address, the machines cannot hold a single trial, or a node
+            lacks data or weights.
     """
     if driver.planner.done:
         return
@@ -309,9 +331,7 @@ def _check_nodes(study: Study, environment: Environment) -> None:
     Raises:
         InputError: naming the node, and what it lacks.
     """
-    backbone = study.frozen_backbone
-    if backbone.checkpoint is not None:  # nodes have other current folders
-        backbone = replace(backbone, checkpoint=str(Path(backbone.checkpoint).absolute()))
+    backbone = backbone_anywhere(study)
 
     @ray.remote(num_cpus=0)  # type: ignore[untyped-decorator]
     def look() -> str | None:

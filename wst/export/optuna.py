@@ -7,16 +7,20 @@ import json
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from optuna.distributions import distribution_to_json
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
 
 from wst.errors import InputError
+from wst.files import replacing
 from wst.ledger import history, resolved_study
+from wst.planning.cell_search import distribution
+from wst.planning.ranking import objective_values
 from wst.records import EndedTrial, Intent
 from wst.study import Study
 from wst.study.space import plain, spread
-
-if TYPE_CHECKING:
-    from optuna.trial import FrozenTrial
 
 
 def export_optuna(folder: Path, target: Path) -> dict[str, int]:
@@ -36,32 +40,23 @@ def export_optuna(folder: Path, target: Path) -> dict[str, int]:
     Raises:
         InputError: the folder is no study's, it has no search, or the file exists.
     """
-    from optuna.storages import RDBStorage
+    from optuna.storages import RDBStorage  # with SQLAlchemy, which other exports need not load
 
     study = resolved_study(folder)
     if study.search is None:
         raise InputError(f"{folder}: expected a study with a search; found none")
     if target.exists():
         raise InputError(f"{target}: expected a new file; found one that exists")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".{target.name}.partial")
-    partial.unlink(missing_ok=True)
-    storage = RDBStorage(f"sqlite:///{partial.absolute()}")
-
-    try:
-        written = dict(_fill(storage, study, folder))
-    except BaseException:
-        storage.engine.dispose()
-        partial.unlink(missing_ok=True)
-        raise
-    storage.engine.dispose()
-    partial.replace(target)
-    return written
+    with replacing(target) as aside:
+        aside.unlink(missing_ok=True)  # SQLite would go on with what a killed process left
+        storage = RDBStorage(f"sqlite:///{aside.absolute()}")
+        try:
+            return dict(_fill(storage, study, folder))
+        finally:
+            storage.engine.dispose()
 
 
 def _fill(storage: Any, study: Study, folder: Path) -> Iterator[tuple[str, int]]:
-    from optuna.study import StudyDirection
-
     assert study.search is not None
     intents, ended = history(folder)
     ends = {trial.intent.trial_id: trial for trial in ended}
@@ -91,7 +86,6 @@ def _insert(engine: Any, study_id: int, trials: list[FrozenTrial]) -> None:
 
     The storage's own way looks every value up before it writes it, and needs minutes for a large study.
     """
-    from optuna.distributions import distribution_to_json
     from sqlalchemy import MetaData, func, insert, select
 
     database = MetaData()
@@ -139,11 +133,6 @@ def _insert(engine: Any, study_id: int, trials: list[FrozenTrial]) -> None:
 
 def _optuna_trial(study: Study, intent: Intent, trial: EndedTrial | None, number: int) -> FrozenTrial:
     """The trial as Optuna has it."""
-    from optuna.trial import FrozenTrial, TrialState
-
-    from wst.planning.cell_search import distribution
-    from wst.planning.ranking import objective_values
-
     assert study.search is not None
     space = study.variants[intent.variant].space or {}
     settings = spread(intent.hyperparameters, space)

@@ -34,6 +34,7 @@ class Recorded:
     method: str
     hyperparameters: Hyperparameters
     outcome: Outcome = field(repr=False)
+    folder: Path
 
 
 class Recording:
@@ -44,7 +45,7 @@ class Recording:
 
     Raises:
         InputError: a folder holds no ledger, no search trial has completed, a curve has a gap, or two
-            studies trained under different conditions.
+            studies trained under different conditions, with other weights or on other images.
     """
 
     def __init__(self, folders: Sequence[Path]):
@@ -60,6 +61,7 @@ class Recording:
         ]
         if not self.trials:
             raise InputError(f"{self.where}: expected completed search trials; found none")
+        _same_bytes(self.trials)
 
     def cells(self, study: Study) -> dict[tuple[str, str], CellCurves]:
         """What each searched cell of a study finds here.
@@ -88,7 +90,7 @@ def _completed(folder: Path, study: Study) -> Iterator[Recorded]:
                 f"{study.recipe.epochs} epochs; found {found}"
             )
         method = study.variants[intent.variant].method
-        yield Recorded(intent.task, method, intent.hyperparameters, outcome)
+        yield Recorded(intent.task, method, intent.hyperparameters, outcome, folder)
 
 
 def _conditions(study: Study) -> dict[str, Any]:
@@ -105,6 +107,24 @@ def _same_conditions(what: str, found: Mapping[str, Any], recorded: Mapping[str,
             raise InputError(
                 f"{what}: {name}: expected {value!r}, as recorded in {where}; found {found[name]!r}"
             )
+
+
+def _same_bytes(trials: Sequence[Recorded]) -> None:
+    """Refuse curves of different backbone weights, or of different images of a task."""
+    known: dict[str, tuple[str, Path]] = {}
+    for trial in trials:
+        for what, found in (
+            ("backbone weights", trial.outcome.checkpoint_hash),
+            (f"data of task {trial.task!r}", trial.outcome.data_hash),
+        ):
+            if found is None:
+                continue
+            expected, where = known.setdefault(what, (found, trial.folder))
+            if found != expected:
+                raise InputError(
+                    f"{trial.folder}: {what}: expected hash {expected[:12]}, as recorded in {where}; "
+                    f"found {found[:12]}"
+                )
 
 
 class CellCurves:

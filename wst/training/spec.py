@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from wst.data.splits import TaskData
 from wst.records import Backbone, Intent, Settings
 from wst.study import Recipe, Study
+
+Device = Literal["cpu", "cuda", "auto"]
+"""Where a trial trains; ``auto`` is the first CUDA device if there is one, else the CPU."""
 
 
 @dataclass(frozen=True)
@@ -20,6 +24,7 @@ class TrialSpec:
         data: the task and where its images are.
         method: reference to the method, see :mod:`wst.methods.registry`.
         method_hash: of its file, where it is a user's own.
+        device: where to train.
         checkpoint_path: where the trial's own state is kept while it runs; None keeps none.
         checkpoint_every: epochs between two states kept.
         threads: CPU threads that the trial may use.
@@ -37,6 +42,7 @@ class TrialSpec:
     method: str
     method_hash: str | None
     recipe: Recipe
+    device: Device = "cpu"
     checkpoint_path: str | None = None
     checkpoint_every: int = 10
     threads: int = 1
@@ -56,23 +62,28 @@ def trial_spec(
     intent: Intent,
     *,
     data: TaskData,
+    device: Device | None = None,
     data_hash: str | None = None,
     checkpoint_path: Path | None = None,
     adapter_path: Path | None = None,
 ) -> TrialSpec:
-    """What a worker needs to run one trial of a study; paths become absolute, since it runs elsewhere."""
-    backbone, variant = study.frozen_backbone, study.variants[intent.variant]
-    if backbone.checkpoint is not None:
-        backbone = replace(backbone, checkpoint=str(Path(backbone.checkpoint).absolute()))
+    """What a worker needs to run one trial of a study; all paths are absolute, since it runs elsewhere.
+
+    Args:
+        data: at an absolute path.
+        device: as the study's resources say when left out.
+    """
+    variant = study.variants[intent.variant]
     return TrialSpec(
         intent=intent,
         study=study.name,
         suite=study.suite,
-        data=replace(data, folder=data.folder.absolute()),
-        backbone=backbone,
+        data=data,
+        backbone=backbone_anywhere(study),
         method=variant.method,
         method_hash=variant.method_hash,
         recipe=study.recipe,
+        device=device or device_of(study),
         checkpoint_path=str(checkpoint_path.absolute()) if checkpoint_path else None,
         checkpoint_every=study.checkpoint_every,
         threads=study.resources.cpus_per_trial,
@@ -81,3 +92,16 @@ def trial_spec(
         gpu_share=min(1.0, study.resources.gpus_per_trial or 1.0),
         time_limit=study.faults.time_limit,
     )
+
+
+def device_of(study: Study) -> Device:
+    """Where a study's trials train."""
+    return "cuda" if study.resources.gpus_per_trial else "cpu"
+
+
+def backbone_anywhere(study: Study) -> Backbone:
+    """A study's backbone for processes in other current folders: the path of its weights is absolute."""
+    backbone = study.frozen_backbone
+    if backbone.checkpoint is None:
+        return backbone
+    return replace(backbone, checkpoint=str(Path(backbone.checkpoint).absolute()))

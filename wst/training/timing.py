@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import time
 
-import torch
-
 from wst.training.spec import TrialSpec
 from wst.training.trial import Trial
 
 _STEPS = 3
 
 
-def seconds_per_epoch(spec: TrialSpec, device: torch.device | None = None) -> float:
+def seconds_per_epoch(spec: TrialSpec) -> float:
     """Training seconds of one epoch, estimated from a few steps of a trial that is thrown away.
 
     Raises:
         InputError: as :class:`~wst.training.trial.Trial`.
     """
-    trial = Trial(spec, device)
+    trial = Trial(spec)
     trial.model.train()
     draw = next(trial.draws.epoch())
     trial.update(draw, 0.0).item()

@@ -40,10 +40,10 @@ class Trial:
     in between.
 
     Args:
-        spec: what to train.
-        device: where to train; the first CUDA device if there is one, else the CPU, when left out.
+        spec: what to train, and where.
 
     Attributes:
+        device: where it trains.
         model: maps normalised images to logits.
         input: size and normalisation of its images.
         normalise: makes its input of images.
@@ -56,10 +56,11 @@ class Trial:
         InputError: data or weights are missing or do not fit.
     """
 
-    def __init__(self, spec: TrialSpec, device: torch.device | None = None):
+    def __init__(self, spec: TrialSpec):
         self.clock = cost.Clock()
         self.spec = spec
-        self.device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        first = "cuda" if torch.cuda.is_available() else "cpu"
+        self.device = torch.device(first if spec.device == "auto" else spec.device)
         torch.set_num_threads(spec.threads)
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self.device)

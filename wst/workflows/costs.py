@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from wst.data.splits import TaskData
+from wst.data.splits import TRAINING_SPLIT
 from wst.records import Intent, Stage
 from wst.study import Study
 from wst.study.search import SuccessiveHalving
 from wst.training.spec import trial_spec
 from wst.training.timing import seconds_per_epoch
 from wst.workflows.preflight import Checked, example
-
-_FINAL_SHARE = 1000 / 800
-"""Images of an epoch in stage final, which trains on val too, over those of an epoch before it."""
 
 
 @dataclass(frozen=True)
@@ -35,14 +31,15 @@ class CellCost:
 
 def expected_costs(study: Study, checked: Checked) -> list[CellCost]:
     """Trials, epochs and slot-seconds of every cell, from a few timed steps of each variant."""
-    seconds = {name: _seconds_per_epoch(study, name, checked.data) for name in study.variants}
+    seconds = {name: _seconds_per_image(study, name, checked) for name in study.variants}
     epochs, costs = study.recipe.epochs, []
     for task, name in study.cells:
         searches = study.search_trials(name)
         search_epochs = searches * expected_epochs(study)
         confirms = min(study.confirm.top, searches) * study.confirm.seeds if study.confirm else 0
         finals = study.final.seeds if study.final else 0
-        training = search_epochs + (confirms + _FINAL_SHARE * finals) * epochs
+        before, final = (_images(checked, task, stage) for stage in ("search", "final"))
+        images = (search_epochs + confirms * epochs) * before + finals * epochs * final
         costs.append(
             CellCost(
                 task,
@@ -54,7 +51,7 @@ def expected_costs(study: Study, checked: Checked) -> list[CellCost]:
                 confirms * epochs,
                 finals,
                 finals * epochs,
-                training * seconds[name],
+                images * seconds[name],
             )
         )
     return costs
@@ -72,9 +69,19 @@ def expected_epochs(study: Study) -> float:
     return total
 
 
-def _seconds_per_epoch(study: Study, variant: str, data: Mapping[str, TaskData]) -> float:
+def _images(checked: Checked, task: str, stage: Stage) -> int:
+    """Images of an epoch."""
+    sizes = checked.data[task].task
+    return sizes.train + sizes.val if TRAINING_SPLIT[stage] == "trainval" else sizes.train
+
+
+def _seconds_per_image(study: Study, variant: str, checked: Checked) -> float:
+    """Of training, on the first task; on the CPU where the study asks for a GPU and there is none."""
     settings = example(study, study.variants[variant])
     stage: Stage = "search" if study.search else "final"
     task = study.tasks[0]
     intent = Intent("timing", task, variant, stage, 0, 0, 0, settings)
-    return seconds_per_epoch(trial_spec(study, intent, data=data[task]))
+    spec = trial_spec(study, intent, data=checked.data[task])
+    if spec.device == "cuda":
+        spec = replace(spec, device="auto")
+    return seconds_per_epoch(spec) / _images(checked, task, stage)

@@ -1,4 +1,4 @@
-"""One fine-tune without a study's engine: the same trial, in this process, its row in a ledger."""
+"""One fine-tune: a study of a single trial, run in this process, its row in a ledger of its own."""
 
 from __future__ import annotations
 
@@ -66,8 +66,8 @@ def single(
         task: name of the task.
         method: reference to the method, see :mod:`wst.methods.registry`.
         settings: its hyperparameters with ``lr``, and ``drop_path`` if not 0.
-        stage: ``search`` trains on train and scores val; ``final`` trains on all 1,000 images and reads
-            the test split once.
+        stage: ``search`` trains on train and scores val; ``final`` trains on both and reads the test split
+            once.
         save_adapter: keep the trained tensors (stage ``final``).
         **study: further keys of :class:`wst.study.Study`: suite, backbone, recipe, seed and so on.
 
@@ -167,9 +167,11 @@ def recorded(folder: Path, trial_id: str) -> tuple[Study, Intent, Outcome]:
 def run_single(
     study: Study, intent: Intent, out: Path, root: str | None, trackers: Sequence[Tracker] = ()
 ) -> tuple[Outcome, bool]:
-    """Run one trial in this process and append it to the ledger in ``out``; an interrupted one goes on.
+    """Run one trial in this process and append it to the ledger in ``out``; an interrupted one goes on, and
+    one that failed runs again.
 
-    It is a study's trial like any other: with retries, limits and a row where it fails.
+    It is a study's trial like any other: with retries, limits and a row where it fails.  It trains on a GPU
+    where there is one.
 
     Args:
         study: with the trial's variant and stage.
@@ -179,7 +181,7 @@ def run_single(
         trackers: told of every epoch.
 
     Returns:
-        How it ended, and whether the ledger had it already.
+        How it ended, and whether it had completed before.
 
     Raises:
         InputError: bad input, or ``out`` belongs to something else.
@@ -192,11 +194,14 @@ def run_single(
     told = Trackers(trackers)
     with told, Ledger(out, study, provenance.code()) as ledger:
         ended = history(out)[1]
-        for trial in ended:
-            if trial.intent.trial_id == intent.trial_id:
-                return trial.outcome, True
+        before = next((t.outcome for t in ended if t.intent.trial_id == intent.trial_id), None)
+        if before is not None and before.state != "failed":
+            return before, True
         check_unchanged(ended, checked.fingerprint)
+        if before is not None:
+            ledger.discard([intent.trial_id])
         plan = OneTrial(intent)
-        inline.run(Driver(study, plan, ledger, Environment(checked.data, checked.fingerprint), told))
+        environment = Environment(checked.data, checked.fingerprint, device="auto")
+        inline.run(Driver(study, plan, ledger, environment, told))
     assert plan.outcome is not None
     return plan.outcome, False

@@ -9,11 +9,13 @@ from pathlib import Path
 
 from wst.engine.driver import Driver, Environment
 from wst.engine.fingerprint import check_unchanged
+from wst.engine.inline import run as run_inline
 from wst.ledger import Ledger, history, provenance
 from wst.planning.planner import Planner
 from wst.study import Study
 from wst.trackers import Tracker, Trackers, open_tracker
 from wst.workflows.preflight import check, parameter_counter
+from wst.workflows.warm_start import resolve_warm_starts
 
 
 def run_study(
@@ -47,6 +49,7 @@ def run_study(
         wst.engine.faults.StudyStoppedError: it cannot go on; the ledger is whole.
     """
     deadline = time.monotonic() + stop_after if stop_after is not None else None
+    study = resolve_warm_starts(study)
     checked = check(study, root)
     with ExitStack() as stack:
         trackers = stack.enter_context(Trackers([open_tracker(name, out) for name in track]))
@@ -66,7 +69,7 @@ def run_study(
 def _engine(inline: bool) -> Callable[[Driver], None]:
     """What runs the jobs; Ray takes seconds to import, which comes after the checks."""
     if inline:
-        from wst.engine.inline import run
-    else:
-        from wst.engine.ray_tune import run
+        return run_inline
+    from wst.engine.ray_tune import run
+
     return run
