@@ -131,7 +131,7 @@ def source_hash(reference: str) -> str | None:
 
 
 def _package_files(module: str) -> dict[str, Path]:
-    """The Python files that a module consists of, by what counts of their names: nothing of a single one's."""
+    """The files that a module consists of, by what counts of their names: nothing of a single one's."""
     try:
         spec = importlib.util.find_spec(module)
     except Exception as error:  # a package's own code runs, to find what is in it
