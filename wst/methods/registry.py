@@ -112,7 +112,7 @@ def source_hash(reference: str) -> str | None:
     """
     where, _ = _split(reference)
     if is_file(reference):
-        files = [Path(where)]
+        files = {"": Path(where)}
     elif ":" in reference:
         files = _package_files(where)
     else:
@@ -122,15 +122,16 @@ def source_hash(reference: str) -> str | None:
                 f".py file; found {reference!r}"
             )
         return None
-    if not files or not all(path.is_file() for path in files):
+    if not files or not all(path.is_file() for path in files.values()):
         raise InputError(f"method: expected a file or a module that can be imported; found none at {where!r}")
     digest = hashlib.sha256()
-    for path in files:
-        digest.update(path.name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
+    for name in sorted(files):
+        digest.update(name.encode() + b"\0" + hashlib.sha256(files[name].read_bytes()).digest())
     return digest.hexdigest()[:16]
 
 
-def _package_files(module: str) -> list[Path]:
+def _package_files(module: str) -> dict[str, Path]:
+    """The files that a module consists of, by what counts of their names: nothing of a single one's."""
     try:
         spec = importlib.util.find_spec(module)
     except Exception as error:  # a package's own code runs, to find what is in it
@@ -139,10 +140,12 @@ def _package_files(module: str) -> list[Path]:
             f"found {type(error).__name__}: {' '.join(str(error).split())}"
         ) from None
     if spec is None or spec.origin is None:
-        return []
+        return {}
     path = Path(spec.origin)
     in_package = "." in module or spec.submodule_search_locations is not None
-    return sorted(path.parent.rglob("*.py")) if in_package else [path]
+    if not in_package:
+        return {"": path}
+    return {one.relative_to(path.parent).as_posix(): one for one in path.parent.rglob("*.py")}
 
 
 def _split(reference: str) -> tuple[str, str]:
