@@ -12,7 +12,7 @@ figures: demo
 	$(BIN)/python tools/record_demo.py runs/demo docs/demo
 
 test: .venv/ready
-	$(BIN)/python -m pytest -q -n auto --dist loadfile
+	$(BIN)/python -m pytest -q -n auto --dist loadfile --no-loadscope-reorder
 
 lint: .venv/ready
 	$(BIN)/ruff format --check .
