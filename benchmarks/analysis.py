@@ -213,7 +213,7 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=1_000_000)
     parser.add_argument("--epochs", type=int, default=20_000_000)
     parser.add_argument("--folder", type=Path, help="keep the ledger in this folder, or take the one in it")
-    quick = {"trials": 3000, "epochs": 9000}
+    quick = {"trials": 1000, "epochs": 3000}
     page = Page("Analysis of a large ledger", parser, quick, libraries=("pandas", "pyarrow"))
     options, sizes, found = page.options, [], {}
     with tempfile.TemporaryDirectory() as temporary:
