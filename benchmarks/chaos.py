@@ -337,6 +337,7 @@ def figures(runs: dict[Path, list[Kill]], pace: Pace, total: float) -> list[list
     trials = pd.concat([pd.read_parquet(out / "ledger" / "trials") for out in runs])
     again = int((trials["attempts"] > 1).sum())
     left = sum(len(list((out / "checkpoints").glob("*"))) for out in runs)
+    many = "one run" if len(runs) == 1 else f"{len(runs)} runs"
     rows = []
     for kill in kills:
         status = "went on" if kill.status is None else kill.status
@@ -346,12 +347,12 @@ def figures(runs: dict[Path, list[Kill]], pace: Pace, total: float) -> list[list
     return [
         f"{len(trials) // len(runs)} trials of the mini suite with real training, one slot. The ledger "
         f"compacted itself above {COMPACT_ABOVE} files.",
-        f"**{len(kills)} kills over {len(runs)} runs of the study; every run ended in the table of the "
+        f"**{len(kills)} kills over {many} of the study, each of which ended in the table of the "
         "undisturbed one**, in every column of trials, epochs and intents but times, places, memory and the "
         "count of attempts. After each kill every trial and intent that had been durable was there, each "
         "once.",
         f"Undisturbed: {pace.whole:.0f} s. Disturbed: {total:.0f} s with all starts, "
-        f"{total / pace.whole:.1f} times that, for {len(runs)} runs. Trials that "
+        f"{total / pace.whole:.1f} times that, for {many}. Trials that "
         f"lost a worker and were continued by another: {again}. Files left in `checkpoints/`: {left}.",
         table([*columns, "s until all its processes had gone"], rows),
         '"Within a compaction" kills at a random one of the file system\'s calls; where a start is over '
