@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -46,3 +47,21 @@ def test_a_value_that_does_not_fit_the_backbone_is_named_with_its_place() -> Non
     expected = r"variants.v.space: small_patch quarter: backbone of wst: expected a patch size divisible by 4"
     with pytest.raises(InputError, match=expected):
         preflight._check_fits(study, "v")
+
+
+def test_a_free_hyperparameter_without_a_default_is_given_where_models_are_tried(tmp_path: Path) -> None:
+    own = tmp_path / "own.py"
+    own.write_text(
+        "import torch\nfrom wst.methods import method\n\n@method(free=('scale',))\n"
+        "def adapt(backbone, *, scale: float, k: int = 1):\n"
+        "    backbone.added = torch.nn.Parameter(torch.zeros(k))\n    return backbone\n"
+    )
+    space = {"lr": LR, "scale": _choices(0.1, 1.0), "k": {"type": "int", "low": 1, "high": 3}}
+    study = small_study(
+        variants={
+            "searched": {"method": str(own), "space": space},
+            "rows": {"method": str(own), "per_task": {"digits": {"lr": 0.1, "scale": 1.0}}},
+        }
+    )
+    assert check(study, None).parameters["digits", "rows"]["trainable"] == 1
+    assert parameter_counter(study)("searched", {"lr": 0.1, "scale": 0.1, "k": 2}) == 2

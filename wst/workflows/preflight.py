@@ -58,11 +58,10 @@ def parameter_counter(study: Study) -> CountParameters:
 
     def count(variant: str, settings: Hyperparameters) -> int:
         method = study.variants[variant].method
-        shaping = _shaping(method, settings)
-        key = repr((method, sorted(shaping.items())))
+        key = repr((method, sorted(_shaping(method, settings).items())))
         if key not in known:
             try:
-                counts = count_without_weights(study.frozen_backbone, method, shaping)
+                counts = count_without_weights(study.frozen_backbone, method, of_the_method(settings))
                 known[key] = counts["trainable"]
             except InputError:  # settings that fit no model: the trial will say what is wrong
                 known[key] = 0
@@ -72,7 +71,7 @@ def parameter_counter(study: Study) -> CountParameters:
 
 
 def _shaping(method: str, settings: Hyperparameters) -> Hyperparameters:
-    """The method's hyperparameters that may change a tensor's shape."""
+    """The method's hyperparameters that may change a tensor's shape: what tells two counts apart."""
     free = registry.get(method).free
     return {name: value for name, value in of_the_method(settings).items() if name not in free}
 
@@ -90,13 +89,14 @@ def _check_fits(study: Study, name: str) -> None:
     usual = of_the_method(example(study, variant))
     tried: list[Hyperparameters] = []
     for where, hyperparameter, value in given(study, name):
-        settings = _shaping(variant.method, {**usual, hyperparameter: value})  # type: ignore[dict-item]
+        settings: Hyperparameters = {**usual, hyperparameter: value}  # type: ignore[dict-item]
+        shaping = _shaping(variant.method, settings)
         one_place = isinstance(value, tuple) and len(value) == 1  # of several, which go together
-        if hyperparameter not in settings or one_place or settings in tried:
+        if hyperparameter not in shaping or one_place or shaping in tried:
             continue
-        tried.append(settings)
+        tried.append(shaping)
         try:
-            count_without_weights(study.frozen_backbone, variant.method, settings)
+            count_without_weights(study.frozen_backbone, variant.method, of_the_method(settings))
         except InputError as error:
             raise InputError(f"{where}: {hyperparameter} {value}: {error}") from None
 
@@ -129,8 +129,8 @@ def check(study: Study, root: str | None) -> Checked:
         for task in tasks:
             own = counts
             if variant.per_task is not None:
-                shaping = _shaping(variant.method, variant.settings(task.name))
-                own = count_without_weights(backbone, variant.method, shaping)
+                row = of_the_method(variant.settings(task.name))
+                own = count_without_weights(backbone, variant.method, row)
             _check_ceiling(study, name, own["trainable"])
             head = own["head"] * task.classes
             total = own["total"] - own["head"] + head
