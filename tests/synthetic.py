@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from wst.data.mini import MINI
-from wst.data.splits import TaskData
+from wst.data.splits import DataHashes, TaskData
 from wst.engine.driver import Environment
 from wst.engine.fingerprint import Fingerprint
 from wst.planning.planner import Planner
@@ -70,7 +70,7 @@ def run_all(planner: Planner, stop_after: int | None = None) -> list[EndedTrial]
 def environment(folder: Path, study: Study, **where: Any) -> Environment:
     """For trials that read no image: whatever lies in ``folder`` is each task's data."""
     data = {name: TaskData(folder, MINI.task(name)) for name in study.tasks}
-    return Environment(data, Fingerprint("w", dict.fromkeys(study.tasks, "d")), **where)
+    return Environment(data, Fingerprint("w", dict.fromkeys(study.tasks, DataHashes("d", "d", "d"))), **where)
 
 
 class Ends(Tracker):

@@ -12,7 +12,7 @@ import pytest
 
 from wst import files
 from wst.errors import InputError
-from wst.files import flush, locked, remove_folder, replacing, replacing_folder
+from wst.files import flush, locked, read_text, remove_folder, replacing, replacing_folder
 
 
 def test_a_file_is_replaced_at_the_end_of_the_block(tmp_path: Path) -> None:
@@ -129,3 +129,15 @@ def test_a_file_system_that_cannot_lock_gets_one_line(
     words = "expected a file system that can lock files; found"
     with pytest.raises(InputError, match=words), locked(tmp_path / ".lock"):
         pass
+
+
+def test_text_is_utf8_with_or_without_a_mark(tmp_path: Path) -> None:
+    path = tmp_path / "text"
+    for content in ("é\n".encode(), "\ufeffé\n".encode()):
+        path.write_bytes(content)
+        assert read_text(path) == "é\n"
+    path.write_bytes("a\ncafé\n".encode("latin-1"))
+    with pytest.raises(InputError, match=f"{path}, line 2: expected UTF-8 text; found the byte 0xe9"):
+        read_text(path)
+    with pytest.raises(InputError, match=f"{tmp_path}: expected a text file; found: Is a directory"):
+        read_text(tmp_path)

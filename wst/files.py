@@ -26,6 +26,26 @@ def flush(path: Path) -> None:
             os.close(descriptor)
 
 
+def read_text(path: Path) -> str:
+    """A user's text file: UTF-8, with or without a byte order mark.
+
+    Raises:
+        InputError: it cannot be read, or holds other bytes; the message names the file and the line.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: expected a text file; found: {error.strerror}") from None
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise InputError(
+            f"{path}, line {line}: expected UTF-8 text; found the byte 0x{content[error.start]:02x} "
+            "(save it as UTF-8)"
+        ) from None
+
+
 @contextmanager
 def replacing(
     path: Path, *, aside: Path | None = None, several: bool = False, durable: bool = True

@@ -192,7 +192,7 @@ def test_check_hash_and_guard(tmp_path):
     of = find_suite(str(folder))
     data = TaskData.of(data_root(of, None), of, of.tasks[0])
     report = check_task(data)
-    assert report.usable and not report.findings and report.data_hash == data.hash()
+    assert report.usable and not report.findings and report.data_hash == data.hashes().all
     assert data.open("test", 8, "final").images.shape == (data.task.test, 3, 8, 8)
     with pytest.raises(splits.TestSplitClosedError):
         data.open("test", 8, "search")

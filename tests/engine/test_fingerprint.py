@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from wst.data.mini import MINI
-from wst.data.splits import TaskData
+from wst.data.splits import DataHashes, TaskData
 from wst.engine.fingerprint import Fingerprint, check_unchanged, fingerprint
 from wst.errors import InputError
-from wst.records import Backbone, EndedTrial, Intent, Outcome
+from wst.records import Backbone, EndedTrial, Intent, Outcome, Stage
 
 MICRO = Backbone("micro")
 
@@ -30,8 +30,8 @@ def test_machine_with_the_same_data_and_weights_has_no_difference(here: Fingerpr
 
 
 def test_other_data_and_weights_are_named_with_both_hashes(here: Fingerprint) -> None:
-    other = replace(here, data={"digits": "0" * 64})
-    found = here.data["digits"][:12]
+    other = replace(here, data={"digits": DataHashes("0" * 64, "", "")})
+    found = here.data["digits"].all[:12]
     assert other.difference(here) == f"data of task 'digits': expected hash 000000000000; found {found}"
     other = replace(here, weights="f" * 64)
     assert other.difference(here) == f"backbone weights: expected hash {'f' * 12}; found {here.weights[:12]}"
@@ -63,15 +63,28 @@ def test_absent_weights_are_said(mini_root: Path, tmp_path: Path) -> None:
         fingerprint(Backbone("vit_base_patch16_224"), _data(mini_root))
 
 
+def _ended(stage: Stage, **known: str) -> list[EndedTrial]:
+    intent = Intent(f"digits.wst.{stage}.0000", "digits", "wst", stage, 0, 0, 0, {"lr": 1e-3})
+    return [EndedTrial(intent, Outcome("completed", **known))]  # type: ignore[arg-type]
+
+
 def test_study_whose_images_or_weights_have_changed_is_not_gone_on_with(here: Fingerprint) -> None:
-    intent = Intent("digits.wst.search.0000", "digits", "wst", "search", 0, 0, 0, {"lr": 1e-3})
+    digits = here.data["digits"]
+    known = {"data_hash": digits.all, "tuning_hash": digits.tuning, "checkpoint_hash": str(here.weights)}
+    stages: tuple[Stage, ...] = ("search", "confirm", "final")
+    for stage in stages:
+        check_unchanged(_ended(stage, **known), here)
+        check_unchanged(_ended(stage), here)  # a trial that never began
+        with pytest.raises(InputError, match=r"backbone weights: expected hash 0{12}; found"):
+            check_unchanged(_ended(stage, checkpoint_hash="0" * 64), here)
+        with pytest.raises(InputError, match=r"data of task 'digits': expected hash 0{12}; found"):
+            check_unchanged(_ended(stage, data_hash="0" * 64), here)
 
-    def ended(**known: str) -> list[EndedTrial]:
-        return [EndedTrial(intent, Outcome("completed", **known))]  # type: ignore[arg-type]
 
-    check_unchanged(ended(data_hash=here.data["digits"], checkpoint_hash=str(here.weights)), here)
-    check_unchanged(ended(), here)  # a trial that never began
+def test_trial_is_compared_by_the_images_that_it_rests_on(here: Fingerprint) -> None:
+    other_test = {"data_hash": "0" * 64, "tuning_hash": here.data["digits"].tuning}
+    check_unchanged(_ended("search", **other_test), here)
     with pytest.raises(InputError, match=r"data of task 'digits': expected hash 0{12}; found"):
-        check_unchanged(ended(data_hash="0" * 64), here)
-    with pytest.raises(InputError, match=r"backbone weights: expected hash 0{12}; found"):
-        check_unchanged(ended(checkpoint_hash="0" * 64), here)
+        check_unchanged(_ended("final", **other_test), here)
+    with pytest.raises(InputError, match=r"data of task 'digits': expected hash 0{12}; found"):
+        check_unchanged(_ended("search", **{**other_test, "tuning_hash": "0" * 64}), here)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -106,16 +106,35 @@ class TaskData:
             )
         return cache.load(self.list(split), size)
 
-    def hash(self) -> str:
-        """SHA-256 over files and labels of all splits; the bytes are hashed, no image is scored.
+    def hashes(self) -> DataHashes:
+        """Hashes over files and labels; the bytes are hashed, no image is scored.
 
         Raises:
             InputError: a list file or an image is missing or unreadable.
         """
-        return combined_hash([content_hash(self.list(split)) for split in SPLITS])
+        return DataHashes.of({split: content_hash(self.list(split)) for split in SPLITS})
 
 
-def combined_hash(splits: Sequence[str]) -> str:
-    """The hash of a task's data from the content hashes of its splits, in the order of ``SPLITS``."""
-    parts = [f"{split} {content}" for split, content in zip(SPLITS, splits, strict=True)]
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+@dataclass(frozen=True)
+class DataHashes:
+    """SHA-256 over a task's image files and labels, by what a result rests on.
+
+    Attributes:
+        all: all splits, the test split among them: what a final trial rests on.
+        tuning: ``train`` and ``val``: what search and confirmation rest on.
+        test: the test split: what a read of it reads, whatever it was trained on.
+    """
+
+    all: str
+    tuning: str
+    test: str
+
+    @classmethod
+    def of(cls, splits: Mapping[Split, str]) -> DataHashes:
+        """From the content hash of each split (:func:`wst.data.hashes.content_hash`)."""
+        return cls(_combined(splits, SPLITS), _combined(splits, ("train", "val")), splits["test"])
+
+
+def _combined(splits: Mapping[Split, str], names: Sequence[Split]) -> str:
+    lines = "\n".join(f"{split} {splits[split]}" for split in names)
+    return hashlib.sha256(lines.encode()).hexdigest()

@@ -273,7 +273,8 @@ class Driver:
 
     def _outcome(self, running: _Running, end: End) -> Outcome:
         # The data's hash is known also where the trial never began.
-        cost = replace(running.cost, data_hash=self.environment.fingerprint.data[running.intent.task])
+        hashes = self.environment.fingerprint.data[running.intent.task]
+        cost = replace(running.cost, data_hash=hashes.all, tuning_hash=hashes.tuning)
         completed: State = "pruned" if running.stopped else "completed"
         return Outcome(
             completed if end.error_type is None else "failed",
@@ -314,7 +315,7 @@ class Driver:
             intent,
             data=self.environment.data[intent.task],
             device=self.device,
-            data_hash=self.environment.fingerprint.data[intent.task],
+            data_hash=self.environment.fingerprint.data[intent.task].all,
             checkpoint_path=checkpoint_path(self.ledger.folder, intent.trial_id),
             adapter_path=adapter if final and final.save_adapters and intent.stage == "final" else None,
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from wst.data.splits import TaskData
+from wst.data.splits import DataHashes, TaskData
 from wst.errors import InputError
 from wst.models.backbones import weights_id
 from wst.records import Backbone, EndedTrial
@@ -17,22 +17,27 @@ class Fingerprint:
 
     Attributes:
         weights: SHA-256 of the backbone's weights file, or timm's name of the weights; None where not known.
-        data: hash of each task's images and labels.
+        data: hashes of each task's images and labels.
     """
 
     weights: str | None
-    data: Mapping[str, str]
+    data: Mapping[str, DataHashes]
 
     def difference(self, found: Fingerprint) -> str | None:
         """The first thing that ``found`` has otherwise, in words; what only one of them knows is none."""
         pairs = [("backbone weights", self.weights, found.weights)]
         pairs += [
-            (f"data of task {task!r}", expected, found.data.get(task)) for task, expected in self.data.items()
+            (f"data of task {task!r}", expected.all, found.data[task].all)
+            for task, expected in self.data.items()
+            if task in found.data
         ]
-        for what, expected, other in pairs:
-            if expected is not None and other is not None and expected != other:
-                return f"{what}: expected hash {expected[:12]}; found {other[:12]}"
+        return next(filter(None, (_difference(*pair) for pair in pairs)), None)
+
+
+def _difference(what: str, expected: str | None, found: str | None) -> str | None:
+    if expected is None or found is None or expected == found:
         return None
+    return f"{what}: expected hash {expected[:12]}; found {found[:12]}"
 
 
 def fingerprint(backbone: Backbone, data: Mapping[str, TaskData]) -> Fingerprint:
@@ -45,7 +50,7 @@ def fingerprint(backbone: Backbone, data: Mapping[str, TaskData]) -> Fingerprint
     Raises:
         InputError: weights or images are missing or unreadable.
     """
-    return Fingerprint(known_weights(backbone), {task: of.hash() for task, of in data.items()})
+    return Fingerprint(known_weights(backbone), {task: of.hashes() for task, of in data.items()})
 
 
 def known_weights(backbone: Backbone) -> str:
@@ -65,12 +70,20 @@ def known_weights(backbone: Backbone) -> str:
 def check_unchanged(ended: Iterable[EndedTrial], now: Fingerprint) -> None:
     """Refuse to go on with a study whose images or backbone weights have changed since it began.
 
+    A trial is compared by the images that it rests on: a picture of the test split that could not be read may
+    be mended as long as no final trial has scored it.
+
     Raises:
         InputError: naming what changed, with both hashes.
     """
     for trial in ended:
-        outcome = trial.outcome
-        data = {trial.intent.task: outcome.data_hash} if outcome.data_hash is not None else {}
-        problem = Fingerprint(outcome.checkpoint_hash, data).difference(now)
+        outcome, task = trial.outcome, trial.intent.task
+        problem = _difference("backbone weights", outcome.checkpoint_hash, now.weights)
+        if problem is None and task in now.data:
+            what, hashes = f"data of task {task!r}", now.data[task]
+            if trial.intent.stage == "final" or outcome.tuning_hash is None:
+                problem = _difference(what, outcome.data_hash, hashes.all)
+            else:
+                problem = _difference(what, outcome.tuning_hash, hashes.tuning)
         if problem is not None:
             raise InputError(f"{problem} (the study began with the first)")

@@ -52,7 +52,7 @@ def test_all_19_tasks_pass(tmp_path):
     assert len(reports) == 19 and all(report.usable and not report.findings for report in reports)
     assert sum(done) == totals[0] == sum(task.train + task.val + task.test for task in suite.tasks)
     for task, report in zip(suite.tasks, reports, strict=True):
-        assert report.data_hash == TaskData.of(tmp_path, suite, task).hash()
+        assert report.data_hash == TaskData.of(tmp_path, suite, task).hashes().all
         assert report.sizes["trainval"] == task.train + task.val
         assert report.encoding == "lossless" and report.image_size == "3 x 3"
         assert sum(report.histogram["test"]) == task.test

@@ -27,7 +27,8 @@ def test_describe(tmp_path):
     found = {row.task: row for row in describe([TaskData.of(tmp_path, of, t) for t in of.tasks])}
     assert (found["svhn"].train, found["svhn"].val, found["svhn"].test) == (24, 8, 12)
     assert (
-        found["svhn"].data_hash == TaskData.of(tmp_path, of, svhn).hash() and found["svhn"].state == "ready"
+        found["svhn"].data_hash == TaskData.of(tmp_path, of, svhn).hashes().all
+        and found["svhn"].state == "ready"
     )
     assert found["svhn"].licence == "non-commercial use"
     assert found["eurosat"].state == "absent" and found["eurosat"].data_hash is None

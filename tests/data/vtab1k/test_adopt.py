@@ -35,7 +35,9 @@ def test_adopting(export, tmp_path):
             record = json.loads((folder / RECORD).read_text())
             assert record["encoding"] == "JPEG" and record["settings"]["adopted"] == str(export)
             assert (
-                record["data_hash"] == report.data_hash == TaskData.of(tmp_path / "ours", SUITE, task).hash()
+                record["data_hash"]
+                == report.data_hash
+                == TaskData.of(tmp_path / "ours", SUITE, task).hashes().all
             )
     with pytest.raises(InputError, match="expected no data of task 'cifar_100' yet"):
         adopt(export, SUITE, [SUITE.task("cifar_100")], tmp_path / "ours")

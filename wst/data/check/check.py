@@ -12,7 +12,7 @@ from typing import Any, Literal
 from wst.data.check.image_files import UNUSABLE, Examined, examine_all
 from wst.data.hashes import remember_hashes
 from wst.data.lists import SPLITS, VTAB_NAMES, ImageList, Split, class_names, scan_file
-from wst.data.splits import TaskData, combined_hash
+from wst.data.splits import DataHashes, TaskData
 from wst.errors import InputError
 
 Level = Literal["error", "warning"]
@@ -205,7 +205,7 @@ def _report(scan: _Scan, files: dict[Path, Examined]) -> TaskReport:
         "" if not sizes else "varies" if len(sizes) > 1 else "{} x {}".format(*sizes.pop()),
         content,
         {split: _pixels(listed, files) for split, listed in lists.items() if usable},
-        combined_hash([content[split] for split in SPLITS]) if usable else None,
+        DataHashes.of(content).all if usable else None,
         {split: _histogram(listed, task.classes) for split, listed in lists.items()},
         tuple(findings),
     )

@@ -45,7 +45,7 @@ def _describe(data: TaskData) -> TaskInfo:
                 len(data.list("val").images),
                 len(data.list("test").images),
             )
-            found = data.hash()
+            found = data.hashes().all
         except InputError as error:
             state = str(error)
     return TaskInfo(
