@@ -72,6 +72,7 @@ DESIGNED = [
     "pass_id",
     "pass_size",
     "data_hash",
+    "tuning_hash",
     "preprocessing",
     "code_version",
     "code_commit",
