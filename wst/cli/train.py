@@ -79,10 +79,11 @@ def train(
     with stopping(folder):
         goes_on = checkpoint_path(folder, intent.trial_id).exists()
         lines = _EpochLines(study.recipe.epochs, goes_on, to)
-        outcome, known = single.run_single(study, intent, folder, root, [lines])
+        purpose = f"{trial} of {from_} run again" if trial is not None else single.SINGLE
+        outcome, known = single.run_single(study, intent, folder, root, [lines], purpose)
     if known:
         print_line(f"{intent.trial_id} is in {folder} already", to)
-    _print_outcome(folder, intent, outcome, before, as_json)
+    _print_outcome(folder, intent, outcome, before, as_json, to)
 
 
 class _EpochLines(Tracker):
@@ -108,13 +109,20 @@ class _EpochLines(Tracker):
             print_line(f"{line}{score}  {epoch.seconds:.1f} s", self._to)
 
 
-def _print_outcome(folder: Path, intent: Any, outcome: Any, before: Any, as_json: bool) -> None:
+def _print_outcome(
+    folder: Path, intent: Any, outcome: Any, before: Any, as_json: bool, to: Console
+) -> None:
+    from wst.ledger.reads import count_reads, read_lines, read_log
+
+    log = read_log()
+    reads = count_reads([folder], log)
     record = {
         "trial_id": intent.trial_id,
         "state": outcome.state,
         "val_top1": outcome.epochs[-1].val_top1 if outcome.epochs else None,
         "test_top1": outcome.test_top1,
         "trainable_parameters": outcome.trainable_parameters,
+        "test_reads": reads[intent.task].as_json() if intent.task in reads else None,
         "ledger": str(folder / "ledger"),
     }
     if before is not None:
@@ -124,8 +132,10 @@ def _print_outcome(folder: Path, intent: Any, outcome: Any, before: Any, as_json
         print_json(record)
     else:
         for name, value in record.items():
-            if value is not None:
+            if value is not None and name != "test_reads":
                 print_line(f"{name}: {value}")
+    for line in [*read_lines(reads, "this ledger"), *filter(None, [log.caveat])]:
+        print_line(line, to)
     if outcome.state == "failed":
         print(f"wst: {outcome.error_type}: see error_text in the ledger", file=sys.stderr)
         raise typer.Exit(1)

@@ -192,6 +192,10 @@ class Ledger:
         self._write("trials", intent.trial_id, [self._row(intent, outcome)])
         self._settings["trials"][intent.trial_id] = _settings(intent)
 
+    def begun(self, trial_id: str) -> bool:
+        """Whether the trial has an intent."""
+        return trial_id in self._settings["intents"]
+
     def add_read(self, read: Read) -> None:
         """Write down a read of a test split, which is to come."""
         self._write("reads", f"{read.trial_id}.{read.read_id}", [{"study": self.study.name, **vars(read)}])

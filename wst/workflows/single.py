@@ -28,6 +28,7 @@ RELEASED_TABLES = {
     "vit_base_patch16_224": "released/vit_base",
     "swin_base_patch4_window7_224": "released/swin_base",
 }
+SINGLE = "a single fine-tune"
 RELEASED_SEED = 42
 RELEASED_BACKBONE = "vit_base_patch16_224.orig_in21k"
 
@@ -93,8 +94,7 @@ def single(
         raise first_error(error, "train") from None
     hyperparameters = built.recipe.complete(settings)
     identity = f"{task}.{name}.{stage}.0000"
-    reason = "a single fine-tune"
-    return built, Intent(identity, task, name, stage, 0, 0, built.seed, hyperparameters, reason=reason)
+    return built, Intent(identity, task, name, stage, 0, 0, built.seed, hyperparameters, reason=SINGLE)
 
 
 def from_options(
@@ -165,7 +165,12 @@ def recorded(folder: Path, trial_id: str) -> tuple[Study, Intent, Outcome]:
 
 
 def run_single(
-    study: Study, intent: Intent, out: Path, root: str | None, trackers: Sequence[Tracker] = ()
+    study: Study,
+    intent: Intent,
+    out: Path,
+    root: str | None,
+    trackers: Sequence[Tracker] = (),
+    purpose: str = SINGLE,
 ) -> tuple[Outcome, bool]:
     """Run one trial in this process and append it to the ledger in ``out``; an interrupted one goes on, and
     one that failed runs again.
@@ -179,6 +184,7 @@ def run_single(
         out: output folder.
         root: folder that holds the suite's folder.
         trackers: told of every epoch.
+        purpose: what it reads the test split for, if it does.
 
     Returns:
         How it ended, and whether it had completed before.
@@ -198,10 +204,10 @@ def run_single(
         if before is not None and before.state != "failed":
             return before, True
         check_unchanged(ended, checked.fingerprint)
-        if before is not None:
-            ledger.discard([intent.trial_id])
+        retried = [intent.trial_id] if before is not None else []
+        ledger.discard(retried)
         plan = OneTrial(intent)
         environment = Environment(checked.data, checked.fingerprint, device="auto")
-        inline.run(Driver(study, plan, ledger, environment, told))
+        inline.run(Driver(study, plan, ledger, environment, told, purpose, retried))
     assert plan.outcome is not None
     return plan.outcome, False

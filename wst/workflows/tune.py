@@ -56,13 +56,15 @@ def run_study(
         ledger = stack.enter_context(Ledger(out, study, provenance.code()))
         intents, ended = history(out)
         check_unchanged(ended, checked.fingerprint)
+        retried: list[str] = []
         if retry_failed:
-            ledger.discard([t.intent.trial_id for t in ended if t.outcome.state == "failed"])
+            retried = [t.intent.trial_id for t in ended if t.outcome.state == "failed"]
+            ledger.discard(retried)
             ended = [t for t in ended if t.outcome.state != "failed"]
         planner = Planner(study, intents, ended, parameter_counter(study))
         environment = Environment(checked.data, checked.fingerprint, address, deadline)
         trackers.add(display(planner))
-        _engine(inline)(Driver(study, planner, ledger, environment, trackers))
+        _engine(inline)(Driver(study, planner, ledger, environment, trackers, retried=retried))
     return planner
 
 
