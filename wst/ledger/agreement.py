@@ -225,9 +225,14 @@ def _curves(epochs: Files) -> tuple[dict[str, tuple[int, bool]], dict[str, Path]
 
 
 def _orphans(known: dict[str, _Entry], rows: dict[str, _Entry], result: Agreement) -> None:
-    """Take out trials with the settings of one that is not known any more: another may get its name."""
+    """Take out trials with the settings of one that is not known any more: another may get its name.
+
+    Where nothing of that one's stage is known, none will: single trials of a study, run again by themselves.
+    """
+    stages = {trial_id.rpartition(".")[0] for trial_id in known}
     while True:
-        gone = [e for e in known.values() if e["parent"] is not None and e["parent"] not in known]
+        parents = {e.trial_id: e["parent"] for e in known.values() if e["parent"] is not None}
+        gone = [known[i] for i, p in parents.items() if p not in known and p.rpartition(".")[0] in stages]
         if not gone:
             return
         for entry in gone:

@@ -185,13 +185,13 @@ def read_lines(reads: Mapping[str, TaskReads], noun: str = "this study") -> list
 
 
 def times(number: int) -> str:
-    """Once, 2 times."""
-    return "once" if number == 1 else f"{number} times"
+    """0 times, 1 time, 2 times."""
+    return f"{number} time{'' if number == 1 else 's'}"
 
 
 def elsewhere(others: int | None) -> str:
     """Reads by others, in words."""
-    known = times(others) if others is not None else "not known how often"
+    known = times(others) if others is not None else "an unknown number of times"
     return f"{known} by others on this machine"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -155,12 +156,14 @@ def _suite_of(task: str) -> str:
 def recorded(folder: Path, trial_id: str) -> tuple[Study, Intent, Outcome]:
     """A row of a ledger: its study, its intent and how it ended.
 
+    The intent names no parent: run again, it stands for itself.
+
     Raises:
         InputError: the ledger has no such ended trial.
     """
     for trial in history(folder)[1]:
         if trial.intent.trial_id == trial_id:
-            return resolved_study(folder), trial.intent, trial.outcome
+            return resolved_study(folder), replace(trial.intent, parent=None), trial.outcome
     raise InputError(f"--trial: expected an ended trial of {folder}; found no {trial_id!r}")
 
 
