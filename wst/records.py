@@ -143,7 +143,9 @@ class Cost:
     normalisation: Annotated[str | None, "mean/std that images are normalised with"] = None
     data_hash: Annotated[str | None, "hash over the task's images and labels, all splits"] = None
     tuning_hash: Annotated[str | None, "hash over those of train and val alone, which the search sees"] = None
-    test_hash: Annotated[str | None, "hash over those of the test split alone, by which reads are counted"] = None
+    test_hash: Annotated[
+        str | None, "hash over those of the test split alone, by which reads are counted"
+    ] = None
     preprocessing: Annotated[str | None, "what was done to each image"] = None
     started: Annotated[datetime | None, "start of the last attempt"] = None
     ended: Annotated[datetime | None, "end"] = None

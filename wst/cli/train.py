@@ -109,9 +109,7 @@ class _EpochLines(Tracker):
             print_line(f"{line}{score}  {epoch.seconds:.1f} s", self._to)
 
 
-def _print_outcome(
-    folder: Path, intent: Any, outcome: Any, before: Any, as_json: bool, to: Console
-) -> None:
+def _print_outcome(folder: Path, intent: Any, outcome: Any, before: Any, as_json: bool, to: Console) -> None:
     from wst.ledger.reads import count_reads, read_lines, read_log
 
     log = read_log()

@@ -118,11 +118,11 @@ def _entries(files: Files, settings: str) -> list[_Entry]:
     return found
 
 
-def agree(study: str, trials: Files, intents: Files, epochs: Files) -> Agreement:
+def agree(study: str | None, trials: Files, intents: Files, epochs: Files) -> Agreement:
     """What of a ledger's tables agrees.
 
     Args:
-        study: the study's name.
+        study: the study's name; None takes any.
         trials, intents, epochs: files with at least :data:`COLUMNS`.
     """
     result = Agreement()
@@ -167,11 +167,11 @@ def _misplaced(files: Files) -> Iterable[Fault]:
                     yield Fault(file, str(trial_id), "its file has another trial's name")
 
 
-def _intents(study: str, found: list[_Entry], result: Agreement) -> dict[str, _Entry]:
+def _intents(study: str | None, found: list[_Entry], result: Agreement) -> dict[str, _Entry]:
     kept: dict[str, _Entry] = {}
     for entry in found:
         first = kept.get(entry.trial_id)
-        if not entry.own or not entry.settings or entry["study"] != study:
+        if not entry.own or not entry.settings or entry["study"] != (study or entry["study"]):
             result.faults.append(Fault(entry.file, entry.trial_id, "an intent that is not of this study"))
         elif first is None:
             kept[entry.trial_id] = entry
@@ -190,10 +190,10 @@ def _intents(study: str, found: list[_Entry], result: Agreement) -> dict[str, _E
     return kept
 
 
-def _rows(study: str, found: list[_Entry], result: Agreement) -> dict[str, _Entry]:
+def _rows(study: str | None, found: list[_Entry], result: Agreement) -> dict[str, _Entry]:
     by_id: dict[str, list[_Entry]] = defaultdict(list)
     for entry in found:
-        if not entry.own or not entry.settings or entry["study"] != study:
+        if not entry.own or not entry.settings or entry["study"] != (study or entry["study"]):
             result.faults.append(Fault(entry.file, entry.trial_id, "a row that is not of this study"))
         else:
             by_id[entry.trial_id].append(entry)
@@ -243,8 +243,12 @@ def _orphans(known: dict[str, _Entry], rows: dict[str, _Entry], result: Agreemen
             rows.pop(entry.trial_id, None)
 
 
-def check_agreement(folder: Path, study: str) -> Agreement:
+def check_agreement(folder: Path, study: str | None = None) -> Agreement:
     """Refuse a ledger whose tables do not agree.
+
+    Args:
+        folder: the study's output folder.
+        study: the study's name; None takes any.
 
     Raises:
         InputError: naming a trial and a file; or as :func:`wst.ledger.reading.fragments`.

@@ -1,4 +1,4 @@
-"""Reading a ledger: its files as they are now, its tables, and the history that a study goes on from.
+"""Reading a ledger: its files as they are now, and its tables.
 
 Readers need no lock.  The writer may put a new generation of the ledger in the place of the one that is
 being read (see :mod:`wst.ledger.generations`); a file of the old one is then gone, and the reader begins
@@ -7,7 +7,6 @@ again.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,9 +21,10 @@ import pyarrow.parquet as pq
 from pydantic import ValidationError
 
 from wst.errors import InputError
+from wst.files import read_text
 from wst.ledger.files import FORMAT, read_file, whole_files
 from wst.ledger.schema import KEYS, SCHEMA_VERSION, TABLES, table_schemas
-from wst.records import EndedTrial, Epoch, Intent, Outcome, Read
+from wst.records import Read
 from wst.study import Study
 from wst.yaml_files import first_error, read_yaml
 
@@ -41,9 +41,14 @@ def resolved_study(folder: Path) -> Study:
     if not path.is_file():
         raise InputError(f"{folder}: expected a study's output folder; found no study.yaml in it")
     try:
-        return Study.model_validate(read_yaml(path.read_text(), str(path)))
+        return Study.model_validate(read_yaml(read_text(path), str(path)))
     except ValidationError as error:
-        raise first_error(error, str(path)) from None
+        problem: InputError = first_error(error, str(path))
+    except InputError as error:
+        problem = error
+    raise InputError(
+        f"{problem} (wst repair {folder} lays it aside; then give wst tune the study's file again)"
+    )
 
 
 def _again_if_moved(read: Callable[[], _Result]) -> _Result:
@@ -193,44 +198,6 @@ def _read_of_row(row: dict[str, Any]) -> Read:
         time=row["ended"],
         purpose="known from the trial's row alone",
     )
-
-
-def _records(kind: Callable[..., _Result], folder: Path, table: str, names: Sequence[str]) -> list[_Result]:
-    """``kind`` called with these columns of every row, as keywords, as far as the table has them."""
-    found = read_table(folder, table, names)
-    values = zip(*(column.to_pylist() for column in found.columns), strict=True)
-    return [kind(**dict(zip(found.column_names, row, strict=True))) for row in values]
-
-
-def _intent(hyperparameters: str, **known: Any) -> Intent:
-    settings = json.loads(hyperparameters).items()
-    several = {name: tuple(value) if isinstance(value, list) else value for name, value in settings}
-    return Intent(**known, hyperparameters=several)
-
-
-def _curves(folder: Path) -> dict[str, list[Epoch]]:
-    """The epochs of every trial.  A study has many, so they are made column by column."""
-    found = read_table(folder, "epochs", ["trial_id", *Epoch.__dataclass_fields__])
-    epochs = map(Epoch, *(found[name].to_pylist() for name in Epoch.__dataclass_fields__))
-    curves: dict[str, list[Epoch]] = {}
-    for trial_id, epoch in zip(found["trial_id"].to_pylist(), epochs, strict=True):
-        curves.setdefault(trial_id, []).append(epoch)
-    return curves
-
-
-def history(folder: Path) -> tuple[list[Intent], list[EndedTrial]]:
-    """All intents in the order of their asks, and the ended trials among them, in the same order."""
-    intents = _records(_intent, folder, "intents", list(Intent.__dataclass_fields__))
-    intents.sort(key=lambda intent: intent.ask_order)
-    names = [name for name in Outcome.__dataclass_fields__ if name != "epochs"]
-    rows: list[dict[str, Any]] = _records(dict, folder, "trials", ["trial_id", *names])
-    # A trial's epochs are written before its row, so they are read after it: a row always has its curve.
-    curves = _curves(folder)
-    outcomes = {}
-    for row in rows:
-        trial_id = row.pop("trial_id")
-        outcomes[trial_id] = Outcome(**row, epochs=tuple(curves.get(trial_id, ())))
-    return intents, [EndedTrial(i, outcomes[i.trial_id]) for i in intents if i.trial_id in outcomes]
 
 
 def batches(

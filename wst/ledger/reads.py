@@ -157,7 +157,9 @@ def count_reads(folders: Sequence[Path], log: Log | None = None) -> dict[str, Ta
         for table in (all_reads(folder), read_table(folder, "trials", columns)):
             if "test_hash" in table.column_names:
                 for row in table.select(columns).group_by(columns).aggregate([]).to_pylist():
-                    hashes.setdefault(row["task"], set()).update([row["test_hash"]] if row["test_hash"] else [])
+                    hashes.setdefault(row["task"], set()).update(
+                        [row["test_hash"]] if row["test_hash"] else []
+                    )
     mine = {read["read_id"] for read in reads}
     others = Counter(entry["test_hash"] for entry in log.entries if entry["read_id"] not in mine)
     found: dict[str, dict[tuple[str, str], list[str]]] = {task: {} for task in hashes}

@@ -74,14 +74,9 @@ def plan(folder: Path, log: Log) -> Plan:
     """Look at a study's folder; nothing in it is changed.
 
     Args:
-        folder: the study's output folder.
+        folder: a study's output folder.
         log: the user's log of reads, which has a copy of what a damaged file of ``reads`` held.
-
-    Raises:
-        InputError: the folder is no study's.
     """
-    if not (folder / "study.yaml").exists() and newest(folder) is None:
-        raise InputError(f"{folder}: expected a study's output folder; found no study.yaml and no ledger in it")
     made = Plan()
     _look_at_study(folder, made)
     _look_at_link(folder, made)
@@ -159,7 +154,9 @@ def _look_at_link(folder: Path, made: Plan) -> None:
     elif current.is_symlink() and not current.exists():
         words = f"it leads to {current.readlink()}, which is not there"
         whole = newest(folder)
-        lost = "every row, curve and intent is lost: wst tune begins anew, and what it scores on test is counted"
+        lost = (
+            "every row, curve and intent is lost: wst tune begins anew, and what it scores on test is counted"
+        )
         made.note(folder, current, words, f"{whole.name} takes its place" if whole else lost)
         made.aside.append(current)
     elif not current.exists():
@@ -180,7 +177,7 @@ def _look_at_tables(folder: Path, generation: Path, made: Plan, log: Log) -> Non
     if not made.findings and not agreed.faults:
         return
     _describe(folder, agreed, good, bad, {read["read_id"] for read in restored}, made)
-    if agreed.faults or any(bad.values()) or not (generation / "reads").is_dir():
+    if agreed.faults or any(bad.values()) or not all((generation / table).is_dir() for table in TABLES):
         made.tables = _kept(agreed, good, restored, name, made)
 
 
@@ -267,15 +264,22 @@ def _describe(
     """Say what each damage means."""
     rows = {i for table in good["trials"].values() for i in table["trial_id"].to_pylist()}
     intents = {i for table in good["intents"].values() for i in table["trial_id"].to_pylist()}
-    meanings = {}
+    meanings, again = {}, {(f.file.parent.name, f.file.name): f for f in agreed.faults if f.again}
     for table, paths in bad.items():
         for path in paths:
-            meanings[str(path.relative_to(folder))] = _meaning(table, path.stem, rows, intents, restored)
+            meaning = _meaning(table, path.stem, rows, intents, restored)
+            fault = again.get((table, path.name))
+            if fault is not None:
+                meaning = f"{fault.trial_id}: its curve is lost; {_again(fault.trial_id)}"
+            meanings[str(path.relative_to(folder))] = meaning
     made.findings = [
         finding if finding.meaning else Finding(finding.path, finding.found, meanings[finding.path])
         for finding in made.findings
     ]
+    said = {(table, path.name) for table, paths in bad.items() for path in paths}
     for fault in agreed.faults:
+        if (fault.file.parent.name, fault.file.name) in said:
+            continue
         if fault.again:
             meaning = f"{fault.trial_id}: {_again(fault.trial_id)}"
         elif fault.replaced:
@@ -329,13 +333,19 @@ def _kept(
         rows = whole[table]
         if rows is not None:
             kept[table] = rows.take(pa.array(places, pa.int64()))
-            _remove(made, table, rows, pc.invert(pc.is_in(_places(rows), value_set=pa.array(places, pa.int64()))))
+            _remove(
+                made, table, rows, pc.invert(pc.is_in(_places(rows), value_set=pa.array(places, pa.int64())))
+            )
     if agreed.rebuilt and whole["trials"] is not None:
         made_again = _intents_of(whole["trials"].take(pa.array(agreed.rebuilt, pa.int64())))
-        kept["intents"] = _together([table for table in (kept.get("intents"), made_again) if table is not None])
+        kept["intents"] = _together(
+            [table for table in (kept.get("intents"), made_again) if table is not None]
+        )
     epochs = whole["epochs"]
     if epochs is not None:
-        out = pc.is_in(epochs["trial_id"], value_set=pa.array(sorted(agreed.curves), pa.string()))
+        # What has no row is sent again, and would be there twice.
+        ended = set(kept["trials"]["trial_id"].to_pylist()) if "trials" in kept else set()
+        out = pc.invert(pc.is_in(epochs["trial_id"], value_set=pa.array(sorted(ended), pa.string())))
         kept["epochs"] = epochs.filter(pc.invert(out))
         _remove(made, "epochs", epochs, out)
     again = pa.Table.from_pylist(restored, READS_SCHEMA)

@@ -33,7 +33,7 @@ from wst.errors import InputError
 from wst.files import locked, replacing
 from wst.ledger.agreement import check_agreement, settings_key
 from wst.ledger.files import COMPACTED
-from wst.ledger.generations import settle
+from wst.ledger.generations import newest, settle
 from wst.ledger.hyperparameters import column_types
 from wst.ledger.reading import (
     all_reads,
@@ -82,7 +82,7 @@ class Ledger:
         self._settings: dict[str, dict[str, tuple[object, ...]]] = {"trials": {}, "intents": {}}
         """What tells a trial's configuration from another's, of every row and intent, by its id."""
         self._read = Counter[str]()
-        if folder.exists() and not (folder / "study.yaml").exists():
+        if folder.exists() and not (folder / "study.yaml").exists() and newest(folder) is None:
             # A process killed while it began a study has left no more than these.
             others = {path.name for path in folder.iterdir()} - {".lock", ".study.yaml"}
             if others:
@@ -100,6 +100,8 @@ class Ledger:
 
     def _open(self) -> None:
         if not (self.folder / "study.yaml").exists():
+            if newest(self.folder) is not None:
+                self._check_own()
             self._write_study()
         settle(self.folder)
         listed = {table: fragments(self.folder, table) for table in TABLES}
@@ -135,6 +137,29 @@ class Ledger:
         # They agree, so that a row's settings are its intent's.
         for trial_id in read_table(self.folder, "trials", ["trial_id"])["trial_id"].to_pylist():
             self._settings["trials"][trial_id] = self._settings["intents"][trial_id]
+
+    def _check_own(self) -> None:
+        """Refuse a ledger whose study file is lost, unless its rows are of this study.
+
+        Raises:
+            InputError: naming the first thing that differs.
+        """
+        settle(self.folder)
+        check_agreement(self.folder, self.study.name)
+        for text in read_table(self.folder, "trials", ["configuration"])["configuration"].to_pylist():
+            found = json.loads(text)
+            # A row has no variant's name, but all that a variant says of it.
+            methods = {(v.method, v.method_hash) for v in self.study.variants.values()}
+            now = {**self._common(), "recipe": self.study.recipe.model_dump(mode="json")}
+            differing = [name for name, value in now.items() if found.get(name) != value]
+            if (found.get("method"), found.get("method_hash")) not in methods:
+                differing.append("method")
+            if differing:
+                name = differing[0]
+                raise InputError(
+                    f"{self.folder}: expected a ledger of this study, since its study.yaml is lost; found a trial "
+                    f"with {name} {found.get(name)!r}"
+                )
 
     def _keep_reads(self) -> None:
         """Write down the reads that rows alone show, in a ledger from before reads were kept."""
@@ -184,7 +209,8 @@ class Ledger:
             InputError: the trial is there with other settings.
         """
         self._same("intents", intent)
-        if self._same("trials", intent) and intent.trial_id in self._shared:
+        self._same("trials", intent)
+        if intent.trial_id in self._shared:
             self._rewrite({intent.trial_id})
         who = {"study": self.study.name, **vars(intent)}
         epochs = [{**who, **vars(epoch)} for epoch in outcome.epochs]
@@ -237,19 +263,19 @@ class Ledger:
             for trial_id in unwanted:
                 del self._settings["trials"][trial_id]
 
+    def _common(self) -> dict[str, Any]:
+        """What all trials of the study have in common, of what defines them."""
+        names = ("suite", "backbone", "checkpoint", "pretrained", "image_size", "normalisation")
+        return {name: getattr(self.study, name) for name in names}
+
     def _row(self, intent: Intent, outcome: Outcome) -> dict[str, Any]:
         study, last = self.study, outcome.epochs[-1] if outcome.epochs else None
         values = [epoch.val_top1 for epoch in outcome.epochs if epoch.val_top1 is not None]
         variant = study.variants[intent.variant]
         configuration = {
-            "suite": study.suite,
+            **self._common(),
             "task": intent.task,
             "stage": intent.stage,
-            "backbone": study.backbone,
-            "checkpoint": study.checkpoint,
-            "pretrained": study.pretrained,
-            "image_size": study.image_size,
-            "normalisation": study.normalisation,
             "method": variant.method,
             "method_hash": variant.method_hash,
             "hyperparameters": intent.hyperparameters,

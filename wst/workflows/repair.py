@@ -6,6 +6,7 @@ from pathlib import Path
 
 from wst.errors import InputError
 from wst.files import locked
+from wst.ledger.generations import newest
 from wst.ledger.reads import read_log
 from wst.ledger.repairing import Plan, carry_out, plan
 
@@ -23,13 +24,17 @@ def repair(folder: Path, *, dry_run: bool = False) -> tuple[Plan, Path | None]:
     Raises:
         InputError: the folder is no study's, or another process writes to it.
     """
-    if not folder.is_dir():
-        raise InputError(f"{folder}: expected a study's output folder; found none")
+    if not (folder / "study.yaml").exists() and newest(folder) is None:  # before a lock is left in it
+        raise InputError(
+            f"{folder}: expected a study's output folder; found no study.yaml and no ledger in it"
+        )
     if dry_run:
         return plan(folder, read_log()), None
     with locked(folder / ".lock", wait=False) as mine:
         if not mine:
-            raise InputError(f"{folder}: expected no other process on this study; found one that writes to it")
+            raise InputError(
+                f"{folder}: expected no other process on this study; found one that writes to it"
+            )
         made = plan(folder, read_log())
         nothing = not made.aside and not made.removed and made.tables is None
         return made, None if nothing else carry_out(folder, made)

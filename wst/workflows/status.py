@@ -1,4 +1,4 @@
-"""How far a study is: trials by cell, stage and state, the best so far, what is left, reads of test splits."""
+"""How far a study is: trials by cell, stage and state, the best so far, what is left, what read test."""
 
 from __future__ import annotations
 
@@ -54,6 +54,8 @@ def status_lines(folder: Path) -> list[str]:
     """
     log = read_log()
     known = {
-        task: reads for task, reads in count_reads([folder], log).items() if reads.own or reads.others is not None
+        task: reads
+        for task, reads in count_reads([folder], log).items()
+        if reads.own or reads.others is not None
     }
     return [*read_lines(known), *filter(None, [log.caveat])]
