@@ -327,9 +327,7 @@ class Driver:
     def _outcome(self, running: _Running, end: End) -> Outcome:
         # The data's hash is known also where the trial never began.
         hashes = self.environment.fingerprint.data[running.intent.task]
-        cost = replace(
-            running.cost, data_hash=hashes.all, tuning_hash=hashes.tuning, test_hash=hashes.test
-        )
+        cost = replace(running.cost, data_hash=hashes.all, tuning_hash=hashes.tuning, test_hash=hashes.test)
         completed: State = "pruned" if running.stopped else "completed"
         return Outcome(
             completed if end.error_type is None else "failed",

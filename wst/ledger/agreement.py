@@ -209,7 +209,7 @@ def _rows(study: str | None, found: list[_Entry], result: Agreement) -> dict[str
 
 
 def _curves(epochs: Files) -> tuple[dict[str, tuple[int, bool]], dict[str, Path]]:
-    """How many epochs a trial has, and whether these are 1, 2, 3 and so on; and the files of single trials."""
+    """How many epochs a trial has, and whether these are 1, 2, 3 and so on; and files by their names."""
     if not epochs:
         return {}, {}
     table = pa.concat_tables(table.select(["trial_id", "epoch"]) for table in epochs.values())
@@ -267,8 +267,8 @@ def check_agreement(folder: Path, study: str | None = None) -> Agreement:
     others = f", and {more} more" if more else ""
     raise InputError(
         f"{folder / 'ledger' / first.file.parent.name / first.file.name}: expected rows, curves and intents "
-        f"that agree; found of {first.trial_id}: {first.found}{others} (wst repair {folder} says what is lost, "
-        "and lays it aside)"
+        f"that agree; found of {first.trial_id}: {first.found}{others} (wst repair {folder} says what is "
+        "lost, and lays it aside)"
     )
 
 

@@ -1,6 +1,6 @@
 """Reads of test splits, counted: by a ledger's own table, and by one log of the user's for all studies.
 
-The log lies beside the cache, in ``test-reads.jsonl``: a line a read, written before the read happens, added to
+The log lies beside the cache, in ``test-reads.jsonl``: a line a read, written before the read happens,
 and never rewritten.  It counts by the hash of a test split's images and labels, so that whoever scores the
 same images counts, under whatever name of study, suite or folder.
 """

@@ -1,7 +1,7 @@
 """The ledger: a study's Parquet tables, the only truth about it.
 
-``DIR/ledger`` has a folder of Parquet files for each of ``trials``, ``epochs``, ``intents`` and ``reads``, all
-with the study's full typed schema, so that ``pandas.read_parquet``, DuckDB and Polars read each folder as
+``DIR/ledger`` has a folder of Parquet files for each of ``trials``, ``epochs``, ``intents`` and ``reads``,
+all with the study's full typed schema, so that ``pandas.read_parquet``, DuckDB and Polars read each folder as
 one table.  A trial's fragments, named after it, are written aside, flushed and renamed into place.  Its
 epochs come first and its row last: the row is the commit, and writing again after a crash replaces.  A read
 of a test split is a fragment of its own, written before it happens and never again.
@@ -157,8 +157,8 @@ class Ledger:
             if differing:
                 name = differing[0]
                 raise InputError(
-                    f"{self.folder}: expected a ledger of this study, since its study.yaml is lost; found a trial "
-                    f"with {name} {found.get(name)!r}"
+                    f"{self.folder}: expected a ledger of this study, since its study.yaml is lost; found a "
+                    f"trial with {name} {found.get(name)!r}"
                 )
 
     def _keep_reads(self) -> None:
@@ -239,9 +239,10 @@ class Ledger:
         """
         there = self._settings[table].get(intent.trial_id)
         if there is not None and there != _settings(intent):
+            found = f"{settings_key(intent.hyperparameters)}, seed {intent.seed}"
             raise InputError(
-                f"{self.folder / 'ledger' / table}: expected {intent.trial_id} with the settings, stage and seed "
-                f"that it has there; found others ({settings_key(intent.hyperparameters)}, seed {intent.seed})"
+                f"{self.folder / 'ledger' / table}: expected {intent.trial_id} with the settings, stage and "
+                f"seed that it has there; found others ({found})"
             )
         return there is not None
 

@@ -89,8 +89,8 @@ class Planner:
         cell = self.cells.get((intent.task, intent.variant))
         if cell is None:
             raise InputError(
-                f"study {self.study.name!r}: expected the tasks and variants of its ledger's trials; found none "
-                f"of {intent.trial_id}"
+                f"study {self.study.name!r}: expected the tasks and variants of its ledger's trials; found "
+                f"none of {intent.trial_id}"
             )
         self._begin(cell, intent)
         search = cell.search if intent.stage == "search" else None
