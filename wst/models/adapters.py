@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from wst.data.decode import decode
+from wst.data.decode import Preprocessing
 from wst.errors import InputError
 from wst.files import replacing
 from wst.models import backbones
@@ -35,6 +35,7 @@ class Card(Strict):
         method_hash: of its file, where it is a user's own.
         hyperparameters: the method's own.
         image_size: side of the input in pixels.
+        upright, background: how image files are read, see :class:`wst.data.decode.Preprocessing`.
         mean, std: normalisation of each channel in [0, 1].
         test_top1: accuracy in [0, 1] on ``test_images`` images; None where the test split was not read.
         trial_id: the ledger's row.
@@ -50,6 +51,8 @@ class Card(Strict):
     task: str
     classes: int
     image_size: int
+    upright: bool = False
+    background: str | None = None
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     data_hash: str | None
@@ -100,9 +103,10 @@ class Predictor(nn.Module):
         Raises:
             InputError: a file that is no readable image.
         """
-        size, found = self.card.image_size, []
+        card, found = self.card, []
+        preprocessing = Preprocessing(card.image_size, card.upright, card.background)
         for start in range(0, len(paths), batch_size):
-            part = [decode(_read(path), size, path) for path in paths[start : start + batch_size]]
+            part = [preprocessing.decode(_read(path), path) for path in paths[start : start + batch_size]]
             batch = torch.from_numpy(np.stack(part)).to(self.mean.device)
             found.append(self(batch).float().softmax(dim=1).cpu())
         return torch.cat(found)

@@ -20,8 +20,10 @@ from pydantic import (
     model_validator,
 )
 
+from wst.data.decode import opaque_colour
 from wst.data.suites import find_suite, is_gone
 from wst.data.tasks import Suite
+from wst.errors import InputError
 from wst.records import OF_THE_TRIAL, Backbone, Normalisation
 from wst.study.durations import parse_duration
 from wst.study.recipe import Recipe, short_hash
@@ -84,6 +86,8 @@ class Study(Strict):
     """Side of the square input in pixels; the backbone's own when left out."""
     normalisation: Normalisation = "checkpoint"
     """Mean and standard deviation of the input: those the checkpoint was trained with, 0.5, or ImageNet's."""
+    background: str | None = None
+    """Colour that transparent pictures are laid on; left out, their transparency is dropped."""
     seed: int = Field(0, ge=0)
     variants: dict[Annotated[str, Field(pattern=NAME)], Variant] = Field(min_length=1)
     recipe: Recipe = Recipe()
@@ -99,6 +103,14 @@ class Study(Strict):
     """Epochs between two reports of a running trial; the pruner's rungs are reported besides."""
     checkpoint_every: PositiveInt = 10
     """Epochs between two checkpoints of a running trial."""
+
+    @field_validator("background")
+    @classmethod
+    def _one_spelling(cls, colour: str | None) -> str | None:
+        try:
+            return None if colour is None else opaque_colour(colour)
+        except InputError as error:
+            raise ValueError(str(error)) from None
 
     @field_validator("tasks")
     @classmethod

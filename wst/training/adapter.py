@@ -18,6 +18,7 @@ def card(spec: TrialSpec, images: InputSpec, last: Epoch | None, test: Score | N
         last: the last epoch; None where nothing was trained.
         test: the score on the test split; None where it was not read.
     """
+    preprocessing = spec.data.preprocessing(images.size)
     return Card(
         backbone=spec.backbone.name,
         checkpoint_hash=backbones.weights_id(spec.backbone) or "",
@@ -28,6 +29,8 @@ def card(spec: TrialSpec, images: InputSpec, last: Epoch | None, test: Score | N
         task=spec.intent.task,
         classes=spec.data.task.classes,
         image_size=images.size,
+        upright=preprocessing.upright,
+        background=preprocessing.background,
         mean=images.mean,
         std=images.std,
         data_hash=spec.data_hash,
