@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wst.data import cache
-from wst.data.decode import Preprocessing
+from wst.data.decode import Preprocessing, Reading
 from wst.data.folders import read_own
 from wst.data.hashes import cache_folder, content_hash
 from wst.data.lists import SPLITS, VTAB_NAMES, ImageList, Split, read_file
@@ -72,12 +72,17 @@ class TaskData:
         """The data of a task whose suite's folder lies in ``root``."""
         return cls(root / suite.folder / task.folder, task, background)
 
-    def preprocessing(self, size: int) -> Preprocessing:
-        """What is done to its images for a model that takes ``size`` pixels a side.
+    @property
+    def reading(self) -> Reading:
+        """How its picture files become pixels.
 
         A user's own pictures are turned upright; those of VTAB-1K are taken as published results took them.
         """
-        return Preprocessing(size, upright=self.task.layout != "vtab", background=self.background)
+        return Reading(upright=self.task.layout != "vtab", background=self.background)
+
+    def preprocessing(self, size: int) -> Preprocessing:
+        """What is done to its images for a model that takes ``size`` pixels a side."""
+        return Preprocessing(size, self.reading.upright, self.reading.background)
 
     def check_there(self) -> None:
         """Refuse a task whose folder does not exist.

@@ -17,6 +17,7 @@ from wst.errors import InputError
 
 Level = Literal["error", "warning"]
 _SHOWN = 5
+_WANTED = {"unreadable": "a readable image", "multi-frame": "one picture a file"}
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,11 @@ def check_tasks(
     scans = [_scan(data) for data in tasks]
     files = [_files(scan) for scan in scans]
     on_total(sum(map(len, files)))
-    looked_at = examine_all([path for part in files for path in part], jobs, on_done)
+    looked_at = (
+        found
+        for data, part in zip(tasks, files, strict=True)
+        for found in examine_all(part, jobs, on_done, data.reading)
+    )
     return [
         _report(scan, {path: next(looked_at) for path in part})
         for scan, part in zip(scans, files, strict=True)
@@ -242,7 +247,7 @@ def _image_findings(scan: _Scan, files: dict[Path, Examined]) -> list[Finding]:
                 seen.add(path)
         for kind, paths in by_kind.items():
             level: Level = "error" if kind in UNUSABLE else "warning"
-            what = "a readable image" if kind == "unreadable" else "8-bit RGB or grey"
+            what = _WANTED.get(kind, "8-bit RGB or grey")
             findings.append(
                 Finding(
                     level,
