@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
@@ -13,6 +12,7 @@ from PIL import Image
 
 from wst.data.ahead import ahead
 from wst.errors import InputError
+from wst.machine import usable_cpus
 
 
 def preprocessing(size: int) -> str:
@@ -44,6 +44,6 @@ def unreadable(path: Path, content: bytes, error: Exception) -> InputError:
 
 def decode_all(images: Sequence[Path], size: int) -> Iterator[np.ndarray]:
     """Decoded images in order, a few ahead; Pillow lets other threads run while it decodes and resizes."""
-    workers = os.cpu_count() or 1
+    workers = usable_cpus()
     with ThreadPoolExecutor(workers) as pool:
         yield from ahead(pool, lambda path: decode(path.read_bytes(), size, path), images, 8 * workers)

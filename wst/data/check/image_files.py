@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import Literal
 from PIL import Image
 
 from wst.data.ahead import ahead
+from wst.machine import usable_cpus
 
 ImageProblem = Literal["unreadable", "16-bit", "CMYK", "palette", "alpha"]
 UNUSABLE: frozenset[ImageProblem] = frozenset({"unreadable", "16-bit"})
@@ -90,7 +90,7 @@ def examine_all(
         jobs: threads; one a CPU when left out.
         on_done: told how many more are finished.
     """
-    jobs = jobs or os.cpu_count() or 1
+    jobs = jobs or usable_cpus()
     chunks = [paths[start : start + _CHUNK] for start in range(0, len(paths), _CHUNK)]
     with ThreadPoolExecutor(jobs) as pool:
         for found in ahead(pool, _examine_chunk, chunks, 4 * jobs):
