@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -13,6 +12,7 @@ from rich.progress import Progress, TimeRemainingColumn
 from analysis.tables import Format, show
 from wst.cli.output import Formatted, Json, Overrides, Style, Tasks, console, error_console, print_json
 from wst.errors import InputError
+from wst.machine import usable_cpus
 
 simulate_app = typer.Typer()
 
@@ -43,7 +43,7 @@ def simulate(
     ] = Costs.epochs,
     processes: Annotated[
         int, typer.Option(min=1, help="Replays at a time; as many as there are processors by default.")
-    ] = os.cpu_count() or 1,
+    ] = usable_cpus(),
     task: Tasks = None,
     set_: Overrides = None,
     out: Annotated[Path | None, typer.Option("-o", help="PNG, SVG, PDF or HTML file.")] = None,

@@ -13,6 +13,7 @@ from rich.console import Console
 from wst.cli.output import Json, Root, console, error_console, print_json, print_line
 from wst.cli.study import stopping
 from wst.errors import InputError
+from wst.machine import usable_cpus
 from wst.records import Epoch, Intent
 from wst.trackers import Tracker
 
@@ -151,8 +152,11 @@ def predict(
     as_json: Json = False,
 ) -> None:
     """Print the likeliest classes of images, with their probabilities."""
+    import torch
+
     from wst.models.adapters import load_adapter
 
+    torch.set_num_threads(min(torch.get_num_threads(), usable_cpus()))
     predictor = load_adapter(adapter, checkpoint=checkpoint, method=method, any_backbone=any_backbone)
     paths: list[Path] = []
     for given in images:
