@@ -53,7 +53,7 @@ def test_a_named_space_table_or_recipe_can_be_changed_in_a_key(file: Path) -> No
 def test_overrides_are_done_in_the_order_given(file: Path) -> None:
     released = _with(file, "recipe=released", "recipe.epochs=30").recipe
     assert released.epochs == 30 and released.schedule == "timm_cosine"
-    assert _with(file, "recipe.epochs=20", "recipe=released").recipe.epochs == 100
+    assert _with(file, "recipe.epochs=20", "recipe=released").recipe.epochs == 110
     assert _with(file, "seed=3", "seed=4").seed == 4
 
 

@@ -136,7 +136,7 @@ def test_yaml_floats_without_a_dot_are_numbers(tmp_path: Path) -> None:
 
 
 def test_python_objects_in_yaml_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="line 1: expected a plain value; found the tag !!python/object/apply:os.system"):
+    with pytest.raises(InputError, match="line 1: expected a plain value; found the tag !!python/object"):
         _load(tmp_path, "name: !!python/object/apply:os.system ['true']\n")
 
 

@@ -17,7 +17,7 @@ from wst.records import Scalar, Value
 from wst.yaml_files import shown
 
 MANY = 100_000
-"""Most of anything that is listed before a study begins: epochs, trials, points of a grid, steps of a range."""
+"""Most of what is listed before a study begins: epochs, trials, points of a grid, steps of a range."""
 _MOST_VALUES = 1_000
 """Of a hyperparameter that takes several."""
 _LONGEST = 4_096
@@ -62,9 +62,7 @@ def _scalar(value: object) -> Scalar:
         return _text(value)
     if isinstance(value, bool | int | float):
         return value
-    raise ValueError(
-        f"expected a number, a text, true or false, or a list of these; found {shown(value)}"
-    )
+    raise ValueError(f"expected a number, a text, true or false, or a list of these; found {shown(value)}")
 
 
 def _value(value: object) -> Value:

@@ -24,7 +24,7 @@ _NAMED = {
     ("variants", "*", "per_task"): "settings",
     ("variants", "*", "warm_start"): "settings",
 }
-"""Keys that may name a file in the place of its contents, each with the kind of the file; ``*`` is any name."""
+"""Keys that may name a file in the place of its contents, with the kind of the file; ``*`` is any name."""
 _PART = re.compile(r'"([^"]+)"|[^."]+')
 
 
@@ -43,7 +43,8 @@ def _override(data: dict[str, Any], assignment: str, source: Path) -> None:
     parts = [match[1] or match[0] for match in _PART.finditer(path)]
     if not separator or not parts or len(_PART.sub("", path)) != len(parts) - 1:
         raise InputError(f"--set: expected KEY=VALUE, such as recipe.epochs=5; found {shown(assignment)}")
-    value, inner = read_yaml(text, f"--set {path}"), data
+    value = read_yaml(text, f"--set {path}")
+    inner: Any = data
     for place, part in enumerate(parts[:-1]):
         key = _key(inner, part, path)
         found = inner[key] if isinstance(inner, list) else inner.get(key)
@@ -125,7 +126,7 @@ def load_study(name: str, *, overrides: Sequence[str] = (), tasks: Sequence[str]
 
     Args:
         name: path of a YAML file, or the name of a shipped study.
-        overrides: ``KEY=VALUE`` pairs, such as ``recipe.epochs=5``, in the order in which they are to be done;
+        overrides: ``KEY=VALUE`` pairs, such as ``recipe.epochs=5``, done in this order;
             a part of a key that has a dot stands in double quotes.
         tasks: run these tasks only.
 

@@ -10,7 +10,7 @@ from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 from wst.records import Hyperparameters, Value
 from wst.study.bounds import Count, Settings, Text, check_of_the_trial
 from wst.study.space import Categorical, Distribution, applies, check_places, expanded, gathered, spread
-from wst.yaml_files import Strict, shown
+from wst.yaml_files import Strict
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]*\z"
 LONGEST_NAME = 100
