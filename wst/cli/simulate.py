@@ -11,6 +11,7 @@ from rich.progress import Progress, TimeRemainingColumn
 
 from analysis.tables import Format, show
 from wst.cli.output import Formatted, Json, Overrides, Style, Tasks, console, error_console, print_json
+from wst.cli.outputs import Force, check_output, whole
 from wst.errors import InputError
 from wst.machine import usable_cpus
 
@@ -48,10 +49,11 @@ def simulate(
     set_: Overrides = None,
     out: Annotated[Path | None, typer.Option("-o", help="PNG, SVG, PDF or HTML file.")] = None,
     style: Formatted = Style.terminal,
+    force: Force = False,
     as_json: Json = False,
 ) -> None:
     """Compare samplers, pruners and budgets on recorded learning curves, without training."""
-    from analysis.figures.simulation import check_format, draw
+    from analysis.figures.simulation import FORMATS, draw
     from analysis.simulation import as_plain, as_table, compare
     from wst.simulation.recording import Recording
     from wst.simulation.replay import CellReplay, replay
@@ -59,7 +61,7 @@ def simulate(
     from wst.workflows.warm_start import resolve_warm_starts
 
     if out is not None:
-        check_format(out)
+        check_output("-o", out, force=force, endings=FORMATS)
     loaded = [
         resolve_warm_starts(load_study(name, overrides=set_ or (), tasks=task or ())) for name in studies
     ]
@@ -88,7 +90,8 @@ def simulate(
     comparison = compare(loaded, found, first)
     form: Format = style.value
     if out is not None:
-        draw(comparison, out)
+        with whole(out) as aside:
+            draw(comparison, aside)
     if as_json or style is Style.json:
         print_json(as_plain(comparison))
     else:

@@ -29,6 +29,7 @@ from wst.data.lists import CLASS_NAMES, ImageList, Split, inside_of, read_file
 from wst.data.picture_index import PictureIndex, is_image, picture_index
 from wst.data.tasks import Group, Suite, Task
 from wst.errors import InputError
+from wst.files import read_text
 from wst.yaml_files import Strict, first_error, read_yaml
 
 _FOLDERS: dict[str, tuple[str, ...]] = {
@@ -116,11 +117,11 @@ _Pictures = tuple[tuple[str, str, PictureIndex], ...]
 
 
 def _from_yaml(file: Path) -> Suite:
-    data = read_yaml(file.read_text(encoding="utf-8"), str(file))
+    data = read_yaml(read_text(file), str(file))
     try:
         entry = _SuiteFile.model_validate(data)
     except ValidationError as error:
-        raise first_error(error, str(file)) from None
+        raise first_error(error, str(file), data) from None
     names = [task.name for task in entry.tasks]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
