@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,9 +9,11 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from wst.cli.failures import say
 from wst.cli.output import Json, Root, console, error_console, print_json, print_line
 from wst.cli.study import stopping
 from wst.errors import InputError
+from wst.machine import usable_cpus
 from wst.records import Epoch, Intent
 from wst.trackers import Tracker
 
@@ -127,7 +128,7 @@ def _print_outcome(folder: Path, intent: Any, outcome: Any, before: Any, as_json
             if value is not None:
                 print_line(f"{name}: {value}")
     if outcome.state == "failed":
-        print(f"wst: {outcome.error_type}: see error_text in the ledger", file=sys.stderr)
+        say(f"{outcome.error_type}: see error_text in the ledger")
         raise typer.Exit(1)
 
 
@@ -151,8 +152,11 @@ def predict(
     as_json: Json = False,
 ) -> None:
     """Print the likeliest classes of images, with their probabilities."""
+    import torch
+
     from wst.models.adapters import load_adapter
 
+    torch.set_num_threads(min(torch.get_num_threads(), usable_cpus()))
     predictor = load_adapter(adapter, checkpoint=checkpoint, method=method, any_backbone=any_backbone)
     paths: list[Path] = []
     for given in images:

@@ -6,7 +6,6 @@ clipped on the way.
 
 from __future__ import annotations
 
-import os
 import stat
 import warnings
 from collections.abc import Iterator, Sequence
@@ -23,6 +22,7 @@ from PIL import ExifTags, Image, ImageColor, UnidentifiedImageError
 
 from wst.data.ahead import ahead
 from wst.errors import InputError
+from wst.machine import usable_cpus
 
 _NO_PICTURES = frozenset({"PDF", "EPS", "WMF", "BUFR", "GRIB", "HDF5", "MPEG", "IPTC"})
 """Formats that are no pictures, that Pillow only identifies, or that take Ghostscript or Windows to open."""
@@ -278,6 +278,6 @@ def unreadable(path: Path, error: UndecodableError) -> InputError:
 
 def decode_all(images: Sequence[Path], preprocessing: Preprocessing) -> Iterator[np.ndarray]:
     """Decoded images in order, a few ahead; Pillow lets other threads run while it decodes and resizes."""
-    workers = os.cpu_count() or 1
+    workers = usable_cpus()
     with ThreadPoolExecutor(workers) as pool:
         yield from ahead(pool, lambda path: preprocessing.decode(content_of(path), path), images, 8 * workers)

@@ -109,7 +109,7 @@ def _from_yaml(file: Path) -> Suite:
     try:
         entry = _SuiteFile.model_validate(data)
     except ValidationError as error:
-        raise first_error(error, str(file)) from None
+        raise first_error(error, str(file), data) from None
     names = [task.name for task in entry.tasks]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:

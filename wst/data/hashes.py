@@ -15,6 +15,7 @@ from PIL import Image
 from wst.data.decode import UndecodableError, content_of, formats, unreadable
 from wst.data.lists import ImageList
 from wst.files import replacing
+from wst.machine import usable_cpus
 
 
 def cache_folder() -> Path:
@@ -71,7 +72,7 @@ def _hashes(listed: ImageList) -> tuple[str, str]:
     if not memo.is_file() or not re.fullmatch(
         r"[0-9a-f]{64} [0-9a-f]{64}\n", memo.read_text(errors="replace")
     ):
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
+        with ThreadPoolExecutor(usable_cpus()) as pool:
             remember_hashes(listed, list(pool.map(_file_hash, listed.images)))
     content, images = memo.read_text().split()
     return content, images

@@ -45,6 +45,7 @@ from wst.engine.fingerprint import fingerprint
 from wst.engine.job import Job
 from wst.engine.watchdog import watched
 from wst.errors import InputError
+from wst.machine import usable_cpus
 from wst.study import Study
 from wst.study.study import Resources
 from wst.training.spec import backbone_anywhere
@@ -222,7 +223,7 @@ def _ray(study: Study, address: str | None) -> Iterator[int]:
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
     try:
         if address is None:
-            cpus = max(os.cpu_count() or 1, need.cpus_per_trial * (need.slots or 1))
+            cpus = max(usable_cpus(), need.cpus_per_trial * (need.slots or 1))
             here = {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}
             with _loopback():
                 ray.init(address="local", num_cpus=cpus, **here, **quiet)

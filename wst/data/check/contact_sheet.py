@@ -15,6 +15,7 @@ from wst.data.decode import Reading, UndecodableError, content_of, unreadable
 from wst.data.lists import class_names
 from wst.data.splits import TaskData
 from wst.errors import InputError
+from wst.files import replacing
 
 _TILE = 72
 
@@ -68,11 +69,14 @@ def contact_sheet(title: str, tasks: Sequence[TaskData], out: Path, per_class: i
     if out.suffix.lower() not in (".png", ".html"):
         raise InputError(f"--sheet: expected a file that ends in .png or .html; found {out.name!r}")
     shown = [(data, samples(data, per_class)) for data in tasks]
-    out.parent.mkdir(parents=True, exist_ok=True)
     if out.suffix.lower() == ".png":
-        _sheet(shown, per_class).save(out)
+        sheet = _sheet(shown, per_class)
+        with replacing(out, durable=False) as aside:
+            sheet.save(aside, format="PNG")
     else:
-        out.write_text(_page(title, shown), encoding="utf-8")
+        page = _page(title, shown)
+        with replacing(out, durable=False) as aside:
+            aside.write_text(page, encoding="utf-8")
     return out
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from PIL import Image
 from wst.data.ahead import ahead
 from wst.data.decode import AS_STORED, Loss, Reading, UndecodableError, content_of
 from wst.errors import InputError
+from wst.machine import usable_cpus
 
 ImageProblem = Literal["unreadable", "16-bit"] | Loss
 UNUSABLE: frozenset[ImageProblem] = frozenset({"unreadable", "16-bit"})
@@ -83,7 +83,7 @@ def examine_all(
         on_done: told how many more are finished.
         reading: how they become pixels.
     """
-    jobs = jobs or os.cpu_count() or 1
+    jobs = jobs or usable_cpus()
     chunks = [paths[start : start + _CHUNK] for start in range(0, len(paths), _CHUNK)]
     with ThreadPoolExecutor(jobs) as pool:
         for found in ahead(pool, lambda chunk: [_examine(path, reading) for path in chunk], chunks, 4 * jobs):
