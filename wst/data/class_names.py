@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Sequence
 
 from wst.errors import InputError
+from wst.screen import printable
 
 LONGEST = 255
 """Characters of a name: what a file system takes for a folder's."""
@@ -14,11 +15,7 @@ LONGEST = 255
 
 def unfit(name: str) -> bool:
     """Whether a name is empty or too long, has control characters, or stands for bytes that are no UTF-8."""
-    return (
-        not name.strip()
-        or len(name) > LONGEST
-        or any(unicodedata.category(sign) in ("Cc", "Cs", "Zl", "Zp") for sign in name)
-    )
+    return not name.strip() or len(name) > LONGEST or printable(name) != name
 
 
 def check_names(names: Sequence[str], source: object) -> None:
