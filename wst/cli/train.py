@@ -31,6 +31,9 @@ def train(
     backbone: Annotated[str | None, typer.Option(help="A timm model name; 'micro' by default.")] = None,
     checkpoint: Annotated[str | None, typer.Option(help="The backbone's weights file.")] = None,
     normalisation: Annotated[str | None, typer.Option(help="checkpoint, half or imagenet.")] = None,
+    background: Annotated[
+        str | None, typer.Option(metavar="COLOUR", help="Colour that transparent pictures are laid on.")
+    ] = None,
     recipe: Annotated[
         str | None, typer.Option(help="A recipe file, or the name of a shipped recipe.")
     ] = None,
@@ -77,6 +80,7 @@ def train(
             backbone=backbone,
             checkpoint=checkpoint,
             normalisation=normalisation,
+            background=background,
         )
         folder = out or Path("runs/train") / f"{intent.trial_id}-{study.digest()}"
     to = error_console if as_json else console
