@@ -11,7 +11,7 @@ from wst.data import cache
 from wst.data.decode import Preprocessing, Reading
 from wst.data.folders import read_own
 from wst.data.hashes import cache_folder, content_hash
-from wst.data.lists import SPLITS, VTAB_NAMES, ImageList, Split, read_file
+from wst.data.lists import SPLITS, VTAB_NAMES, ImageList, Split, class_names, read_file
 from wst.data.tasks import Suite, Task
 from wst.errors import InputError
 from wst.records import Stage
@@ -83,6 +83,11 @@ class TaskData:
     def preprocessing(self, size: int) -> Preprocessing:
         """What is done to its images for a model that takes ``size`` pixels a side."""
         return Preprocessing(size, self.reading.upright, self.reading.background)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """A name for every label, or empty where none is known."""
+        return class_names(self.folder, self.task)
 
     def check_there(self) -> None:
         """Refuse a task whose folder does not exist.

@@ -28,6 +28,7 @@ def card(spec: TrialSpec, images: InputSpec, last: Epoch | None, test: Score | N
         suite=spec.suite,
         task=spec.intent.task,
         classes=spec.data.task.classes,
+        class_names=spec.data.class_names,
         image_size=images.size,
         upright=preprocessing.upright,
         background=preprocessing.background,

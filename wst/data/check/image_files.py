@@ -44,12 +44,8 @@ class Examined:
     detail: str = ""
 
 
-def examine(path: Path, reading: Reading = AS_STORED) -> Examined:
-    """Read and decode one image file, as it is for training."""
-    try:
-        content = content_of(path)
-    except InputError as error:
-        return Examined(b"", problem="unreadable", detail=str(error).rpartition("; found ")[2])
+def examine(content: bytes, reading: Reading = AS_STORED) -> Examined:
+    """Decode the content of an image file, as it is for training."""
     digest = hashlib.sha256(content).digest()
     try:
         picture = reading(content)
@@ -90,6 +86,13 @@ def examine_all(
     jobs = jobs or usable_cpus()
     chunks = [paths[start : start + _CHUNK] for start in range(0, len(paths), _CHUNK)]
     with ThreadPoolExecutor(jobs) as pool:
-        for found in ahead(pool, lambda chunk: [examine(path, reading) for path in chunk], chunks, 4 * jobs):
+        for found in ahead(pool, lambda chunk: [_examine(path, reading) for path in chunk], chunks, 4 * jobs):
             on_done(len(found))
             yield from found
+
+
+def _examine(path: Path, reading: Reading) -> Examined:
+    try:
+        return examine(content_of(path), reading)
+    except InputError as error:
+        return Examined(b"", problem="unreadable", detail=str(error).rpartition("; found ")[2])
