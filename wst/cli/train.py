@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from wst.cli.failures import BAD_INPUT, say
-from wst.cli.output import Json, Root, console, error_console, print_json, print_line
+from wst.cli.output import Json, Root, console, error_console, path, print_json, print_line
 from wst.cli.study import stopping
 from wst.errors import InputError
 from wst.machine import usable_cpus
@@ -47,8 +47,10 @@ def train(
     save: Annotated[bool, typer.Option("--save", help="Keep the adapter (with --final).")] = False,
     seed: Annotated[int | None, typer.Option(help="Seed.")] = None,
     trial: Annotated[str | None, typer.Option(help="Run this row of a ledger again.")] = None,
-    from_: Annotated[Path | None, typer.Option("--from", help="The study's folder, with --trial.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Output folder.")] = None,
+    from_: Annotated[
+        Path | None, typer.Option("--from", parser=path, help="The study's folder, with --trial.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(parser=path, help="Output folder.")] = None,
     root: Root = None,
     as_json: Json = False,
 ) -> None:
