@@ -255,5 +255,5 @@ def test_tensors_that_are_not_finite_are_refused(kept: tuple[Path, float], tmp_p
     tensors = load_file(path)
     tensors["backbone.head.bias"][3] = float("nan")
     save_file(tensors, path)
-    with pytest.raises(InputError, match="expected finite numbers; found others in 'backbone.head.bias'"):
+    with pytest.raises(InputError, match=r"expected finite numbers; found others in 'backbone\.head\.bias'"):
         load_adapter(path)

@@ -168,9 +168,9 @@ def predict(
     rows: list[dict[str, Any]] = []
     waiting: list[tuple[Path, Any]] = []
     failed = False
-    for number, path in enumerate(given, start=1):
+    for number, picture in enumerate(given, start=1):
         try:
-            waiting.append((path, predictor.pixels(path)))
+            waiting.append((picture, predictor.pixels(picture)))
         except InputError as error:
             say(str(error))
             failed = True
@@ -204,12 +204,12 @@ def _likeliest(
     names, rows = predictor.card.class_names, []
     probabilities = predictor.classify([pixels for _, pixels in images])
     values, places = probabilities.topk(min(top, predictor.card.classes))
-    for (path, _), classes, shares in zip(images, places.tolist(), values.tolist(), strict=True):
-        row = {"image": str(path), "classes": classes, "probabilities": [round(p, 4) for p in shares]}
+    for (picture, _), classes, shares in zip(images, places.tolist(), values.tolist(), strict=True):
+        row = {"image": str(picture), "classes": classes, "probabilities": [round(p, 4) for p in shares]}
         row["names"] = [names[number] for number in classes] if names else None
         rows.append(row)
         if not quiet:
             shown = row["names"] or classes
             likely = "  ".join(f"{name} ({p:.2f})" for name, p in zip(shown, shares, strict=True))
-            print_line(f"{path}: {likely}")
+            print_line(f"{picture}: {likely}")
     return rows
