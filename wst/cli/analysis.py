@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from analysis import tables
-from wst.cli.output import Formatted, Json, Style, Tasks, console, print_json, print_line
+from wst.cli.output import Formatted, Json, Style, Tasks, console, path, print_json, print_line
 from wst.cli.outputs import Force, check_output, whole
 from wst.screen import printable
 
@@ -34,7 +34,9 @@ class Evaluator(StrEnum):
     fanova = "fanova"
 
 
-Folders = Annotated[list[Path], typer.Argument(metavar="DIR...", help="Output folders of studies.")]
+Folders = Annotated[
+    list[Path], typer.Argument(metavar="DIR...", parser=path, help="Output folders of studies.")
+]
 Literature = Annotated[bool, typer.Option("--literature", help="Add published results, marked as such.")]
 
 
@@ -103,7 +105,9 @@ def leaderboard(
 @analysis_app.command()
 def pareto(
     folders: Folders,
-    out: Annotated[Path, typer.Option("-o", help="PNG, SVG, PDF or HTML file.")] = Path("pareto.png"),
+    out: Annotated[Path, typer.Option("-o", parser=path, help="PNG, SVG, PDF or HTML file.")] = Path(
+        "pareto.png"
+    ),
     over: Annotated[
         str, typer.Option(help="'mean of groups', 'mean of tasks', a group, or a task.")
     ] = "mean of groups",
@@ -178,7 +182,7 @@ def importance(
 @analysis_app.command()
 def report(
     folders: Folders,
-    out: Annotated[Path, typer.Option("-o", help="HTML file.")] = Path("report.html"),
+    out: Annotated[Path, typer.Option("-o", parser=path, help="HTML file.")] = Path("report.html"),
     literature: Literature = False,
     force: Force = False,
 ) -> None:

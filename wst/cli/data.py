@@ -22,6 +22,7 @@ from wst.cli.output import (
     console,
     error_console,
     narrow_table,
+    path,
     print_json,
     print_line,
 )
@@ -40,7 +41,7 @@ SuiteName = Annotated[str, typer.Argument(metavar="SUITE", help="vtab1k, mini, o
 Background = Annotated[
     str | None, typer.Option(metavar="COLOUR", help="Colour that transparent pictures are laid on.")
 ]
-Jobs = Annotated[int | None, typer.Option(min=1, help="Parallel threads; one a CPU by default.")]
+Jobs = Annotated[int | None, typer.Option(min=1, max=1024, help="Parallel threads; one a CPU by default.")]
 
 
 def _opened(
@@ -122,19 +123,22 @@ def _show_reports(reports: Sequence[TaskReport], as_json: bool) -> None:
 @data_app.command()
 def build(
     suite: Annotated[str, typer.Argument(metavar="SUITE", help="vtab1k or mini.")],
-    root: Annotated[Path, typer.Option(help="Folder that will hold the suite's folder.")] = Path("data"),
+    root: Annotated[Path, typer.Option(parser=path, help="Folder that will hold the suite's folder.")] = Path(
+        "data"
+    ),
     task: Tasks = None,
     archives: Annotated[
-        Path | None, typer.Option(help="Folder of downloaded archives; ROOT/archives by default.")
+        Path | None,
+        typer.Option(parser=path, help="Folder of downloaded archives; ROOT/archives by default."),
     ] = None,
     explain: Annotated[bool, typer.Option("--explain", help="List what to download, and stop.")] = False,
     download: Annotated[
         bool, typer.Option("--download", help="Fetch archives that have a direct address.")
     ] = False,
     from_folder: Annotated[
-        Path | None, typer.Option("--from-folder", help="Adopt an export in VTAB-1K's layout.")
+        Path | None, typer.Option("--from-folder", parser=path, help="Adopt an export in VTAB-1K's layout.")
     ] = None,
-    manifest: Annotated[Path | None, typer.Option(help="The split of caltech101.")] = None,
+    manifest: Annotated[Path | None, typer.Option(parser=path, help="The split of caltech101.")] = None,
     original: Annotated[
         bool, typer.Option("--original", help="Keep the bytes of picture files; else lossless PNG.")
     ] = False,
@@ -280,7 +284,8 @@ def info(
     task: Tasks = None,
     background: Background = None,
     sheet: Annotated[
-        Path | None, typer.Option(help="Write sample images of every class to this PNG or HTML file.")
+        Path | None,
+        typer.Option(parser=path, help="Write sample images of every class to this PNG or HTML file."),
     ] = None,
     force: Force = False,
     as_json: Json = False,

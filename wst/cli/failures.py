@@ -69,7 +69,8 @@ def _of_the_system(error: OSError) -> str:
 
 
 def _path(name: object) -> str:
-    return os.fsdecode(name) if isinstance(name, bytes) else str(name)
+    text = os.fsdecode(name) if isinstance(name, bytes) else str(name)
+    return text if len(text) <= 200 else f"{text[:150]}...{text[-47:]}"  # a name too long, say
 
 
 def _unforeseen(error: BaseException, debug: bool) -> str:

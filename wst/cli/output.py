@@ -36,9 +36,25 @@ class Style(StrEnum):
     json = "json"
 
 
+def path(text: str | Path) -> Path:
+    """A path as an option gives it: not empty, which Python takes for the current folder, and UTF-8, which
+    tables and messages hold.
+
+    Raises:
+        typer.BadParameter: it is not.
+    """
+    if not str(text):
+        raise typer.BadParameter("expected a path; found ''")
+    try:
+        str(text).encode()
+    except UnicodeEncodeError:
+        raise typer.BadParameter(f"expected a path in UTF-8; found {text!s}") from None
+    return Path(text)
+
+
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Formatted = Annotated[Style, typer.Option("--format", help="How to print the table.")]
-Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A study's output folder.")]
+Folder = Annotated[Path, typer.Argument(metavar="DIR", parser=path, help="A study's output folder.")]
 Root = Annotated[str | None, typer.Option(help="Folder that holds the suite's folder.")]
 Tasks = Annotated[list[str] | None, typer.Option("--task", help="This task only; may be given again.")]
 Overrides = Annotated[

@@ -40,7 +40,7 @@ def check_output(option: str, path: Path, *, force: bool = False, endings: Seque
     if os.path.lexists(path):
         if not force:
             raise InputError(
-                f"{option}: {path}: expected a new file (--force replaces one); found one that exists"
+                f"{option}: {path}: expected a new file; found one that exists (--force replaces it)"
             )
         if not path.is_file():
             raise InputError(f"{option}: {path}: expected a file; found something else")

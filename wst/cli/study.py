@@ -25,6 +25,7 @@ from wst.cli.output import (
     console,
     error_console,
     narrow_table,
+    path,
     print_json,
     print_line,
 )
@@ -46,7 +47,7 @@ _NAMED = 5
 def tune(
     study: Annotated[str, typer.Argument(help="A study file, or the name of a shipped study.")],
     out: Annotated[
-        Path | None, typer.Option(help="Output folder; runs/<name of the study> by default.")
+        Path | None, typer.Option(parser=path, help="Output folder; runs/<name of the study> by default.")
     ] = None,
     root: Root = None,
     dry_run: Annotated[
@@ -200,7 +201,7 @@ def _end_if_barren(planner: Planner) -> None:
 
 @study_app.command()
 def demo(
-    out: Annotated[Path, typer.Option(help="Output folder.")] = Path("runs/demo"),
+    out: Annotated[Path, typer.Option(parser=path, help="Output folder.")] = Path("runs/demo"),
 ) -> None:
     """Tune WST and linear probing on the embedded default, and show what came out."""
     from wst.study import load_study
@@ -246,7 +247,9 @@ def _status_text(value: object) -> str:
 @study_app.command()
 def best(
     folder: Folder,
-    out: Annotated[Path | None, typer.Option("-o", "--output", help="Write a study file.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--output", parser=path, help="Write a study file.")
+    ] = None,
     force: Force = False,
     as_json: Json = False,
 ) -> None:

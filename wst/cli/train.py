@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from wst.cli.failures import BAD_INPUT, say
-from wst.cli.output import Json, Root, console, error_console, print_json, print_line
+from wst.cli.output import Json, Root, console, error_console, path, print_json, print_line
 from wst.cli.study import stopping
 from wst.errors import InputError
 from wst.machine import usable_cpus
@@ -50,8 +50,10 @@ def train(
     save: Annotated[bool, typer.Option("--save", help="Keep the adapter (with --final).")] = False,
     seed: Annotated[int | None, typer.Option(help="Seed.")] = None,
     trial: Annotated[str | None, typer.Option(help="Run this row of a ledger again.")] = None,
-    from_: Annotated[Path | None, typer.Option("--from", help="The study's folder, with --trial.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Output folder.")] = None,
+    from_: Annotated[
+        Path | None, typer.Option("--from", parser=path, help="The study's folder, with --trial.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(parser=path, help="Output folder.")] = None,
     root: Root = None,
     as_json: Json = False,
 ) -> None:
@@ -170,9 +172,9 @@ def predict(
     rows: list[dict[str, Any]] = []
     waiting: list[tuple[Path, Any]] = []
     failed = False
-    for number, path in enumerate(given, start=1):
+    for number, picture in enumerate(given, start=1):
         try:
-            waiting.append((path, predictor.pixels(path)))
+            waiting.append((picture, predictor.pixels(picture)))
         except InputError as error:
             say(str(error))
             failed = True
@@ -206,12 +208,12 @@ def _likeliest(
     names, rows = predictor.card.class_names, []
     probabilities = predictor.classify([pixels for _, pixels in images])
     values, places = probabilities.topk(min(top, predictor.card.classes))
-    for (path, _), classes, shares in zip(images, places.tolist(), values.tolist(), strict=True):
-        row = {"image": str(path), "classes": classes, "probabilities": [round(p, 4) for p in shares]}
+    for (picture, _), classes, shares in zip(images, places.tolist(), values.tolist(), strict=True):
+        row = {"image": str(picture), "classes": classes, "probabilities": [round(p, 4) for p in shares]}
         row["names"] = [names[number] for number in classes] if names else None
         rows.append(row)
         if not quiet:
             shown = row["names"] or classes
             likely = "  ".join(f"{name} ({p:.2f})" for name, p in zip(shown, shares, strict=True))
-            print_line(f"{path}: {likely}")
+            print_line(f"{picture}: {likely}")
     return rows

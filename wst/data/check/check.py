@@ -235,7 +235,7 @@ def _pixels(listed: ImageList, files: dict[Path, Examined]) -> str:
 def _encoding(formats: Counter[str]) -> str:
     if not formats:
         return "unknown"
-    lossy = {"JPEG", "MPO", "WEBP", "JPEG2000"} & set(formats)
+    lossy = {"JPEG", "MPO", "WEBP", "JPEG2000", "AVIF"} & set(formats)
     return "lossless" if not lossy else "JPEG" if set(formats) <= {"JPEG", "MPO"} else "mixed"
 
 
