@@ -44,14 +44,14 @@ A study may grow: more trials or seeds, another stage, more tasks or variants. A
 hyperparameter brings a new column, and the rows that are there are written again with it, null. Any change
 after which old and new trials would not compare is refused.
 
-A damaged ledger is not gone on with: a file that cannot be read is named in one line by whatever reads it, and
-`wst tune`, `wst train`, `wst status`, `wst best` and the exports compare rows, curves and intents besides, and
-name the trial and the file that do not agree. `wst repair runs/demo` lays what is damaged aside, in
+A damaged ledger is not gone on with: a file that cannot be read is named in one line by whatever reads it.
+`wst tune`, `wst train`, `wst status`, `wst best` and the exports compare rows, curves and intents besides,
+and name the trial and the file that do not agree. `wst repair runs/demo` lays what is damaged aside, in
 `damaged-<time>` in the study's folder, and says of each thing what that means; nothing is deleted, and
 `--dry-run` only says it. A trial whose row or curve is lost runs again under the same settings and seed (a
 pruner may then stop it elsewhere, since it knows more by now; a final trial reads the test split once more,
-and that is counted). An intent is made again from its row, a lost read from the log of reads. A trial of which
-nothing is left is asked for again under its number. A row is never replaced by one of other settings.
+and that is counted). An intent is made again from its row, a lost read from the log of reads. A trial of
+which nothing is left is asked for again under its number. A row is never replaced by one of other settings.
 
 Copies for other programs, which nothing reads back:
 

@@ -46,6 +46,8 @@ def _changed(keys: str, value: object) -> str:
             3,
             ["search", "expected only the keys trials", "'trails'", "did you mean 'trials'"],
         ),
+        ("background", "whyte", ["background: expected a colour such as white", "'whyte'"]),
+        ("background", "#ffffff80", ["background: expected a colour that is not transparent itself"]),
         ("tasks", ["digitz"], ["expected one of digits", "'digitz'"]),
         ("suite", "imagenet", ["expected one of mini", "'imagenet'"]),
         (
@@ -58,7 +60,7 @@ def _changed(keys: str, value: object) -> str:
         ("variants.linear.space", "no-such-space", ["no-such-space", "shipped search_spaces", "linear, "]),
         ("variants.copy", {"method": "linear", "settings_from": "lineal"}, ["settings_from", "'lineal'"]),
         ("variants.bare", {"method": "linear"}, ["expected a learning rate"]),
-        ("recipe.epochs", 0, ["recipe.epochs", "greater than 0", "0"]),
+        ("recipe.epochs", 0, ["recipe.epochs", "at least 1", "found 0"]),
         ("recipe", {"epochs": 5, "warmup_epochs": 5}, ["warmup_epochs + cooldown_epochs < epochs"]),
         ("search.trials", "many", ["search.trials", "expected", "'many'"]),
         ("name", "../elsewhere", ["name", "../elsewhere"]),
@@ -136,7 +138,7 @@ def test_yaml_floats_without_a_dot_are_numbers(tmp_path: Path) -> None:
 
 
 def test_python_objects_in_yaml_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="could not determine a constructor"):
+    with pytest.raises(InputError, match="line 1: expected a plain value; found the tag !!python/object"):
         _load(tmp_path, "name: !!python/object/apply:os.system ['true']\n")
 
 
@@ -246,3 +248,13 @@ def test_a_grid_too_large_to_list_is_refused() -> None:
         small_study(
             variants={"own": {"method": "own.py", "space": space}}, search={"sampler": {"type": "grid"}}
         )
+
+
+def test_a_background_is_part_of_what_a_study_is_whatever_its_spelling(tmp_path: Path) -> None:
+    plain = _load(tmp_path, _changed("seed", 0))
+    spelled = {colour: _load(tmp_path, _changed("background", colour)) for colour in ("white", "#FFF")}
+    assert {study.background for study in spelled.values()} == {"#ffffff"}
+    assert len({study.digest() for study in spelled.values()}) == 1
+    assert plain.digest() not in {study.digest() for study in spelled.values()}
+    again = _load(tmp_path, spelled["white"].to_yaml())
+    assert again.background == "#ffffff" and again.digest() == spelled["white"].digest()

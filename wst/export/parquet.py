@@ -25,8 +25,8 @@ def export_parquet(folder: Path, target: str) -> None:
         target: a new or empty place: a path, or a URL that pyarrow knows (file, s3, gs, abfs, hdfs).
 
     Raises:
-        InputError: the folder is no study's or is damaged, the scheme is unknown, or the place is taken or cannot be
-            written to.
+        InputError: the folder is no study's or is damaged, the scheme is unknown, or the place is taken or
+            cannot be written to.
     """
     study = resolved_study(folder)
     check_agreement(folder)

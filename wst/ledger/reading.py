@@ -41,9 +41,10 @@ def resolved_study(folder: Path) -> Study:
     if not path.is_file():
         raise InputError(f"{folder}: expected a study's output folder; found no study.yaml in it")
     try:
-        return Study.model_validate(read_yaml(read_text(path), str(path)))
+        data = read_yaml(read_text(path), str(path))
+        return Study.model_validate(data)
     except ValidationError as error:
-        problem: InputError = first_error(error, str(path))
+        problem: InputError = first_error(error, str(path), data)
     except InputError as error:
         problem = error
     raise InputError(

@@ -266,7 +266,7 @@ class Ledger:
 
     def _common(self) -> dict[str, Any]:
         """What all trials of the study have in common, of what defines them."""
-        names = ("suite", "backbone", "checkpoint", "pretrained", "image_size", "normalisation")
+        names = ("suite", "backbone", "checkpoint", "pretrained", "image_size", "normalisation", "background")
         return {name: getattr(self.study, name) for name in names}
 
     def _row(self, intent: Intent, outcome: Outcome) -> dict[str, Any]:
