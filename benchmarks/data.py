@@ -103,7 +103,7 @@ def our_epoch(images: torch.Tensor, labels: torch.Tensor, normalise: Normaliser 
 
 def opened(listed: ImageList, device: str) -> tuple[torch.Tensor, torch.Tensor]:
     split = cache.load(listed, SIZE)
-    return torch.from_numpy(np.array(split.images)).to(device), torch.from_numpy(split.labels).to(device)
+    return torch.from_numpy(split.images).to(device), torch.from_numpy(split.labels).to(device)
 
 
 def seconds(run: Callable[[], object]) -> float:
@@ -141,7 +141,7 @@ def stream(images: int, folder: Path) -> None:
         json.dumps(
             {
                 "images": images,
-                "array_gb": split.images.nbytes / 1e9,
+                "array_gb": split.nbytes / 1e9,
                 "grown_mb": grown / 1e6,
                 "fill_s": filling,
                 "read_s": reading,

@@ -17,7 +17,7 @@ from wst.cli.output import Json, Root, Tasks, console, error_console, narrow_tab
 from wst.errors import InputError
 
 if TYPE_CHECKING:
-    from wst.data.check.check import TaskReport
+    from wst.data.check.report import TaskReport
     from wst.data.splits import TaskData
     from wst.data.tasks import Suite, Task
 

@@ -150,7 +150,13 @@ def _run(study: Any, folder: Path, told: Console, **options: Any) -> None:
     from wst.workflows.tune import run_study
 
     with stopping(folder):
-        planner = run_study(study, folder, display=lambda planner: Progress(planner, told), **options)
+        planner = run_study(
+            study,
+            folder,
+            display=lambda planner: Progress(planner, told),
+            told=lambda line: print_line(line, told),
+            **options,
+        )
     ended = [t.outcome for cell in planner.cells.values() for trials in cell.ended.values() for t in trials]
     failed = sum(outcome.state == "failed" and outcome.attempts > 0 for outcome in ended)
     if failed:

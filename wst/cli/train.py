@@ -46,6 +46,9 @@ def train(
     from_: Annotated[Path | None, typer.Option("--from", help="The study's folder, with --trial.")] = None,
     out: Annotated[Path | None, typer.Option(help="Output folder.")] = None,
     root: Root = None,
+    accept: Annotated[
+        list[str] | None, typer.Option(help="Finding of the data check to go on with: overlap.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Fine-tune once, without a study; the row goes into a ledger of its own."""
@@ -73,13 +76,16 @@ def train(
             backbone=backbone,
             checkpoint=checkpoint,
             normalisation=normalisation,
+            accept=accept or (),
         )
         folder = out or Path("runs/train") / f"{intent.trial_id}-{study.digest()}"
     to = error_console if as_json else console
     with stopping(folder):
         goes_on = checkpoint_path(folder, intent.trial_id).exists()
         lines = _EpochLines(study.recipe.epochs, goes_on, to)
-        outcome, known = single.run_single(study, intent, folder, root, [lines])
+        outcome, known = single.run_single(
+            study, intent, folder, root, [lines], lambda line: print_line(line, to)
+        )
     if known:
         print_line(f"{intent.trial_id} is in {folder} already", to)
     _print_outcome(folder, intent, outcome, before, as_json)
@@ -114,6 +120,8 @@ def _print_outcome(folder: Path, intent: Any, outcome: Any, before: Any, as_json
         "state": outcome.state,
         "val_top1": outcome.epochs[-1].val_top1 if outcome.epochs else None,
         "test_top1": outcome.test_top1,
+        "val_overlap": outcome.val_overlap or None,
+        "test_overlap": outcome.test_overlap or None,
         "trainable_parameters": outcome.trainable_parameters,
         "ledger": str(folder / "ledger"),
     }

@@ -47,7 +47,7 @@ def resident(data: TaskData, split: Split, size: int, stage: Stage, device: torc
         InputError: the data is missing or unreadable.
     """
     decoded = data.open(split, size, stage)
-    images = torch.from_numpy(np.array(decoded.images)).to(device)
+    images = torch.from_numpy(decoded.images).to(device)
     return Resident(images, torch.from_numpy(decoded.labels).to(device))
 
 

@@ -1,26 +1,17 @@
-"""Looking at image files one by one, in parallel: do they open, and what is in them?"""
+"""What is in an image file: does it decode whole, and to what?"""
 
 from __future__ import annotations
 
 import hashlib
-import os
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from io import BytesIO
-from pathlib import Path
 from typing import Literal
 
 from PIL import Image
 
-from wst.data.ahead import ahead
-
 ImageProblem = Literal["unreadable", "16-bit", "CMYK", "palette", "alpha"]
 UNUSABLE: frozenset[ImageProblem] = frozenset({"unreadable", "16-bit"})
 """Problems with which an image must not be used; the others are converted to RGB by Pillow."""
-
-_CHUNK = 32
-
 
 @dataclass(frozen=True)
 class Examined:
@@ -43,9 +34,8 @@ class Examined:
     detail: str = ""
 
 
-def examine(path: Path) -> Examined:
-    """Read and decode one image file."""
-    content = path.read_bytes()
+def examine(content: bytes) -> Examined:
+    """Decode the content of an image file."""
     digest = hashlib.sha256(content).digest()
     if not content:
         return Examined(digest, problem="unreadable", detail="0 bytes")
@@ -76,27 +66,3 @@ def _problem(mode: str, form: str, content: bytes) -> tuple[ImageProblem | None,
     if mode in ("RGBA", "LA", "La", "RGBa", "RGBX"):
         return "alpha", f"mode {mode}: transparency is dropped"
     return None, ""
-
-
-def examine_all(
-    paths: Sequence[Path], jobs: int | None = None, on_done: Callable[[int], None] = lambda count: None
-) -> Iterator[Examined]:
-    """Examine many files in order, several at a time.
-
-    Threads do: Pillow and hashlib let others run while they decode and hash.
-
-    Args:
-        paths: image files.
-        jobs: threads; one a CPU when left out.
-        on_done: told how many more are finished.
-    """
-    jobs = jobs or os.cpu_count() or 1
-    chunks = [paths[start : start + _CHUNK] for start in range(0, len(paths), _CHUNK)]
-    with ThreadPoolExecutor(jobs) as pool:
-        for found in ahead(pool, _examine_chunk, chunks, 4 * jobs):
-            on_done(len(found))
-            yield from found
-
-
-def _examine_chunk(paths: Sequence[Path]) -> list[Examined]:
-    return [examine(path) for path in paths]

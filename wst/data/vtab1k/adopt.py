@@ -6,7 +6,8 @@ import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from wst.data.check.check import TaskReport, check_tasks
+from wst.data.check.check import check_tasks
+from wst.data.check.report import TaskReport
 from wst.data.lists import CLASS_NAMES, VTAB_NAMES
 from wst.data.splits import TaskData
 from wst.data.tasks import Suite, Task

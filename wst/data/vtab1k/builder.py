@@ -19,7 +19,8 @@ import numpy as np
 from PIL import Image
 
 from wst.data.ahead import ahead
-from wst.data.check.check import TaskReport, check_task
+from wst.data.check.check import check_task
+from wst.data.check.report import TaskReport
 from wst.data.lists import CLASS_NAMES, VTAB_NAMES, Split
 from wst.data.splits import TaskData
 from wst.data.tasks import Suite, Task
