@@ -170,7 +170,7 @@ class Outcome(Cost):
     ] = None
     test_overlap: Annotated[
         float | None,
-        "share of the test images that are also in train or val, by their pixels, in [0, 1]; stage final only",
+        "share of the test images that are also in train or val, by their pixels; stage final only",
     ] = None
     data_warnings: Annotated[
         str | None,

@@ -113,6 +113,9 @@ def build(
     original: Annotated[
         bool, typer.Option("--original", help="Keep the bytes of picture files; else lossless PNG.")
     ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace what is in the place of mini, whoever made it.")
+    ] = False,
     jobs: Jobs = None,
     as_json: Json = False,
 ) -> None:
@@ -123,7 +126,7 @@ def build(
         raise InputError(f"suite: expected {' or '.join(suites())}; found {suite!r}")
     found = suites()[suite]
     if found.build is not None:
-        where = found.build(root)
+        where = found.build(root, force)
         if as_json:
             print_json([{"suite": suite, "folder": str(where)}])
         else:

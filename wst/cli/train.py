@@ -120,8 +120,8 @@ def _print_outcome(folder: Path, intent: Any, outcome: Any, before: Any, as_json
         "state": outcome.state,
         "val_top1": outcome.epochs[-1].val_top1 if outcome.epochs else None,
         "test_top1": outcome.test_top1,
-        "val_overlap": outcome.val_overlap or None,
-        "test_overlap": outcome.test_overlap or None,
+        "val_overlap": outcome.val_overlap,
+        "test_overlap": outcome.test_overlap,
         "trainable_parameters": outcome.trainable_parameters,
         "ledger": str(folder / "ledger"),
     }
@@ -132,7 +132,7 @@ def _print_outcome(folder: Path, intent: Any, outcome: Any, before: Any, as_json
         print_json(record)
     else:
         for name, value in record.items():
-            if value is not None:
+            if value is not None and not (name.endswith("_overlap") and value == 0):
                 print_line(f"{name}: {value}")
     if outcome.state == "failed":
         print(f"wst: {outcome.error_type}: see error_text in the ledger", file=sys.stderr)

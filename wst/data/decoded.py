@@ -85,7 +85,7 @@ class PixelFile:
         Raises:
             DamagedError: it is not what was recorded.
         """
-        left = memoryview(into).cast("B")
+        left = memoryview(into.data).cast("B")
         digest = hashlib.sha256(left[:0])
         try:
             self._file.seek(self._start + number * self.block * math.prod(self.shape[1:]))
@@ -116,9 +116,7 @@ class DecodedSplit:
         labels: (N,) int64.
     """
 
-    def __init__(
-        self, pixels: PixelFile, labels: np.ndarray, again: Callable[[PixelFile, str], PixelFile]
-    ):
+    def __init__(self, pixels: PixelFile, labels: np.ndarray, again: Callable[[PixelFile, str], PixelFile]):
         self.labels = labels
         self._pixels, self._again = pixels, again
 
@@ -155,7 +153,10 @@ class DecodedSplit:
             for number in range(start // block, -(-stop // block)):
                 first = number * block
                 if number != at:
-                    held, at = np.empty_like(images, shape=(min(block, total - first), *images.shape[1:])), number
+                    held, at = (
+                        np.empty_like(images, shape=(min(block, total - first), *images.shape[1:])),
+                        number,
+                    )
                     self._read_block(number, held)
                 low, high = max(start, first), min(stop, first + len(held))
                 images[low - start : high - start] = held[low - first : high - first]

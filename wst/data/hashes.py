@@ -14,6 +14,7 @@ from wst.data.lists import ImageList
 from wst.data.memo import cache_folder as cache_folder
 from wst.errors import InputError
 
+
 def content_hash(listed: ImageList) -> str:
     """SHA-256 over every image file's bytes and label, in order; remembered until a file changes on disk.
 

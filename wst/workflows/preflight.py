@@ -10,8 +10,9 @@ from wst.data.check.beside import Beside
 from wst.data.check.gate import look
 from wst.data.check.report import TaskReport, refuse
 from wst.data.lists import SPLITS
-from wst.data.splits import TaskData, data_root
+from wst.data.splits import TaskData, build_again, data_root
 from wst.data.suites import find_suite
+from wst.data.tasks import Suite
 from wst.engine.fingerprint import Fingerprint, known_weights
 from wst.errors import InputError
 from wst.methods import registry
@@ -21,7 +22,6 @@ from wst.planning.planner import CountParameters
 from wst.records import EndedTrial, Hyperparameters, of_the_method
 from wst.study import Study, Variant
 from wst.workflows.settings import check_settings, given
-
 
 _MANY = 5_000
 """Images that are not looked at without a word."""
@@ -155,7 +155,7 @@ def check(study: Study, root: str | None, told: Callable[[str], None] = lambda l
             parameters[task.name, name] = {**own, "head": head, "total": total}
     where = data_root(suite, root)
     data = {task.name: TaskData.of(where.absolute(), suite, task) for task in tasks}
-    reports = _look_at(study, data, root, told)
+    reports = _look_at(study, suite, data, root, told)
     found = Fingerprint(known_weights(backbone), {task: report.hashes for task, report in reports.items()})
     beside = Beside(
         data,
@@ -175,7 +175,7 @@ def check(study: Study, root: str | None, told: Callable[[str], None] = lambda l
 
 
 def _look_at(
-    study: Study, data: dict[str, TaskData], root: str | None, told: Callable[[str], None]
+    study: Study, suite: Suite, data: dict[str, TaskData], root: str | None, told: Callable[[str], None]
 ) -> dict[str, TaskReport]:
     """What the check finds of each task.
 
@@ -188,6 +188,9 @@ def _look_at(
             told(f"Looking at {total:,} images; the next start remembers them.")
 
     reports = [report.accepting(study.accept) for report in look(list(data.values()), on_total=on_total)]
+    if not all(report.usable for report in reports) and build_again(suite, root):
+        told(f"{suite.name}: expected the data that the cache keeps to be whole; found others: made again")
+        reports = look(list(data.values()))
     refuse(reports, _shown_by(study, root, [r.task for r in reports if not r.usable]))
     return {report.task: report for report in reports}
 

@@ -8,14 +8,16 @@ from types import TracebackType
 
 from wst.data.check.gate import look
 from wst.data.check.report import TaskReport, refuse
+from wst.data.lists import Split
 from wst.data.splits import TaskData
 from wst.errors import InputError
 
+_TEST: tuple[Split, ...] = ("test",)
 _NICENESS = 10
 _STEP_S = 0.2
 
 
-class _Over(Exception):
+class _OverError(Exception):
     """Nobody waits for the result any more."""
 
 
@@ -109,7 +111,7 @@ class Beside:
                 task = self._left.pop(0)
             try:
                 self._look_at(task)
-            except _Over:
+            except _OverError:
                 return
             except Exception as error:  # whatever it is: no result may rest on this split
                 self._problem = " ".join(str(error).split()) or type(error).__name__
@@ -123,12 +125,12 @@ class Beside:
         refuse([found], self._shown_by(task))
         if found.data_hash != before.data_hash:
             raise InputError(f"data of task {task!r}: expected them to stay as they were; found them changed")
-        known = before.warnings(("test",))
-        for line in found.warnings(("test",)):
+        known = before.warnings(_TEST)
+        for line in found.warnings(_TEST):
             if line not in known:
                 self._told(f"{task}: warning: {line}")
         self.reports[task] = found
 
     def _go_on(self, count: int) -> None:
         if self._over.is_set():
-            raise _Over
+            raise _OverError

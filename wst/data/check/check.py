@@ -74,9 +74,9 @@ def report(scanned: Scan, files: Files) -> TaskReport:
     formats = Counter(found.format for found in files.values() if found.format)
     sizes = {found.size for found in files.values() if found.format}
     content = {
-        split: remember_hashes(
-            listed, scanned.stamps[split], [files[path].digest for path in listed.images]
-        )[0]
+        split: remember_hashes(listed, scanned.stamps[split], [files[path].digest for path in listed.images])[
+            0
+        ]
         for split, listed in lists.items()
         if sound
     }
@@ -188,4 +188,3 @@ def _union(lists: dict[Split, ImageList], files: Files) -> list[Finding]:
             max(strange, lacking),
         )
     ]
-

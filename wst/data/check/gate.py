@@ -70,9 +70,7 @@ def look(
 def _of_lists(scanned: Scan) -> TaskReport:
     task = scanned.data.task
     sizes = {split: len(listed.images) for split, listed in scanned.lists.items()}
-    return TaskReport(
-        task.name, scanned.data.folder, task.classes, sizes, findings=tuple(scanned.findings)
-    )
+    return TaskReport(task.name, scanned.data.folder, task.classes, sizes, findings=tuple(scanned.findings))
 
 
 def _small(scans: Sequence[Scan]) -> set[int]:

@@ -13,6 +13,7 @@ ImageProblem = Literal["unreadable", "16-bit", "CMYK", "palette", "alpha"]
 UNUSABLE: frozenset[ImageProblem] = frozenset({"unreadable", "16-bit"})
 """Problems with which an image must not be used; the others are converted to RGB by Pillow."""
 
+
 @dataclass(frozen=True)
 class Examined:
     """What one image file holds.

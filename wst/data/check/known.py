@@ -98,7 +98,9 @@ class _Known:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._file = memo.cache_folder() / memo.IMAGES / f"examined-{EXAMINER}-pillow-{PIL.__version__}.sqlite"
+        self._file = (
+            memo.cache_folder() / memo.IMAGES / f"examined-{EXAMINER}-pillow-{PIL.__version__}.sqlite"
+        )
         self._database = self._opened()
 
     def _opened(self) -> sqlite3.Connection | None:

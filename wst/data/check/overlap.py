@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 from wst.data.check.image_files import Examined
 from wst.data.check.report import Finding, Level
@@ -48,6 +49,14 @@ def overlap(scan: Scan, files: Files, split: Split) -> tuple[float, list[Finding
     if refused:
         text += "; a study takes it with accept: [overlap]"
     return share, [Finding(level, "overlap", split, text, len(twice))]
+
+
+def overlap_note(split: Literal["val", "test"], task: str, share: float) -> str:
+    """The line that stands beside a number that rests on a split some of whose images are elsewhere."""
+    return (
+        f"{100 * share:.1f} % of {task}'s {split} images are also in {' or '.join(_APART[split])}: "
+        f"its {split} accuracy rests on them."
+    )
 
 
 def _keys(examined: Examined) -> Sequence[bytes]:
