@@ -66,7 +66,9 @@ def test_a_problem_is_told_at_once_with_the_line_of_the_check(data):
     with watch:
         assert not watch.wait("dtd")
     (line,) = told
-    assert line.startswith("dtd: error: test: expected a readable image; found 1 unreadable: images/test/000003")
+    assert line.startswith(
+        "dtd: error: test: expected a readable image; found 1 unreadable: images/test/000003"
+    )
     assert line.endswith("(check dtd)")
     late = []
     watch.on_problem(late.append)

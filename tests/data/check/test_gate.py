@@ -150,7 +150,11 @@ def test_too_few_images_are_refused_before_any_is_read(vtab, decoded):
 @pytest.mark.parametrize(
     ("split", "like", "text"),
     [
-        ("trainval", None, "trainval: expected the images and labels of train and val together; found 8 others"),
+        (
+            "trainval",
+            None,
+            "trainval: expected the images and labels of train and val together; found 8 others",
+        ),
         ("val", "test", "test: expected no image of train or val; found 8 of 8 (100.0 %)"),
         ("val", "train", "val: expected no image of train; found 8 of 8 (100.0 %)"),
         ("test", "train", "test: expected no image of train or val; found 8 of 8 (100.0 %)"),

@@ -77,7 +77,8 @@ def _scan_vtab(found: Scan, split: Split) -> None:
         same = [problem for problem in problems if problem.kind == kind]
         lines = ", ".join(str(problem.line) for problem in same[:SHOWN])
         more = f" and {len(same) - SHOWN} more" if len(same) > SHOWN else ""
-        text = f"line{'s' if len(same) > 1 else ''} {lines}{more}: {same[0].text}"
+        where = f", line{'s' if len(same) > 1 else ''} {lines}{more}" if same[0].line else ""
+        text = f"{file.name}{where}: {same[0].text}"
         found.findings.append(Finding("error", kind, split, text, len(same)))
     _check_count(found, split, len(found.lists[split].images) + len(problems))
 
