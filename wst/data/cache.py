@@ -24,7 +24,7 @@ import numpy as np
 from pydantic import ByteSize, TypeAdapter, ValidationError
 
 from wst.data import memo
-from wst.data.decode import decode_all, preprocessing
+from wst.data.decode import Preprocessing, decode_all
 from wst.data.decoded import PIXELS, RECORD, DamagedError, DecodedSplit, PixelFile, block_size
 from wst.data.hashes import cache_folder, images_hash
 from wst.data.lists import ImageList
@@ -67,13 +67,13 @@ def cache_limit() -> int:
         raise InputError(f"WST_CACHE_LIMIT: expected a size such as 20GB; found {text!r}") from None
 
 
-def load(listed: ImageList, size: int) -> DecodedSplit:
+def load(listed: ImageList, preprocessing: Preprocessing) -> DecodedSplit:
     """The decoded split, from the cache or put there now.
 
     Raises:
         InputError: an image that cannot be read, or too little room for the split.
     """
-    words = preprocessing(size)
+    words, size = preprocessing.words, preprocessing.size
     shape = (len(listed.images), 3, size, size)
     entry = _splits() / hashlib.sha256(f"{words}\n{images_hash(listed)}".encode()).hexdigest()[:32]
 
@@ -84,7 +84,7 @@ def load(listed: ImageList, size: int) -> DecodedSplit:
                 return found  # made by another process, meanwhile
             if broken is not None:
                 _say_damaged(entry, reason)
-            _fill(entry, listed, size)
+            _fill(entry, listed, preprocessing)
             found = _open(entry, shape)
         if found is None:
             raise InputError(f"{entry}: expected the pixels just written; found others (a failing disk?)")
@@ -157,11 +157,12 @@ def _lock_file(key: str) -> Path:
     return _splits() / f"{key}.lock"
 
 
-def _fill(entry: Path, listed: ImageList, size: int) -> None:
+def _fill(entry: Path, listed: ImageList, preprocessing: Preprocessing) -> None:
     """Decode a split into ``entry``; the caller holds its lock."""
     for left in entry.parent.glob(f".{entry.name}.*/"):
         remove_folder(left)  # by a process that died while it decoded
     remove_folder(entry)
+    size = preprocessing.size
     shape = (len(listed.images), 3, size, size)
     _make_room(math.prod(shape), listed.file)
     block, sums, digest = block_size(shape), [], hashlib.sha256()
@@ -170,7 +171,7 @@ def _fill(entry: Path, listed: ImageList, size: int) -> None:
             np.lib.format.write_array_header_1_0(
                 file, {"descr": "|u1", "fortran_order": False, "shape": shape}
             )
-            for number, pixels in enumerate(decode_all(listed.images, size), start=1):
+            for number, pixels in enumerate(decode_all(listed.images, preprocessing), start=1):
                 content = pixels.tobytes()
                 digest.update(content)
                 file.write(content)
@@ -180,7 +181,7 @@ def _fill(entry: Path, listed: ImageList, size: int) -> None:
         record = {
             "sums": sums,
             "shape": shape,
-            "preprocessing": preprocessing(size),
+            "preprocessing": preprocessing.words,
             "source": str(listed.file),
         }
         (aside / RECORD).write_text(json.dumps(record, indent=1))

@@ -10,9 +10,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from wst.data import memo
+from wst.data.decode import content_of
 from wst.data.lists import ImageList
 from wst.data.memo import cache_folder as cache_folder
 from wst.errors import InputError
+from wst.machine import usable_cpus
 
 
 def content_hash(listed: ImageList) -> str:
@@ -78,11 +80,11 @@ def _hashes(listed: ImageList) -> tuple[str, str]:
     stamped = stamp(listed)
     known = memo.recall(memo.HASHES, stamped[:32])
     if known is None:
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
+        with ThreadPoolExecutor(usable_cpus()) as pool:
             return remember_hashes(listed, stamped, list(pool.map(_file_hash, listed.images)))
     content, images = known
     return content, images
 
 
 def _file_hash(path: Path) -> bytes:
-    return hashlib.sha256(path.read_bytes()).digest()
+    return hashlib.sha256(content_of(path)).digest()

@@ -41,7 +41,7 @@ def test_every_split_is_looked_at_once_ever(data, monkeypatch):
     with watch:
         assert all(watch.wait(task) for task in data)
     assert watch.reports["svhn"].test_overlap == 0
-    monkeypatch.setattr(known, "examine", lambda content: pytest.fail("decoded again"))
+    monkeypatch.setattr(known, "examine", lambda content, reading: pytest.fail("decoded again"))
     assert all(map(beside(data).seen, data))
 
 
@@ -107,10 +107,10 @@ def test_waiting_can_be_broken_off_and_the_end_waits_for_nobody(data, monkeypatc
     begun, go = threading.Event(), threading.Event()
     original = known.examine
 
-    def slow(content):
+    def slow(content, reading):
         begun.set()
         go.wait(60)
-        return original(content)
+        return original(content, reading)
 
     watch = beside(data)
     monkeypatch.setattr(known, "examine", slow)
@@ -127,6 +127,6 @@ def test_waiting_can_be_broken_off_and_the_end_waits_for_nobody(data, monkeypatc
 
 def test_a_study_without_a_final_stage_looks_at_no_test_split(data, monkeypatch):
     watch = beside(data, wanted=False)
-    monkeypatch.setattr(known, "examine", lambda content: pytest.fail("decoded"))
+    monkeypatch.setattr(known, "examine", lambda content, reading: pytest.fail("decoded"))
     with watch:
         assert watch._thread is None

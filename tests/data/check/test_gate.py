@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from tests.data.trees import class_folders, small_vtab, write_task
+from wst.data import hashes
 from wst.data.check import gate, known
 from wst.data.check.check import check_task
 from wst.data.check.gate import look
@@ -34,9 +35,9 @@ def decoded(monkeypatch):
     seen = []
     original = known.examine
 
-    def examine(content):
+    def examine(content, reading):
         seen.append(content)
-        return original(content)
+        return original(content, reading)
 
     monkeypatch.setattr(known, "examine", examine)
     return seen
@@ -49,7 +50,7 @@ def vtab(tmp_path) -> TaskData:
 
 def lists(folder: Path, count: int = 8) -> TaskData:
     """A task of list files: as many pictures of two classes in each split, in one folder."""
-    class_folders(folder, {name: count for name in ("train", "val", "test")})
+    class_folders(folder, dict.fromkeys(("train", "val", "test"), count))
     for split in ("train", "val", "test"):
         lines = (f"{split}/p{i:03d}.png {i % 2}\n" for i in range(count))
         (folder / f"{split}.txt").write_text("".join(lines))
@@ -77,7 +78,8 @@ def test_a_second_start_reads_no_image(vtab, decoded, monkeypatch):
     assert first.usable and first.whole and len(decoded) == 24 + 8 + 12
     assert first.hashes == vtab.hashes() and first == check_task(vtab)
     decoded.clear()
-    monkeypatch.setattr(Path, "read_bytes", lambda path: pytest.fail(f"{path} is read"))
+    for module in (known, hashes):
+        monkeypatch.setattr(module, "content_of", lambda path: pytest.fail(f"{path} is read"))
     totals = []
     assert look([vtab], on_total=totals.append) == [first] and not totals and not decoded
 

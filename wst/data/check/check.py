@@ -17,6 +17,8 @@ from wst.data.hashes import remember_hashes
 from wst.data.lists import SPLITS, ImageList, Split, class_names
 from wst.data.splits import DataHashes, TaskData
 
+_WANTED = {"unreadable": "a readable image", "multi-frame": "one picture a file"}
+
 
 def check_tasks(
     tasks: Sequence[TaskData],
@@ -34,12 +36,11 @@ def check_tasks(
     scans = [scan(data) for data in tasks]
     files = [scanned.files() for scanned in scans]
     on_total(sum(map(len, files)))
-    everything = [path for part in files for path in part]
-    with closing(look_at(everything, jobs, on_done, anew=True)) as looked_at:
-        return [
-            report(scanned, {path: next(looked_at) for path in part})
-            for scanned, part in zip(scans, files, strict=True)
-        ]
+    reports = []
+    for scanned, part in zip(scans, files, strict=True):
+        with closing(look_at(part, scanned.data.reading, jobs, on_done, anew=True)) as looked_at:
+            reports.append(report(scanned, dict(zip(part, looked_at, strict=True))))
+    return reports
 
 
 def check_task(data: TaskData, jobs: int | None = None) -> TaskReport:
@@ -134,7 +135,7 @@ def _image_findings(scanned: Scan, files: Files) -> list[Finding]:
                 seen.add(path)
         for kind, paths in by_kind.items():
             level: Level = "error" if kind in UNUSABLE else "warning"
-            what = "a readable image" if kind == "unreadable" else "8-bit RGB or grey"
+            what = _WANTED.get(kind, "8-bit RGB or grey")
             findings.append(
                 Finding(
                     level,
@@ -149,13 +150,10 @@ def _image_findings(scanned: Scan, files: Files) -> list[Finding]:
 
 
 def _coverage(scanned: Scan) -> list[Finding]:
-    """Classes without an image: in ``train``, and in ``test`` of a user's own data.
-
-    (VTAB-1K's test splits are what they are; a class without one counts nowhere.)
-    """
+    """Classes without an image: in ``train``, and in every split of a user's own data."""
     task = scanned.data.task
     names, found = class_names(scanned.data.folder, task), []
-    splits: tuple[Split, ...] = ("train",) if task.layout == "vtab" else ("train", "test")
+    splits: tuple[Split, ...] = ("train",) if task.layout == "vtab" else ("train", "val", "test")
     for split in splits:
         listed = scanned.lists.get(split)
         absent = sorted(set(range(task.classes)) - set(listed.labels)) if listed is not None else []

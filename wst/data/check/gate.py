@@ -88,7 +88,8 @@ def _key(scanned: Scan) -> str:
     """Everything that a report hangs on: the task, its lists, its files as the disk has them, the checker."""
     data = scanned.data
     parts = (
-        (CHECKER, EXAMINER, PIL.__version__, data.task, str(data.folder)),
+        (CHECKER, EXAMINER, PIL.__version__, data.task, str(data.folder), data.reading),
+        scanned.findings,
         class_names(data.folder, data.task),
         sorted(scanned.stamps.items()),
     )
@@ -107,9 +108,10 @@ def _look_at(
     scanned: Scan, whole: bool, jobs: int | None, on_done: Callable[[int], None], niceness: int
 ) -> dict[Path, Examined]:
     """What is in a task's files; of a test split that waits, only what is remembered of the same contents."""
+    reading = scanned.data.reading
     now = scanned.files() if whole else scanned.files(TUNING)
-    with closing(look_at(now, jobs, on_done, niceness=niceness)) as looked_at:
+    with closing(look_at(now, reading, jobs, on_done, niceness=niceness)) as looked_at:
         files = dict(zip(now, looked_at, strict=True))
     later = [path for path in scanned.files(("test",)) if path not in files]
-    with closing(look_at(later, jobs, on_done, unknown=False)) as looked_at:
+    with closing(look_at(later, reading, jobs, on_done, unknown=False)) as looked_at:
         return files | dict(zip(later, looked_at, strict=True))

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from io import BytesIO
 from typing import Literal
 
 from PIL import Image
 
-ImageProblem = Literal["unreadable", "16-bit", "CMYK", "palette", "alpha"]
+from wst.data.decode import AS_STORED, Loss, Reading, UndecodableError
+
+ImageProblem = Literal["unreadable", "16-bit"] | Loss
 UNUSABLE: frozenset[ImageProblem] = frozenset({"unreadable", "16-bit"})
-"""Problems with which an image must not be used; the others are converted to RGB by Pillow."""
+"""Problems with which an image must not be used; the others are converted to RGB."""
 
 
 @dataclass(frozen=True)
@@ -35,35 +36,24 @@ class Examined:
     detail: str = ""
 
 
-def examine(content: bytes) -> Examined:
-    """Decode the content of an image file."""
+def examine(content: bytes, reading: Reading = AS_STORED) -> Examined:
+    """Decode the content of an image file, as it is for training."""
     digest = hashlib.sha256(content).digest()
-    if not content:
-        return Examined(digest, problem="unreadable", detail="0 bytes")
     try:
-        with Image.open(BytesIO(content)) as image:
-            mode, form, size = image.mode, image.format or "", image.size
-            pixels = pixel_hash(image)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        return Examined(digest, problem="unreadable", detail=f"{len(content)} bytes ({error})")
-    problem, detail = _problem(mode, form, content)
-    return Examined(digest, pixels, form, size, problem, detail)
+        picture = reading(content)
+    except UndecodableError as error:
+        return Examined(digest, problem=error.kind, detail=error.found)
+    return Examined(
+        digest,
+        pixel_hash(picture.rgb),
+        picture.format,
+        picture.rgb.size,
+        picture.loss,
+        picture.detail,
+    )
 
 
-def pixel_hash(image: Image.Image) -> bytes:
-    """SHA-256 of an image's size and RGB pixels."""
-    width, height = image.size
-    return hashlib.sha256(f"{width}x{height}\n".encode() + image.convert("RGB").tobytes()).digest()
-
-
-def _problem(mode: str, form: str, content: bytes) -> tuple[ImageProblem | None, str]:
-    deep_png = form == "PNG" and content[24] == 16  # bit depth, in the header chunk
-    if mode.startswith(("I", "F")) or deep_png:
-        return "16-bit", f"mode {mode}: its values do not fit into 8 bits"
-    if mode == "CMYK":
-        return "CMYK", "converted to RGB without a colour profile"
-    if mode in ("P", "PA"):
-        return "palette", "converted to RGB"
-    if mode in ("RGBA", "LA", "La", "RGBa", "RGBX"):
-        return "alpha", f"mode {mode}: transparency is dropped"
-    return None, ""
+def pixel_hash(rgb: Image.Image) -> bytes:
+    """SHA-256 of an RGB image's size and pixels."""
+    width, height = rgb.size
+    return hashlib.sha256(f"{width}x{height}\n".encode() + rgb.tobytes()).digest()

@@ -23,6 +23,9 @@ import PIL
 from wst.data import memo
 from wst.data.ahead import ahead
 from wst.data.check.image_files import Examined, examine
+from wst.data.decode import AS_STORED, Reading, content_of
+from wst.errors import InputError
+from wst.machine import usable_cpus
 
 EXAMINER = 1
 """Version of what is found out about an image file; another one finds out anew."""
@@ -34,6 +37,7 @@ _PATIENCE_S = 10.0
 
 def look_at(
     paths: Sequence[Path],
+    reading: Reading = AS_STORED,
     jobs: int | None = None,
     on_done: Callable[[int], None] = lambda count: None,
     *,
@@ -47,30 +51,31 @@ def look_at(
 
     Args:
         paths: image files.
+        reading: how they become pixels.
         jobs: threads; one a CPU when left out.
         on_done: told how many more are finished; the work ends when it raises.
         anew: decode also what is remembered.
         unknown: decode what is not remembered; else of such a file there is the digest alone.
         niceness: of the threads, where the operating system has one for each.
     """
-    jobs = jobs or os.cpu_count() or 1
+    jobs = jobs or usable_cpus()
     chunks = [paths[start : start + _CHUNK] for start in range(0, len(paths), _CHUNK)]
     new: list[Examined] = []
-    with closing(_Known()) as known:
+    with closing(_Known(reading)) as known:
 
         def look(chunk: Sequence[Path]) -> list[tuple[Examined, bool]]:
             found = []
             for path in chunk:
                 try:
-                    content = path.read_bytes()
-                except OSError as error:
-                    lost = Examined(b"", problem="unreadable", detail=error.strerror or str(error))
-                    found.append((lost, False))
+                    content = content_of(path)
+                except InputError as error:
+                    reason = str(error).rpartition("; found ")[2]
+                    found.append((Examined(b"", problem="unreadable", detail=reason), False))
                     continue
                 digest = hashlib.sha256(content).digest()
                 examined = None if anew else known.get(digest)
                 is_new = examined is None and unknown
-                found.append((examine(content) if is_new else examined or Examined(digest), is_new))
+                found.append((examine(content, reading) if is_new else examined or Examined(digest), is_new))
             return found
 
         try:
@@ -94,9 +99,14 @@ def _lower(niceness: int) -> None:
 
 
 class _Known:
-    """The memory of images.  Where it cannot be read or written, there is none."""
+    """The memory of images.  Where it cannot be read or written, there is none.
 
-    def __init__(self) -> None:
+    Args:
+        reading: how they become pixels.
+    """
+
+    def __init__(self, reading: Reading) -> None:
+        self._reading = repr(reading).encode()
         self._lock = threading.Lock()
         self._file = (
             memo.cache_folder() / memo.IMAGES / f"examined-{EXAMINER}-pillow-{PIL.__version__}.sqlite"
@@ -111,7 +121,7 @@ class _Known:
                 # What a loss of power spoils is found out again.
                 database.execute("PRAGMA synchronous = OFF")
                 database.execute(
-                    "CREATE TABLE IF NOT EXISTS images (digest BLOB PRIMARY KEY, found TEXT, sum BLOB) "
+                    "CREATE TABLE IF NOT EXISTS images (key BLOB PRIMARY KEY, found TEXT, sum BLOB) "
                     "WITHOUT ROWID"
                 )
                 return database
@@ -131,26 +141,31 @@ class _Known:
 
     def get(self, digest: bytes) -> Examined | None:
         """What is remembered of a content, if anything."""
+        key = self._key(digest)
         with self._lock:
             if self._database is None:
                 return None
             try:
-                query = "SELECT found, sum FROM images WHERE digest = ?"
-                row = self._database.execute(query, (digest,)).fetchone()
+                query = "SELECT found, sum FROM images WHERE key = ?"
+                row = self._database.execute(query, (key,)).fetchone()
             except sqlite3.DatabaseError as error:
                 self._give_up(error)
                 return None
-        if row is None or _sum(digest, row[0]) != row[1]:
+        if row is None or _sum(key, row[0]) != row[1]:
             return None
         pixels, form, size, problem, detail = json.loads(row[0])
         return Examined(digest, bytes.fromhex(pixels), form, tuple(size), problem, detail)
+
+    def _key(self, digest: bytes) -> bytes:
+        return hashlib.sha256(digest + self._reading).digest()
 
     def put(self, found: Sequence[Examined]) -> None:
         """Remember what was found."""
         rows = []
         for digest, pixels, *rest in map(astuple, found):
             text = json.dumps([pixels.hex(), *rest])
-            rows.append((digest, text, _sum(digest, text)))
+            key = self._key(digest)
+            rows.append((key, text, _sum(key, text)))
         with self._lock:
             if self._database is None or not rows:
                 return
@@ -174,5 +189,5 @@ class _Known:
             self._database.close()
 
 
-def _sum(digest: bytes, text: object) -> bytes:
-    return hashlib.sha256(digest + str(text).encode()).digest()[:8]
+def _sum(key: bytes, text: object) -> bytes:
+    return hashlib.sha256(key + str(text).encode()).digest()[:8]

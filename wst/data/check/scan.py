@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from wst.data.check.report import SHOWN, Finding
+from wst.data.class_folders import left_out
 from wst.data.hashes import stamp
 from wst.data.lists import SPLITS, VTAB_NAMES, ImageList, Split, scan_file
 from wst.data.splits import TaskData
@@ -52,6 +53,8 @@ def scan(data: TaskData) -> Scan:
     except InputError as error:
         found.findings.append(Finding("error", "folder", None, str(error).split(": ", 1)[1]))
         return found
+    if data.task.layout == "classes":
+        found.findings += _ignored(data)
     for split in SPLITS:
         try:
             if data.task.layout == "vtab":
@@ -95,6 +98,19 @@ def _check_count(found: Scan, split: Split, lines: int) -> None:
         found.findings.append(
             Finding("error", "count", split, f"expected {expected:,} images; found {lines:,}")
         )
+
+
+def _ignored(data: TaskData) -> list[Finding]:
+    """Files beside the pictures of class folders, which nobody reads."""
+    try:
+        names = left_out(data.folder, data.task)
+    except InputError as error:
+        return [Finding("error", "folder", None, str(error))]
+    if not names:
+        return []
+    shown = ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
+    text = f"expected pictures in class folders alone; found {len(names)} other files: {shown}"
+    return [Finding("warning", "ignored", None, text, len(names))]
 
 
 def _repeated(found: Scan, split: Split) -> list[Finding]:

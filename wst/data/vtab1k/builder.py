@@ -23,6 +23,7 @@ from wst.data.ahead import ahead
 from wst.data.check.check import check_task
 from wst.data.check.image_files import examine
 from wst.data.check.report import TaskReport
+from wst.data.decode import content_of
 from wst.data.lists import CLASS_NAMES, VTAB_NAMES, Split
 from wst.data.splits import TaskData
 from wst.data.tasks import Suite, Task
@@ -32,6 +33,7 @@ from wst.data.vtab1k.sources import SOURCES, Source
 from wst.data.vtab1k.tfds_order import CUTS, Chosen, cut
 from wst.errors import InputError
 from wst.files import locked, replacing
+from wst.machine import usable_cpus
 
 OPENERS: Mapping[str, Opener] = {
     "caltech101": pictures.caltech101,
@@ -259,7 +261,7 @@ def _remove_unreadable(data: TaskData, report: TaskReport) -> int:
         path
         for split in _PARTS
         for path in dict.fromkeys(data.list(split).images)
-        if examine(path.read_bytes()).problem == "unreadable"
+        if examine(content_of(path)).problem == "unreadable"
     ]
     for path in spoilt:
         path.unlink()
@@ -370,7 +372,7 @@ def _in_parallel(
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             raise InputError(f"image {index} of {split!r}: expected a picture; found {error}") from error
 
-    jobs = jobs or os.cpu_count() or 1
+    jobs = jobs or usable_cpus()
     with ThreadPoolExecutor(jobs) as pool:
         for _ in ahead(pool, store_one, examples, 4 * jobs):
             done(1)
