@@ -100,7 +100,7 @@ def test_accepted_overlap_stands_beside_every_number(own, tmp_path, monkeypatch,
         monkeypatch.setattr("sys.argv", ["wst", verb, str(out)])
         with pytest.raises(SystemExit):
             cli.main()
-        printed = capsys.readouterr().out
+        printed = " ".join(capsys.readouterr().out.split())
         assert notes[1] in printed and (notes[0] in printed) == (verb == "status")
 
 
