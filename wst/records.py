@@ -165,6 +165,17 @@ class Outcome(Cost):
     test_images: Annotated[
         int | None, "test images scored, each once; null where the test split stayed closed"
     ] = None
+    val_overlap: Annotated[
+        float | None, "share of the images of val that are also in train, by their pixels; in [0, 1]"
+    ] = None
+    test_overlap: Annotated[
+        float | None,
+        "share of the test images that are also in train or val, by their pixels; stage final only",
+    ] = None
+    data_warnings: Annotated[
+        str | None,
+        "what the check of the data warned of, for the splits that the trial rests on; null where of nothing",
+    ] = None
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ from wst.errors import InputError
 from wst.screen import printable
 
 if TYPE_CHECKING:
-    from wst.data.check.check import TaskReport
+    from wst.data.check.report import TaskReport
     from wst.data.splits import TaskData
     from wst.data.tasks import Suite, Task
 
@@ -142,6 +142,9 @@ def build(
     original: Annotated[
         bool, typer.Option("--original", help="Keep the bytes of picture files; else lossless PNG.")
     ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace what is in the place of mini, whoever made it.")
+    ] = False,
     jobs: Jobs = None,
     as_json: Json = False,
 ) -> None:
@@ -152,7 +155,7 @@ def build(
         raise InputError(f"suite: expected {' or '.join(suites())}; found {suite!r}")
     found = suites()[suite]
     if found.build is not None:
-        where = found.build(root)
+        where = found.build(root, force)
         if as_json:
             print_json([{"suite": suite, "folder": str(where)}])
         else:

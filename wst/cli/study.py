@@ -161,7 +161,13 @@ def _run(study: Any, folder: Path, told: Console, **options: Any) -> Planner:
     from wst.workflows.tune import run_study
 
     with stopping(folder):
-        planner = run_study(study, folder, display=lambda planner: Progress(planner, told), **options)
+        planner = run_study(
+            study,
+            folder,
+            display=lambda planner: Progress(planner, told),
+            told=lambda line: print_line(line, told),
+            **options,
+        )
     failed = sum(trial.outcome.state == "failed" for trial in _run_trials(planner))
     if failed:
         print_line(
@@ -221,14 +227,14 @@ def demo(
 @study_app.command()
 def status(folder: Folder, as_json: Json = False) -> None:
     """Show how far a study is: trials by cell, stage and state, the best so far, what is left."""
-    from wst.workflows.status import status_rows
+    from wst.workflows.status import overlap_notes, status_rows
 
     rows = status_rows(folder)
     if as_json:
         print_json(rows)
         return
     table = narrow_table()
-    hidden = {"begun", "best settings", "test read by"}  # these are in --json
+    hidden = {"begun", "best settings", "test read by", "val overlap", "test overlap"}  # these are in --json
     hidden |= {name for name in rows[0] if all(row[name] == "-" for row in rows)}
     shown = [name for name in rows[0] if name not in hidden]
     for name in shown:
@@ -236,6 +242,8 @@ def status(folder: Folder, as_json: Json = False) -> None:
     for row in rows:
         add_row(table, *(_status_text(row[name]) for name in shown))
     console.print(table)
+    for line in overlap_notes(rows):
+        print_line(line)
 
 
 def _status_text(value: object) -> str:

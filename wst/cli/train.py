@@ -55,6 +55,9 @@ def train(
     ] = None,
     out: Annotated[Path | None, typer.Option(parser=path, help="Output folder.")] = None,
     root: Root = None,
+    accept: Annotated[
+        list[str] | None, typer.Option(help="Finding of the data check to go on with: overlap.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Fine-tune once, without a study; the row goes into a ledger of its own."""
@@ -83,13 +86,16 @@ def train(
             checkpoint=checkpoint,
             normalisation=normalisation,
             background=background,
+            accept=accept or (),
         )
         folder = out or Path("runs/train") / f"{intent.trial_id}-{study.digest()}"
     to = error_console if as_json else console
     with stopping(folder):
         goes_on = checkpoint_path(folder, intent.trial_id).exists()
         lines = _EpochLines(study.recipe.epochs, goes_on, to)
-        outcome, known = single.run_single(study, intent, folder, root, [lines])
+        outcome, known = single.run_single(
+            study, intent, folder, root, [lines], lambda line: print_line(line, to)
+        )
     if known:
         print_line(f"{intent.trial_id} is in {folder} already", to)
     _print_outcome(folder, intent, outcome, before, as_json)
@@ -124,6 +130,8 @@ def _print_outcome(folder: Path, intent: Any, outcome: Any, before: Any, as_json
         "state": outcome.state,
         "val_top1": outcome.epochs[-1].val_top1 if outcome.epochs else None,
         "test_top1": outcome.test_top1,
+        "val_overlap": outcome.val_overlap,
+        "test_overlap": outcome.test_overlap,
         "trainable_parameters": outcome.trainable_parameters,
         "ledger": str(folder / "ledger"),
     }
@@ -134,7 +142,7 @@ def _print_outcome(folder: Path, intent: Any, outcome: Any, before: Any, as_json
         print_json(record)
     else:
         for name, value in record.items():
-            if value is not None:
+            if value is not None and not (name.endswith("_overlap") and value == 0):
                 print_line(f"{name}: {value}")
     if outcome.state == "failed":
         say(f"{outcome.error_type}: see error_text in the ledger")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -91,6 +91,9 @@ class Study(Strict):
     search: Search | None = None
     confirm: Confirm | None = None
     final: Final | None = None
+    accept: tuple[Literal["overlap"], ...] = ()
+    """Findings of the data check that the study goes on with: ``overlap``, images of a user's own data that
+    are in two splits."""
     ties: Ties = "val_loss"
     """Who wins among settings of equal validation accuracy: the lower validation loss or the fewer trainable
     parameters, and after that the earlier trial."""
@@ -235,7 +238,7 @@ class Study(Strict):
     def identity(self) -> dict[str, Any]:
         """What makes this study this one: everything but where it runs and how often it reports."""
         return self.model_dump(
-            mode="json", exclude={"resources", "report_every", "checkpoint_every", "faults"}
+            mode="json", exclude={"resources", "report_every", "checkpoint_every", "faults", "accept"}
         )
 
     def digest(self) -> str:

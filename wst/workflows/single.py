@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from wst.shipped import find_yaml
 from wst.study import Recipe, Study
 from wst.study.load import absolute_suite
 from wst.trackers import Tracker, Trackers
-from wst.workflows.preflight import check
+from wst.workflows.preflight import check, new_warnings
 from wst.yaml_files import first_error, read_yaml, shown
 
 RELEASED_TABLES = {
@@ -180,7 +180,12 @@ def recorded(folder: Path, trial_id: str) -> tuple[Study, Intent, Outcome]:
 
 
 def run_single(
-    study: Study, intent: Intent, out: Path, root: str | None, trackers: Sequence[Tracker] = ()
+    study: Study,
+    intent: Intent,
+    out: Path,
+    root: str | None,
+    trackers: Sequence[Tracker] = (),
+    told: Callable[[str], None] = lambda line: None,
 ) -> tuple[Outcome, bool]:
     """Run one trial in this process and append it to the ledger in ``out``; an interrupted one goes on, and
     one that failed runs again.
@@ -194,6 +199,7 @@ def run_single(
         out: output folder.
         root: folder that holds the suite's folder.
         trackers: told of every epoch.
+        told: told, a line each, what the check of the data warns of.
 
     Returns:
         How it ended, and whether it had completed before.
@@ -205,9 +211,9 @@ def run_single(
     """
     changes = {"tasks": (intent.task,), "report_every": 1, "checkpoint_every": 1}
     study = study.model_copy(update=changes)
-    checked = check(study, root)
-    told = Trackers(trackers)
-    with told, Ledger(out, study, provenance.code()) as ledger:
+    checked = check(study, root, told)
+    followers = Trackers(trackers)
+    with followers, Ledger(out, study, provenance.code()) as ledger, checked.beside as beside:
         ended = history(out)[1]
         before = next((t.outcome for t in ended if t.intent.trial_id == intent.trial_id), None)
         if before is not None and before.state != "failed":
@@ -216,7 +222,9 @@ def run_single(
         if before is not None:
             ledger.discard([intent.trial_id])
         plan = OneTrial(intent)
-        environment = Environment(checked.data, checked.fingerprint, device="auto")
-        inline.run(Driver(study, plan, ledger, environment, told))
+        for line in new_warnings(checked, ended):
+            told(line)
+        environment = Environment(checked.data, checked.fingerprint, device="auto", beside=beside)
+        inline.run(Driver(study, plan, ledger, environment, followers))
     assert plan.outcome is not None
     return plan.outcome, False

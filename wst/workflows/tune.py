@@ -14,7 +14,7 @@ from wst.ledger import Ledger, history, provenance
 from wst.planning.planner import Planner
 from wst.study import Study
 from wst.trackers import Tracker, Trackers, open_tracker
-from wst.workflows.preflight import check, parameter_counter
+from wst.workflows.preflight import check, new_warnings, parameter_counter
 from wst.workflows.warm_start import resolve_warm_starts
 
 
@@ -29,6 +29,7 @@ def run_study(
     retry_failed: bool = False,
     track: Sequence[str] = (),
     display: Callable[[Planner], Tracker] = lambda planner: Tracker(),
+    told: Callable[[str], None] = lambda line: None,
 ) -> Planner:
     """Run a study, or go on with the one in ``out``; returns the planner as it stands at the end.
 
@@ -42,6 +43,7 @@ def run_study(
         retry_failed: run the trials again that failed before.
         track: names of trackers, see :mod:`wst.trackers`.
         display: a tracker that shows where the planner stands.
+        told: told, a line each, what the check of the data warns of that the ledger does not hold yet.
 
     Raises:
         InputError: bad input; no trial was lost.
@@ -52,7 +54,7 @@ def run_study(
     if address is not None:
         _find_cluster(address)
     study = resolve_warm_starts(study)
-    checked = check(study, root)
+    checked = check(study, root, told)
     with ExitStack() as stack:
         trackers = stack.enter_context(Trackers([open_tracker(name, out) for name in track]))
         ledger = stack.enter_context(Ledger(out, study, provenance.code()))
@@ -62,7 +64,10 @@ def run_study(
             ledger.discard([t.intent.trial_id for t in ended if t.outcome.state == "failed"])
             ended = [t for t in ended if t.outcome.state != "failed"]
         planner = Planner(study, intents, ended, parameter_counter(study))
-        environment = Environment(checked.data, checked.fingerprint, address, deadline)
+        for line in new_warnings(checked, ended):
+            told(line)
+        beside = stack.enter_context(checked.beside)
+        environment = Environment(checked.data, checked.fingerprint, address, deadline, beside=beside)
         trackers.add(display(planner))
         _engine(inline)(Driver(study, planner, ledger, environment, trackers))
     return planner
