@@ -12,7 +12,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from wst.data.decode import unreadable
+from wst.data.decode import UndecodableError, content_of, formats, unreadable
 from wst.data.lists import ImageList
 from wst.files import replacing
 from wst.machine import usable_cpus
@@ -79,10 +79,11 @@ def _hashes(listed: ImageList) -> tuple[str, str]:
 
 
 def _file_hash(path: Path) -> bytes:
-    content = path.read_bytes()
+    content = content_of(path)
     try:
-        with Image.open(BytesIO(content)) as image:
+        with Image.open(BytesIO(content), formats=formats()) as image:
             image.verify()
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise unreadable(path, content, error) from None
+    except Exception as error:  # Pillow's parsers fail in many ways on broken files
+        reason = f"{len(content)} bytes ({str(error) or type(error).__name__})"
+        raise unreadable(path, UndecodableError("unreadable", reason)) from None
     return hashlib.sha256(content).digest()
