@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
+from wst.engine.address import asked_for
 from wst.engine.driver import Driver, Environment
 from wst.engine.fingerprint import check_unchanged
 from wst.engine.inline import run as run_inline
@@ -75,6 +76,7 @@ def run_study(
 
 def _find_cluster(address: str) -> None:
     """Refuse an address at which no cluster runs, before anything is made."""
+    asked_for(address)  # a wrong word needs no Ray, which takes seconds to import
     from wst.engine.cluster import find
 
     find(address)
