@@ -140,6 +140,7 @@ def build(
     if suite not in suites():
         raise InputError(f"suite: expected {' or '.join(suites())}; found {suite!r}")
     found = suites()[suite]
+    tasks = [found.task(name) for name in task] if task else list(found.tasks)
     if found.build is not None:
         where = found.build(root)
         if as_json:
@@ -147,7 +148,6 @@ def build(
         else:
             print_line(f"built {where}")
         return
-    tasks = [found.task(name) for name in task] if task else list(found.tasks)
     below = archives or root / "archives"
     if explain:
         _explain(tasks, below, as_json)

@@ -11,7 +11,18 @@ import typer
 from rich.progress import Progress, TimeRemainingColumn
 
 from analysis.tables import Format, show
-from wst.cli.output import Formatted, Json, Overrides, Style, Tasks, console, error_console, path, print_json
+from wst.cli.output import (
+    Formatted,
+    Json,
+    Overrides,
+    Style,
+    Tasks,
+    console,
+    error_console,
+    file,
+    path,
+    print_json,
+)
 from wst.cli.outputs import Force, check_output, whole
 from wst.errors import InputError
 
@@ -54,7 +65,7 @@ def simulate(
     ] = os.cpu_count() or 1,
     task: Tasks = None,
     set_: Overrides = None,
-    out: Annotated[Path | None, typer.Option("-o", parser=path, help="PNG, SVG, PDF or HTML file.")] = None,
+    out: Annotated[Path | None, typer.Option("-o", parser=file, help="PNG, SVG, PDF or HTML file.")] = None,
     style: Formatted = Style.terminal,
     force: Force = False,
     as_json: Json = False,

@@ -24,6 +24,7 @@ from wst.cli.output import (
     add_row,
     console,
     error_console,
+    file,
     narrow_table,
     path,
     print_json,
@@ -248,7 +249,7 @@ def _status_text(value: object) -> str:
 def best(
     folder: Folder,
     out: Annotated[
-        Path | None, typer.Option("-o", "--output", parser=path, help="Write a study file.")
+        Path | None, typer.Option("-o", "--output", parser=file, help="Write a study file.")
     ] = None,
     force: Force = False,
     as_json: Json = False,
