@@ -54,7 +54,7 @@ def _opened(name: str, root: str | None, tasks: list[str] | None) -> tuple[Suite
 @contextmanager
 def _bar(text: str) -> Iterator[tuple[Bar, Any]]:
     """A progress bar on stderr, so that stdout holds the result alone."""
-    with Bar(console=error_console, transient=True) as bar:
+    with Bar(console=error_console, transient=True, disable=not error_console.is_terminal) as bar:
         yield bar, bar.add_task(text, total=None)
 
 
