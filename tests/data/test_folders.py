@@ -143,7 +143,7 @@ tasks:
         ("name: a\ntasks: []", "tasks: "),
         ("name: a\ntasks: [{name: b, folder: nowhere}]", "found none at nowhere"),
         ("name: a\ntasks: [{name: b, colour: red}]", "tasks.0: expected only the keys"),
-        ("name: a\ntasks: [{name: b, val: 2}]", "tasks.0.val: expected less than 1; found 2"),
+        ("name: a\ntasks: [{name: b, val: 2}]", "tasks.0.val: expected a number less than 1; found 2"),
         ("name: '<script>'\ntasks: [{name: b}]", "name: "),
         ("- 1", "expected a mapping; found [1]"),
     ],
