@@ -38,17 +38,27 @@ if TYPE_CHECKING:
 data_app = typer.Typer(no_args_is_help=True, help="Make, verify and describe suites of tasks.")
 
 SuiteName = Annotated[str, typer.Argument(metavar="SUITE", help="vtab1k, mini, or a path of your own.")]
+Background = Annotated[
+    str | None, typer.Option(metavar="COLOUR", help="Colour that transparent pictures are laid on.")
+]
 Jobs = Annotated[int | None, typer.Option(min=1, max=1024, help="Parallel threads; one a CPU by default.")]
 
 
-def _opened(name: str, root: str | None, tasks: list[str] | None) -> tuple[Suite, list[TaskData]]:
+def _opened(
+    name: str, root: str | None, tasks: list[str] | None, background: str | None
+) -> tuple[Suite, list[TaskData]]:
+    from wst.data.decode import opaque_colour
     from wst.data.splits import TaskData, data_root
     from wst.data.suites import find_suite
 
     suite = find_suite(name)
     chosen = [suite.task(task) for task in tasks] if tasks else suite.tasks
     where = data_root(suite, root)
-    return suite, [TaskData.of(where, suite, task) for task in chosen]
+    try:
+        colour = None if background is None else opaque_colour(background)
+    except InputError as error:
+        raise InputError(f"--background: {error}") from None
+    return suite, [TaskData.of(where, suite, task, colour) for task in chosen]
 
 
 @contextmanager
@@ -63,13 +73,14 @@ def check(
     suite: SuiteName = "vtab1k",
     root: Root = None,
     task: Tasks = None,
+    background: Background = None,
     jobs: Jobs = None,
     as_json: Json = False,
 ) -> None:
     """Look at every list line and every image; exit status 1 if a task cannot be used."""
     from wst.data.check.check import check_tasks
 
-    _, tasks = _opened(suite, root, task)
+    _, tasks = _opened(suite, root, task, background)
     with _bar("images") as (bar, line):
         reports = check_tasks(
             tasks,
@@ -271,6 +282,7 @@ def info(
     suite: SuiteName = "vtab1k",
     root: Root = None,
     task: Tasks = None,
+    background: Background = None,
     sheet: Annotated[
         Path | None,
         typer.Option(parser=path, help="Write sample images of every class to this PNG or HTML file."),
@@ -284,7 +296,7 @@ def info(
 
     if sheet is not None:
         check_output("--sheet", sheet, force=force, endings=(".png", ".html"))
-    opened, tasks = _opened(suite, root, task)
+    opened, tasks = _opened(suite, root, task, background)
     found = describe(tasks)
     if as_json:
         print_json([asdict(row) for row in found])

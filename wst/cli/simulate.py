@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -25,6 +24,7 @@ from wst.cli.output import (
 )
 from wst.cli.outputs import Force, check_output, whole
 from wst.errors import InputError
+from wst.machine import usable_cpus
 from wst.yaml_files import shown
 
 simulate_app = typer.Typer()
@@ -63,7 +63,7 @@ def simulate(
         typer.Option(
             min=1, max=10_000, help="Replays at a time; as many as there are processors by default."
         ),
-    ] = os.cpu_count() or 1,
+    ] = usable_cpus(),
     task: Tasks = None,
     set_: Overrides = None,
     out: Annotated[Path | None, typer.Option("-o", parser=file, help="PNG, SVG, PDF or HTML file.")] = None,

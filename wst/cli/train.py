@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
-from wst.cli.failures import say
+from wst.cli.failures import BAD_INPUT, say
 from wst.cli.output import Json, Root, console, error_console, file, path, print_json, print_line, text
 from wst.cli.study import stopping
 from wst.errors import InputError
+from wst.machine import usable_cpus
 from wst.records import Epoch, Intent
 from wst.study.bounds import MANY
 from wst.trackers import Tracker
+
+if TYPE_CHECKING:
+    from wst.models.adapters import Predictor
 
 train_app = typer.Typer()
 
@@ -33,6 +37,10 @@ def train(
     checkpoint: Annotated[str | None, typer.Option(parser=text, help="The backbone's weights file.")] = None,
     normalisation: Annotated[
         str | None, typer.Option(parser=text, help="checkpoint, half or imagenet.")
+    ] = None,
+    background: Annotated[
+        str | None,
+        typer.Option(parser=text, metavar="COLOUR", help="Colour that transparent pictures are laid on."),
     ] = None,
     recipe: Annotated[
         str | None, typer.Option(parser=text, help="A recipe file, or the name of a shipped recipe.")
@@ -84,6 +92,7 @@ def train(
             backbone=backbone,
             checkpoint=checkpoint,
             normalisation=normalisation,
+            background=background,
         )
         folder = out or Path("runs/train") / f"{intent.trial_id}-{study.digest()}"
     to = error_console if as_json else console
@@ -142,9 +151,6 @@ def _print_outcome(folder: Path, intent: Any, outcome: Any, before: Any, as_json
         raise typer.Exit(1)
 
 
-_IMAGE_ENDINGS = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm"}
-
-
 @train_app.command()
 def predict(
     adapter: Annotated[Path, typer.Argument(parser=file, help="An adapter's .safetensors file.")],
@@ -161,30 +167,63 @@ def predict(
     top: Annotated[int, typer.Option(min=1, help="Classes to print an image.")] = 3,
     as_json: Json = False,
 ) -> None:
-    """Print the likeliest classes of images, with their probabilities."""
+    """Print the likeliest classes of images, with their probabilities.
+
+    A file that cannot be read gets a line on stderr, and the others go on: exit status 1, or 2 if there was
+    no other.
+    """
+    import torch
+
     from wst.models.adapters import load_adapter
 
+    torch.set_num_threads(min(torch.get_num_threads(), usable_cpus()))
     predictor = load_adapter(adapter, checkpoint=checkpoint, method=method, any_backbone=any_backbone)
-    paths: list[Path] = []
-    for given in images:
-        inside = (
-            sorted(p for p in given.rglob("*") if p.suffix.lower() in _IMAGE_ENDINGS)
-            if given.is_dir()
-            else [given]
-        )
-        if not inside:
-            raise InputError(f"{given}: expected a folder with images; found none in it")
-        paths += inside
-    probabilities, classes = predictor.predict(paths).topk(min(top, predictor.card.classes))
-    rows = [
-        {"image": str(path), "classes": c, "probabilities": [round(p, 4) for p in ps]}
-        for path, c, ps in zip(paths, classes.tolist(), probabilities.tolist(), strict=True)
-    ]
+    given = list(_files(images))
+    rows: list[dict[str, Any]] = []
+    waiting: list[tuple[Path, Any]] = []
+    failed = False
+    for number, picture in enumerate(given, start=1):
+        try:
+            waiting.append((picture, predictor.pixels(picture)))
+        except InputError as error:
+            say(str(error))
+            failed = True
+        if waiting and (len(waiting) == _BATCH or number == len(given)):
+            rows += _likeliest(predictor, waiting, top, as_json)
+            waiting = []
     if as_json:
         print_json(rows)
-        return
-    for row in rows:
-        likely = "  ".join(
-            f"{c} ({p:.2f})" for c, p in zip(row["classes"], row["probabilities"], strict=True)
-        )
-        print_line(f"{row['image']}: {likely}")
+    if failed:
+        raise typer.Exit(1 if rows else BAD_INPUT)
+
+
+_BATCH = 64
+
+
+def _files(images: Sequence[Path]) -> Iterator[Path]:
+    """The files that were named, and all pictures in the folders that were."""
+    from wst.data.picture_index import images_in
+
+    for given in images:
+        inside = images_in(given) if given.is_dir() else [given]
+        if not inside:
+            raise InputError(f"{given}: expected a folder with pictures; found none in it")
+        yield from inside
+
+
+def _likeliest(
+    predictor: Predictor, images: Sequence[tuple[Path, Any]], top: int, quiet: bool
+) -> list[dict[str, Any]]:
+    """Rows of the output, one an image, printed unless they are to be ``quiet``."""
+    names, rows = predictor.card.class_names, []
+    probabilities = predictor.classify([pixels for _, pixels in images])
+    values, places = probabilities.topk(min(top, predictor.card.classes))
+    for (picture, _), classes, shares in zip(images, places.tolist(), values.tolist(), strict=True):
+        row = {"image": str(picture), "classes": classes, "probabilities": [round(p, 4) for p in shares]}
+        row["names"] = [names[number] for number in classes] if names else None
+        rows.append(row)
+        if not quiet:
+            shown = row["names"] or classes
+            likely = "  ".join(f"{name} ({p:.2f})" for name, p in zip(shown, shares, strict=True))
+            print_line(f"{picture}: {likely}")
+    return rows

@@ -178,6 +178,7 @@ class Ledger:
             "pretrained": study.pretrained,
             "image_size": study.image_size,
             "normalisation": study.normalisation,
+            "background": study.background,
             "method": variant.method,
             "method_hash": variant.method_hash,
             "hyperparameters": intent.hyperparameters,

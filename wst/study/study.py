@@ -14,8 +14,10 @@ from typing import Annotated, Any
 
 from pydantic import Field, field_validator, model_validator
 
+from wst.data.decode import opaque_colour
 from wst.data.suites import find_suite, is_gone
 from wst.data.tasks import Suite
+from wst.errors import InputError
 from wst.records import OF_THE_TRIAL, Backbone, Normalisation
 from wst.study.bounds import MANY, Count, Flag, NonNegative, Real, Seed, Text, Whole
 from wst.study.durations import LONGEST, parse_duration
@@ -81,6 +83,8 @@ class Study(Strict):
     """Side of the square input in pixels; the backbone's own when left out."""
     normalisation: Normalisation = "checkpoint"
     """Mean and standard deviation of the input: those the checkpoint was trained with, 0.5, or ImageNet's."""
+    background: Text | None = None
+    """Colour that transparent pictures are laid on; left out, their transparency is dropped."""
     seed: Seed = 0
     variants: dict[Name, Variant] = Field(min_length=1)
     recipe: Recipe = Recipe()
@@ -96,6 +100,14 @@ class Study(Strict):
     """Epochs between two reports of a running trial; the pruner's rungs are reported besides."""
     checkpoint_every: Count = 10
     """Epochs between two checkpoints of a running trial."""
+
+    @field_validator("background")
+    @classmethod
+    def _one_spelling(cls, colour: str | None) -> str | None:
+        try:
+            return None if colour is None else opaque_colour(colour)
+        except InputError as error:
+            raise ValueError(str(error)) from None
 
     @field_validator("tasks")
     @classmethod
