@@ -64,7 +64,7 @@ def _opened(
 @contextmanager
 def _bar(text: str) -> Iterator[tuple[Bar, Any]]:
     """A progress bar on stderr, so that stdout holds the result alone."""
-    with Bar(console=error_console, transient=True) as bar:
+    with Bar(console=error_console, transient=True, disable=not error_console.is_terminal) as bar:
         yield bar, bar.add_task(text, total=None)
 
 
@@ -154,6 +154,7 @@ def build(
     if suite not in suites():
         raise InputError(f"suite: expected {' or '.join(suites())}; found {suite!r}")
     found = suites()[suite]
+    tasks = [found.task(name) for name in task] if task else list(found.tasks)
     if found.build is not None:
         where = found.build(root, force)
         if as_json:
@@ -161,7 +162,6 @@ def build(
         else:
             print_line(f"built {where}")
         return
-    tasks = [found.task(name) for name in task] if task else list(found.tasks)
     below = archives or root / "archives"
     if explain:
         _explain(tasks, below, as_json)

@@ -24,6 +24,7 @@ from wst.cli.output import (
     add_row,
     console,
     error_console,
+    file,
     narrow_table,
     path,
     print_json,
@@ -80,17 +81,17 @@ def tune(
     from wst.workflows.status import status_rows
     from wst.workflows.warm_start import resolve_warm_starts
 
-    loaded = load_study(study, overrides=set_ or (), tasks=task or ())
-    folder = out or Path("runs") / loaded.name
-    if dry_run:
-        _print_costs(resolve_warm_starts(loaded), root, as_json)
-        return
     if inline and address is not None:
         raise InputError(f"--inline: expected no --address beside it; found {address}")
     try:
         limit = parse_duration(stop_after) if stop_after is not None else None
     except ValueError as error:
         raise InputError(f"--stop-after: {error}") from None
+    loaded = load_study(study, overrides=set_ or (), tasks=task or ())
+    folder = out or Path("runs") / loaded.name
+    if dry_run:
+        _print_costs(resolve_warm_starts(loaded), root, as_json)
+        return
     told = error_console if as_json else console
     planner = _run(
         loaded,
@@ -256,7 +257,7 @@ def _status_text(value: object) -> str:
 def best(
     folder: Folder,
     out: Annotated[
-        Path | None, typer.Option("-o", "--output", parser=path, help="Write a study file.")
+        Path | None, typer.Option("-o", "--output", parser=file, help="Write a study file.")
     ] = None,
     force: Force = False,
     as_json: Json = False,

@@ -10,11 +10,12 @@ import typer
 from rich.console import Console
 
 from wst.cli.failures import BAD_INPUT, say
-from wst.cli.output import Json, Root, console, error_console, path, print_json, print_line
+from wst.cli.output import Json, Root, console, error_console, file, path, print_json, print_line, text
 from wst.cli.study import stopping
 from wst.errors import InputError
 from wst.machine import usable_cpus
 from wst.records import Epoch, Intent
+from wst.study.bounds import MANY
 from wst.trackers import Tracker
 
 if TYPE_CHECKING:
@@ -25,19 +26,28 @@ train_app = typer.Typer()
 
 @train_app.command()
 def train(
-    task: Annotated[str | None, typer.Option(help="Task to train on.")] = None,
-    method: Annotated[str, typer.Option(help="Method.")] = "wst",
-    suite: Annotated[str | None, typer.Option(help="Suite; the one that has the task by default.")] = None,
-    backbone: Annotated[str | None, typer.Option(help="A timm model name; 'micro' by default.")] = None,
-    checkpoint: Annotated[str | None, typer.Option(help="The backbone's weights file.")] = None,
-    normalisation: Annotated[str | None, typer.Option(help="checkpoint, half or imagenet.")] = None,
+    task: Annotated[str | None, typer.Option(parser=text, help="Task to train on.")] = None,
+    method: Annotated[str, typer.Option(parser=text, help="Method.")] = "wst",
+    suite: Annotated[
+        str | None, typer.Option(parser=text, help="Suite; the one that has the task by default.")
+    ] = None,
+    backbone: Annotated[
+        str | None, typer.Option(parser=text, help="A timm model name; 'micro' by default.")
+    ] = None,
+    checkpoint: Annotated[str | None, typer.Option(parser=text, help="The backbone's weights file.")] = None,
+    normalisation: Annotated[
+        str | None, typer.Option(parser=text, help="checkpoint, half or imagenet.")
+    ] = None,
     background: Annotated[
-        str | None, typer.Option(metavar="COLOUR", help="Colour that transparent pictures are laid on.")
+        str | None,
+        typer.Option(parser=text, metavar="COLOUR", help="Colour that transparent pictures are laid on."),
     ] = None,
     recipe: Annotated[
-        str | None, typer.Option(help="A recipe file, or the name of a shipped recipe.")
+        str | None, typer.Option(parser=text, help="A recipe file, or the name of a shipped recipe.")
     ] = None,
-    epochs: Annotated[int | None, typer.Option(help="Epochs, in the recipe's place.")] = None,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, max=MANY, help="Epochs, in the recipe's place.")
+    ] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Hyperparameter.")
     ] = None,
@@ -48,8 +58,8 @@ def train(
         bool, typer.Option("--final", help="Train on train and val; read the test split.")
     ] = False,
     save: Annotated[bool, typer.Option("--save", help="Keep the adapter (with --final).")] = False,
-    seed: Annotated[int | None, typer.Option(help="Seed.")] = None,
-    trial: Annotated[str | None, typer.Option(help="Run this row of a ledger again.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, max=2**32 - 1, help="Seed.")] = None,
+    trial: Annotated[str | None, typer.Option(parser=text, help="Run this row of a ledger again.")] = None,
     from_: Annotated[
         Path | None, typer.Option("--from", parser=path, help="The study's folder, with --trial.")
     ] = None,
@@ -151,7 +161,7 @@ def _print_outcome(folder: Path, intent: Any, outcome: Any, before: Any, as_json
 
 @train_app.command()
 def predict(
-    adapter: Annotated[Path, typer.Argument(help="An adapter's .safetensors file.")],
+    adapter: Annotated[Path, typer.Argument(parser=file, help="An adapter's .safetensors file.")],
     images: Annotated[
         list[Path], typer.Argument(metavar="IMAGE...", help="Image files, or folders of them.")
     ],

@@ -129,7 +129,7 @@ def from_options(
         if not separator or not name:
             raise InputError(f"--set: expected NAME=VALUE, such as lr=1e-3; found {shown(assignment)}")
         settings = {**settings, name: read_yaml(value, f"--set {name}")}
-    path = find_yaml("recipes", recipe or ("released" if released else "default"))
+    path = find_yaml("recipes", recipe if recipe is not None else "released" if released else "default")
     steps = read_yaml(read_text(path), str(path))
     return single(
         task=task,
@@ -138,7 +138,7 @@ def from_options(
         seed=seed if seed is not None else RELEASED_SEED if released else 0,
         suite=_suite_of(task) if suite is None else absolute_suite(suite),
         backbone=backbone,
-        normalisation=normalisation or ("half" if released else "checkpoint"),
+        normalisation=normalisation if normalisation is not None else "half" if released else "checkpoint",
         **rest,
     )
 
