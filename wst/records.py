@@ -6,6 +6,7 @@ A field with a sentence is a column of the ledger, of that name, type and meanin
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Annotated, Literal
@@ -111,12 +112,21 @@ class Epoch:
     val_top1: Annotated[float | None, "validation accuracy in [0, 1]"]
     seconds: Annotated[float, "wall seconds, scoring included"]
 
+    @property
+    def finite(self) -> bool:
+        """Whether all that was measured are finite numbers."""
+        measured = (self.train_loss, self.val_loss, self.val_top1)
+        return all(math.isfinite(value) for value in measured if value is not None)
+
 
 @dataclass(frozen=True)
 class Score:
-    """Top-1 accuracy in [0, 1] on so many images, each scored once."""
+    """Top-1 accuracy in [0, 1] on so many images, each scored once.
 
-    top1: float
+    None where what the model gave are no finite numbers: the images have been read all the same.
+    """
+
+    top1: float | None
     images: int
 
 
@@ -165,6 +175,21 @@ class Outcome(Cost):
     test_images: Annotated[
         int | None, "test images scored, each once; null where the test split stayed closed"
     ] = None
+
+    @property
+    def ranked(self) -> bool:
+        """Whether it can be compared with others: completed, with finite numbers on val after the last epoch.
+
+        What is not a number can win nothing, whatever wrote it down as completed.
+        """
+        last = self.epochs[-1] if self.epochs else None
+        return (
+            self.state == "completed"
+            and last is not None
+            and last.val_top1 is not None
+            and last.val_loss is not None
+            and last.finite
+        )
 
 
 @dataclass(frozen=True)
