@@ -21,6 +21,13 @@ Value = Scalar | tuple[Scalar, ...]
 Hyperparameters = dict[str, Value]
 
 
+def same(one: object, other: object) -> bool:
+    """Whether two values of a hyperparameter are equal: 1 and 1.0 are, 1 and true are not."""
+    if isinstance(one, tuple | list) and isinstance(other, tuple | list):
+        return len(one) == len(other) and all(map(same, one, other))
+    return isinstance(one, bool) == isinstance(other, bool) and one == other
+
+
 def stable_seed(*parts: object) -> int:
     """A 32-bit seed that depends on the parts alone, on every machine and in every process."""
     return int.from_bytes(hashlib.sha256(repr(parts).encode()).digest()[:4], "big")

@@ -111,7 +111,9 @@ def test_a_seed_that_gives_no_numbers_on_test_fails_alone_and_counts_as_read(
     once = Recipe(epochs=1, warmup_epochs=0, batch_size=1000)
     path = tmp_path / "a.safetensors"
     first, second = (_spec(mini_root, number, adapter_path=str(path)) for number in range(2))
-    exploding = replace(first.intent, hyperparameters={**first.intent.hyperparameters, "lr": 1e37, "weight_decay": 0.0})
+    exploding = replace(
+        first.intent, hyperparameters={**first.intent.hyperparameters, "lr": 1e37, "weight_decay": 0.0}
+    )
     ends = _run(replace(first, recipe=once, intent=exploding), replace(second, recipe=once))
     failed, sound = (ends[f"digits.linear.final.000{number}"][0] for number in range(2))
     assert failed.error_type == "DivergedError" and failed.test == Score(None, 797)

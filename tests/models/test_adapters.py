@@ -129,7 +129,9 @@ def test_tensors_that_are_no_numbers_are_refused(kept: tuple[Path, float], tmp_p
     card = json.loads(path.with_suffix(".json").read_text())
     del card["tensors_hash"]  # as an older version left it
     path.with_suffix(".json").write_text(json.dumps(card))
-    with pytest.raises(InputError, match=r"digits.safetensors: expected finite numbers; found others in back"):
+    with pytest.raises(
+        InputError, match=r"digits.safetensors: expected finite numbers; found others in back"
+    ):
         load_adapter(path)
 
 
@@ -137,7 +139,7 @@ def test_an_adapter_of_what_is_no_number_is_not_saved(tmp_path: Path, kept: tupl
     predictor = load_adapter(kept[0])
     with torch.no_grad():
         predictor.model.get_classifier().bias[0] = torch.inf  # type: ignore[operator, union-attr, index]
-    with pytest.raises(ArithmeticError, match="expected finite numbers; found others in backbone.head.bias"):
+    with pytest.raises(ArithmeticError, match=r"expected finite numbers; found others in backbone\.head"):
         save_adapter(predictor.model, predictor.card, tmp_path / "a.safetensors")
     assert list(tmp_path.iterdir()) == []
 

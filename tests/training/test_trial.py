@@ -14,9 +14,9 @@ from wst.records import Backbone, Epoch, Hyperparameters, Score
 from wst.shipped import ASSETS
 from wst.study import Recipe
 from wst.training import state
+from wst.training.finite import DivergedError
 from wst.training.identity import identity
 from wst.training.spec import TrialSpec
-from wst.training.finite import DivergedError
 from wst.training.trial import Trial, score_together
 from wst.training.update import Update
 

@@ -23,9 +23,9 @@ from wst.training.batches import Normaliser, Resident, resident
 from wst.training.draws import Draws, seeded
 from wst.training.drop_path import StochasticDepth
 from wst.training.finite import check_loss, check_score, check_trained
+from wst.training.identity import identity
 from wst.training.optimisation import learning_rate
 from wst.training.scoring import SCORING_BATCH, score
-from wst.training.identity import identity
 from wst.training.spec import TrialSpec
 from wst.training.step import Step
 from wst.training.update import Update

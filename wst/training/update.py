@@ -75,7 +75,7 @@ class Update:
         for name, parameter in self._trainable.items():
             parameter.copy_(kept[name])
         self._optimiser.load_state_dict(state["optimiser"])
-        for parameter, moments in self._optimiser.state.items():
-            if any(moment.ndim and moment.shape != parameter.shape for moment in moments.values()):
+        for tensor, moments in self._optimiser.state.items():
+            if any(moment.ndim and moment.shape != tensor.shape for moment in moments.values()):
                 raise ValueError("expected moments in the shapes of their tensors; found others")
         self._scaler.load_state_dict(state["scaler"])

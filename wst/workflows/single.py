@@ -22,6 +22,7 @@ from wst.study import Study
 from wst.study.load import absolute_suite
 from wst.trackers import Tracker, Trackers
 from wst.workflows.preflight import check
+from wst.workflows.settings import typed
 from wst.yaml_files import first_error, read_yaml
 
 RELEASED_TABLES = {
@@ -88,10 +89,10 @@ def single(
         **study,
     }
     try:
-        built = Study.model_validate(data)
+        built = typed(Study.model_validate(data))
     except ValidationError as error:
         raise first_error(error, "train") from None
-    hyperparameters = built.recipe.complete(settings)
+    hyperparameters = built.recipe.complete(built.variants[name].fixed)
     identity = f"{task}.{name}.{stage}.0000"
     reason = "a single fine-tune"
     return built, Intent(identity, task, name, stage, 0, 0, built.seed, hyperparameters, reason=reason)

@@ -15,6 +15,7 @@ from wst.planning.planner import Planner
 from wst.study import Study
 from wst.trackers import Tracker, Trackers, open_tracker
 from wst.workflows.preflight import check, parameter_counter
+from wst.workflows.settings import typed
 from wst.workflows.warm_start import resolve_warm_starts
 
 
@@ -49,7 +50,7 @@ def run_study(
         wst.engine.faults.StudyStoppedError: it cannot go on; the ledger is whole.
     """
     deadline = time.monotonic() + stop_after if stop_after is not None else None
-    study = resolve_warm_starts(study)
+    study = typed(resolve_warm_starts(study))
     checked = check(study, root)
     with ExitStack() as stack:
         trackers = stack.enter_context(Trackers([open_tracker(name, out) for name in track]))
