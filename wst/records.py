@@ -25,7 +25,7 @@ def same(one: object, other: object) -> bool:
     """Whether two values of a hyperparameter are equal: 1 and 1.0 are, 1 and true are not."""
     if isinstance(one, tuple | list) and isinstance(other, tuple | list):
         return len(one) == len(other) and all(map(same, one, other))
-    return isinstance(one, bool) == isinstance(other, bool) and one == other
+    return isinstance(one, bool) == isinstance(other, bool) and (one is other or one == other)
 
 
 def stable_seed(*parts: object) -> int:

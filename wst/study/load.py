@@ -48,6 +48,15 @@ def absolute_suite(name: str, beside: Path = Path()) -> str:
     return name
 
 
+def absolute_file(name: str, *folders: Path) -> str:
+    """A file's path made absolute, as seen from one of these folders or from the current one; as it is where
+    none has it.  Links are not followed: a model hub's lead to names without an ending."""
+    for base in (*folders, Path()):
+        if (base / name).is_file():
+            return str((base / name).absolute())
+    return name
+
+
 def _resolve_spaces(data: dict[str, Any], source: Path) -> None:
     """Put the contents of search-space files and settings tables in the place of their names."""
     variants = data.get("variants")
@@ -110,9 +119,13 @@ def load_study(name: str, *, overrides: Sequence[str] = (), tasks: Sequence[str]
     if not isinstance(data, dict):
         raise InputError(f"{path}: expected a mapping; found {type(data).__name__}")
     _resolve_recipe(data, path)
+    if isinstance(data.get("checkpoint"), str):
+        data["checkpoint"] = absolute_file(data["checkpoint"], path.parent)
     for assignment in overrides:
         _override(data, assignment)
     _resolve_recipe(data, path)  # an override may name one
+    if isinstance(data.get("checkpoint"), str):  # an override is seen from here
+        data["checkpoint"] = absolute_file(data["checkpoint"], Path(), path.parent)
     if tasks:
         data["tasks"] = list(tasks)
     if isinstance(data.get("suite"), str):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from wst.errors import InputError
@@ -93,8 +94,7 @@ def _typed(key: str, value: Value, known: Mapping[str, Parameter]) -> Value:
         if parameter is None:
             return value
         if place and parameter.several:
-            (one,) = parameter.checked((value,))  # type: ignore[misc]
-            return one
+            return replace(parameter, several=False).checked(value)
         return parameter.checked(value)
     except ValueError:
         return value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from pydantic import ValidationError
 from wst.data.suites import suites
 from wst.engine import inline
 from wst.engine.driver import Driver, Environment
-from wst.engine.fingerprint import check_unchanged
+from wst.engine.rows import check_rows
 from wst.errors import InputError
 from wst.ledger import Ledger, history, provenance, resolved_study
 from wst.methods import registry
@@ -19,7 +20,7 @@ from wst.planning.one_trial import OneTrial
 from wst.records import Hyperparameters, Intent, Outcome, Stage
 from wst.shipped import find_yaml
 from wst.study import Study
-from wst.study.load import absolute_suite
+from wst.study.load import absolute_file, absolute_suite
 from wst.trackers import Tracker, Trackers
 from wst.workflows.preflight import check
 from wst.workflows.settings import typed
@@ -81,6 +82,8 @@ def single(
     reference = registry.beside(method, Path())
     digest = registry.source_hash(reference)
     name = registry.short_name(reference)
+    if study.get("checkpoint") is not None:
+        study["checkpoint"] = absolute_file(study["checkpoint"])
     data = {
         "name": f"train-{task}-{name}",
         "tasks": [task],
@@ -193,12 +196,13 @@ def run_single(
     study = study.model_copy(update=changes)
     checked = check(study, root)
     told = Trackers(trackers)
-    with told, Ledger(out, study, provenance.code()) as ledger:
+    seeds = {intent.stage: range(intent.seed, intent.seed + 1)}
+    same = partial(check_rows, out, study, checked.fingerprint, seeds)
+    with told, Ledger(out, study, provenance.code(), same) as ledger:
         ended = history(out)[1]
         before = next((t.outcome for t in ended if t.intent.trial_id == intent.trial_id), None)
         if before is not None and before.state != "failed":
             return before, True
-        check_unchanged(ended, checked.fingerprint)
         if before is not None:
             ledger.discard([intent.trial_id])
         plan = OneTrial(intent)
