@@ -58,7 +58,7 @@ def _rows(folder: Path) -> Iterator[tuple[Intent, Outcome, dict[str, Any]]]:
     who = ("trial_id", "task", "variant", "stage", "number", "ask_order", "seed")
     hashes = ("checkpoint_hash", "data_hash", "tuning_hash")
     table = read_table(folder, "trials", [*who, *hashes, "state", "configuration"])
-    for row in table.to_pylist():
+    for row in table.sort_by("ask_order").to_pylist():
         intent = Intent(**{name: row[name] for name in who}, hyperparameters={})
         outcome = Outcome(row["state"], **{name: row.get(name) for name in hashes})
         yield intent, outcome, json.loads(row["configuration"] or "{}")
@@ -78,8 +78,8 @@ def _in_configuration(made: dict[str, Any], asked: dict[str, Any]) -> Iterator[D
 def _in_intents(folder: Path, study: Study, seeds: Mapping[Stage, range]) -> Iterator[tuple[str, Difference]]:
     """What decided on a trial: its study, its cell, its seed and its settings."""
     cells = set(study.cells)
-    names = ["study", "trial_id", "task", "variant", "stage", "seed", "hyperparameters"]
-    for row in read_table(folder, "intents", names).to_pylist():
+    names = ["study", "trial_id", "task", "variant", "stage", "seed", "ask_order", "hyperparameters"]
+    for row in read_table(folder, "intents", names).sort_by("ask_order").to_pylist():
         trial_id, task, variant = row["trial_id"], row["task"], row["variant"]
         if row["study"] != study.name:
             yield trial_id, Difference("name", row["study"], study.name)
