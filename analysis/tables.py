@@ -15,6 +15,8 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from wst.screen import printable
+
 Kind = Literal["text", "percent", "difference", "number", "p", "count", "seconds", "bytes"]
 Format = Literal["terminal", "markdown", "latex", "csv", "html", "json"]
 
@@ -98,7 +100,7 @@ def text(cell: Cell, kind: Kind) -> str:
     if cell is None:
         return "-"
     if isinstance(cell, str):
-        return cell
+        return printable(cell)
     if isinstance(cell, bool):
         return "yes" if cell else "no"
     if isinstance(cell, Estimate):
@@ -158,7 +160,7 @@ def markdown(table: Table) -> str:
         cells = [escape(text(row[c.name], c.kind)) for c in table.columns]
         marked = [f"**{w}**" if i in bold[c.name] else w for w, c in zip(cells, table.columns, strict=True)]
         lines.append("| " + " | ".join(marked) + " |")
-    return "\n".join([*lines, "", *(f"- {escape(note)}" for note in table.notes)]).rstrip()
+    return "\n".join([*lines, "", *(f"- {escape(printable(note))}" for note in table.notes)]).rstrip()
 
 
 _LATEX = {c: f"\\{c}" for c in "&%$#_{}"} | {
@@ -180,7 +182,7 @@ def latex(table: Table) -> str:
 
     bold = {column.name: table.best(column) for column in table.columns}
     lines = [
-        *(f"% {' '.join(note.split())}" for note in table.notes),
+        *(f"% {printable(note)}" for note in table.notes),
         r"\begin{tabular}{" + "".join("l" if c.kind == "text" else "r" for c in table.columns) + "}",
         r"\toprule",
         " & ".join(escape(column.name) for column in table.columns) + r" \\",
@@ -217,7 +219,7 @@ def comma_separated(table: Table) -> str:
     names = list(rows[0]) if rows else [column.name for column in table.columns]
     writer = csv.DictWriter(out, names, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows({n: printable(c) if isinstance(c, str) else c for n, c in row.items()} for row in rows)
     return out.getvalue().rstrip("\n")
 
 
@@ -275,6 +277,6 @@ def show(table: Table, style: Format, console: Console) -> None:
     if style == "terminal":
         console.print(terminal(table))
         for note in table.notes:
-            console.print(Text(note))
+            console.print(Text(printable(note)))
     else:
         print(_WRITERS[style](table), file=console.file)

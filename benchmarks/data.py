@@ -33,6 +33,7 @@ from torchvision.datasets.folder import default_loader
 from benchmarks.memory import peak
 from benchmarks.pages import Page, table
 from wst.data import cache
+from wst.data.decode import Preprocessing
 from wst.data.lists import ImageList, read_file
 from wst.training.batches import Normaliser
 
@@ -102,7 +103,7 @@ def our_epoch(images: torch.Tensor, labels: torch.Tensor, normalise: Normaliser 
 
 
 def opened(listed: ImageList, device: str) -> tuple[torch.Tensor, torch.Tensor]:
-    split = cache.load(listed, SIZE)
+    split = cache.load(listed, Preprocessing(SIZE))
     return torch.from_numpy(np.array(split.images)).to(device), torch.from_numpy(split.labels).to(device)
 
 
@@ -133,8 +134,8 @@ def stream(images: int, folder: Path) -> None:
     paths = [folder / "few" / f"{index % 1000}.png" for index in range(images)]
     listed = ImageList(folder / "test.txt", tuple(paths), (0,) * images)
     before = peak()
-    filling = seconds(lambda: cache.load(listed, SIZE))
-    split = cache.load(listed, SIZE)
+    filling = seconds(lambda: cache.load(listed, Preprocessing(SIZE)))
+    split = cache.load(listed, Preprocessing(SIZE))
     reading = seconds(lambda: sum(len(labels) for _, labels in split.batches(256)))
     grown = peak() - before
     print(

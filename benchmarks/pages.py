@@ -15,6 +15,7 @@ from pathlib import Path
 import psutil
 
 from wst.ledger.provenance import code
+from wst.machine import usable_cpus
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -64,7 +65,7 @@ class Page:
         versions += [f"{library} {version(library)}" for library in self._libraries]
         commit = code()["commit"]
         lines = [
-            f"{os.cpu_count()} cores ({_processor()}); {', '.join(versions)}; "
+            f"{usable_cpus()} cores ({_processor()}); {', '.join(versions)}; "
             + (f"commit {commit[:12]}{'+' * commit.endswith('+')}." if commit else "no commit known."),
             f"Load of the machine {self._load:.1f} before the run and {os.getloadavg()[0]:.1f} at its end, "
             f"its own included. {self._beside}",

@@ -35,15 +35,23 @@ def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
     assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
 
 
-def test_it_is_flushed_before_it_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_is_flushed_before_it_counts_and_its_folder_afterwards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path, flushed = tmp_path / "x.txt", []
-    monkeypatch.setattr(files, "flush", lambda aside: flushed.append((aside, path.exists())))
-    with replacing(path) as aside:
+    monkeypatch.setattr(files, "flush", lambda what: flushed.append((what, path.exists())))
+    with replacing(path, aside=tmp_path / "elsewhere") as aside:
         aside.write_text("new")
-    assert flushed == [(aside, False)]
+    assert flushed == [(aside, False), (tmp_path, True)]
     with replacing(path, durable=False) as aside:
         aside.write_text("newer")
-    assert len(flushed) == 1 and path.read_text() == "newer"
+    assert len(flushed) == 2 and path.read_text() == "newer"
+    with pytest.raises(OSError, match="full"), replacing(path):
+        raise OSError("disk full")
+    assert len(flushed) == 2
+    with replacing_folder(tmp_path / "folder"):
+        pass
+    assert flushed[2:] == [(tmp_path, True)] and (tmp_path / "folder").is_dir()
 
 
 def test_where_it_is_written(tmp_path: Path) -> None:

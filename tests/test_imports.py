@@ -62,8 +62,9 @@ def test_trials_need_neither_ray_nor_optuna() -> None:
 
 
 @pytest.mark.slow
-def test_all_but_one_file_needs_no_ray() -> None:
-    _imports(_modules("wst.engine", "wst.workflows", without=("wst.engine.ray_tune",)), ["ray"])
+def test_all_but_two_files_need_no_ray() -> None:
+    rays = ("wst.engine.ray_tune", "wst.engine.cluster")
+    _imports(_modules("wst.engine", "wst.workflows", without=rays), ["ray"])
 
 
 def test_unknown_name_of_the_package_is_an_attribute_error() -> None:

@@ -59,7 +59,8 @@ def replacing(
         aside: where to write instead, on the same file system; by default a hidden name beside ``path``.
             What a killed process left there is overwritten.
         several: others may write the same file at this moment; each gets a name of its own.
-        durable: flush the file first, so that it is whole even after a loss of power.
+        durable: flush the file first and its folder afterwards, so that after a loss of power it is whole,
+            and is there.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     own = f".{uuid4().hex[:8]}" if several else ""
@@ -69,6 +70,8 @@ def replacing(
         if durable:
             flush(aside)
         aside.replace(path)
+        if durable:
+            flush(path.parent)
     except BaseException:
         with suppress(OSError):
             aside.unlink(missing_ok=True)
@@ -77,7 +80,9 @@ def replacing(
 
 @contextmanager
 def replacing_folder(path: Path) -> Iterator[Path]:
-    """A folder to fill that takes the place of ``path`` at the end of the block; nothing is flushed.
+    """A folder to fill that takes the place of ``path`` at the end of the block.
+
+    What is in it is not flushed; that it took the place is.
 
     When the block raises, it is removed, and ``path`` stays as it was.  Of several processes that replace the
     same folder at once, one's stays.
@@ -93,6 +98,7 @@ def replacing_folder(path: Path) -> Iterator[Path]:
         except OSError:
             if not path.is_dir():
                 raise
+        flush(path.parent)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
 

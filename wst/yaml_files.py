@@ -1,52 +1,17 @@
-"""YAML files read safely, and refused in one line that a user can act on.
-
-Floats such as ``1e-3`` are numbers, and a key given twice is an error.
-"""
+"""Models of the YAML files that users write, and what is wrong with a file in one line."""
 
 from __future__ import annotations
 
 import difflib
-import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
-import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from wst.errors import InputError
+from wst.yaml_text import read_yaml, shown, write_yaml
 
-
-class _Loader(yaml.SafeLoader):
-    """PyYAML's safe loader, made to agree with YAML 1.2 on floats and strict about duplicate keys."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        twice = next((key for i, key in enumerate(keys) if key in keys[:i]), None)
-        if twice is not None:
-            raise yaml.MarkedYAMLError(
-                problem=f"expected each key once; found {twice!r} twice", problem_mark=node.start_mark
-            )
-        return super().construct_mapping(node, deep)
-
-
-# YAML 1.1, which PyYAML follows, reads "1e-3" (no dot) as a string.
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
-)
-
-
-def read_yaml(text: str, source: str) -> Any:
-    """Parse YAML text from ``source``.
-
-    Raises:
-        InputError: the text is not YAML; the message has the line.
-    """
-    try:
-        return yaml.load(text, Loader=_Loader)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        where = f", line {mark.line + 1}" if mark else ""
-        raise InputError(f"{source}{where}: {error.problem}") from None
+__all__ = ["Strict", "first_error", "read_yaml", "shown", "write_yaml"]
 
 
 class Strict(BaseModel):
@@ -63,28 +28,110 @@ class Strict(BaseModel):
                     near = difflib.get_close_matches(str(key), cls.model_fields, n=1)
                     hint = f" (did you mean {near[0]!r}?)" if near else ""
                     raise ValueError(
-                        f"expected only the keys {', '.join(cls.model_fields)}; found {str(key)!r}{hint}"
+                        f"expected only the keys {', '.join(cls.model_fields)}; found {shown(str(key))}{hint}"
                     )
         return data
 
 
-def first_error(error: ValidationError, source: str) -> InputError:
-    """The first problem of ``source`` as one line: source, key, what was expected, what was found."""
+_KINDS = {
+    "model_type": "a mapping",
+    "model_attributes_type": "a mapping",
+    "dict_type": "a mapping",
+    "mapping_type": "a mapping",
+    "tuple_type": "a list",
+    "list_type": "a list",
+    "string_type": "a text",
+    "string_unicode": "a text that UTF-8 can hold",
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "int_from_float": "a whole number",
+    "int_parsing_size": "a whole number of at most 64 bits",
+    "float_type": "a number",
+    "float_parsing": "a number",
+    "finite_number": "a finite number",
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+}
+"""What was expected, in a person's words, by pydantic's name of a problem."""
+_SIDES = {
+    "greater_than": "greater than",
+    "less_than": "less than",
+    "greater_than_equal": "of at least",
+    "less_than_equal": "of at most",
+}
+
+
+def first_error(error: ValidationError, source: str, data: Any = None) -> InputError:
+    """The first problem of ``source`` as one line: source, key, what was expected, what was found.
+
+    Args:
+        error: what the model says.
+        source: the file, for the message.
+        data: what the model was given, by which the keys of the file are told from the model's own.
+    """
     problem = error.errors(include_url=False)[0]
-    keys = [str(part) for part in problem["loc"]]
-    if len(keys) > 1 and keys[-1] in _tags(Strict):
-        del keys[-1]  # which of several models it was read as: no key of the file
-    key = ".".join(keys)
-    if problem["type"] == "value_error":
-        text = str(problem["ctx"]["error"])
-    elif problem["type"] == "missing":
+    kind, found, context = problem["type"], problem["input"], problem.get("ctx", {})
+    keys, is_key = _keys(problem["loc"], data), "[key]" in problem["loc"]
+    if kind == "value_error":
+        text = str(context["error"])
+    elif kind == "missing":
         text = "expected a value; found none"
-    elif problem["type"] in ("model_type", "dict_type"):
-        text = f"expected a mapping; found {problem['input']!r}"
+    elif kind == "union_tag_invalid":
+        text = f"expected type {context['expected_tags']}; found {shown(context['tag'])}"
+    elif kind == "union_tag_not_found":
+        text = (
+            "expected a key 'type'; found none"
+            if isinstance(found, Mapping)
+            else f"expected a mapping; found {shown(found)}"
+        )
     else:
-        message = problem["msg"].removeprefix("Input should be ").removeprefix("Value should be ")
-        text = f"expected {message[0].lower() + message[1:]}; found {problem['input']!r}"
-    return InputError(f"{source}: {key}: {text}" if key else f"{source}: {text}")
+        text = f"expected {_expected(problem)}; found {shown(found)}"
+    if is_key and kind == "string_type":
+        text += " (a key in quotes is a text)"
+    return InputError(f"{source}: {'.'.join(keys)}: {text}" if keys else f"{source}: {text}")
+
+
+def _expected(problem: Any) -> str:
+    kind, context = problem["type"], problem.get("ctx", {})
+    if kind in _KINDS:
+        return _KINDS[kind]
+    if kind in _SIDES:
+        number = next(iter(context.values()))
+        return f"a number {_SIDES[kind]} {number:{',' if isinstance(number, int) else 'g'}}"
+    if kind == "warm_start":
+        return str(problem["msg"])
+    if kind == "string_pattern_mismatch":
+        return "a name of letters, digits, _ and -, that begins with a letter or a digit"
+    if kind == "string_too_long":
+        return f"at most {context['max_length']:,} signs"
+    if kind in ("too_short", "too_long"):
+        least = kind == "too_short"
+        return f"at {'least' if least else 'most'} {context['min_length' if least else 'max_length']} entries"
+    if kind == "literal_error":
+        return f"one of {context['expected'].replace(' or ', ', ')}"
+    message = str(problem["msg"]).removeprefix("Input should be ").removeprefix("Value should be ")
+    return message[0].lower() + message[1:]
+
+
+def _keys(location: Sequence[int | str], data: Any) -> list[str]:
+    """A problem's place as the file has it: without what tells several models of one place apart."""
+    tags, keys, here = _tags(Strict), [], data
+    for place, part in enumerate(location):
+        last = place == len(location) - 1
+        if _holds(here, part):
+            here = here[part]
+        elif part == "[key]" or str(part).startswith("<") or (part in tags and not (last and here is None)):
+            continue  # which of several models it was read as: no key of the file
+        else:
+            here = None
+        keys.append(str(part))
+    return keys
+
+
+def _holds(value: Any, part: int | str) -> bool:
+    if isinstance(value, list | tuple):
+        return isinstance(part, int) and part < len(value)
+    return isinstance(value, Mapping) and part in value
 
 
 def _tags(model: type[BaseModel]) -> set[str]:

@@ -24,6 +24,7 @@ from analysis.search.learning_curves import CurveBand, curve_bands
 from analysis.search.trials import read_search
 from wst.data.tasks import Suite
 from wst.errors import InputError
+from wst.files import replacing
 from wst.study import Study
 
 
@@ -259,5 +260,5 @@ def write_report(folders: Sequence[Path], path: Path, literature: bool = False) 
         raise InputError(f"-o: expected a file ending in .html; found {path.name!r}")
     title, lead, content = sections(folders, literature)
     page = render(title, lead, content)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(page, encoding="utf-8")
+    with replacing(path, durable=False) as aside:
+        aside.write_text(page, encoding="utf-8")

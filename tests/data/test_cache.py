@@ -13,7 +13,7 @@ from torchvision import transforms
 from tests.conftest import ROOT
 from tests.data.trees import small_vtab, write_task
 from wst.data import cache, hashes, splits
-from wst.data import decode as decoding
+from wst.data.decode import Preprocessing
 from wst.data.lists import ImageList
 from wst.data.splits import TaskData
 from wst.errors import InputError
@@ -40,13 +40,13 @@ def listed(root) -> ImageList:
 def decodes(monkeypatch):
     """Paths that were decoded."""
     seen = []
-    original = decoding.decode
+    original = Preprocessing.decode
 
-    def decode(content, size, path):
+    def decode(self, content, path):
         seen.append(path)
-        return original(content, size, path)
+        return original(self, content, path)
 
-    monkeypatch.setattr(decoding, "decode", decode)
+    monkeypatch.setattr(Preprocessing, "decode", decode)
     return seen
 
 
@@ -58,7 +58,7 @@ def entry_folder():
 def test_pixels_are_those_of_torchvision(listed):
     """Bit for bit what ``Resize((32, 32), BICUBIC)`` gives on a PIL image."""
     resize = transforms.Resize((32, 32), transforms.InterpolationMode.BICUBIC)
-    decoded = cache.load(listed, 32)
+    decoded = cache.load(listed, Preprocessing(32))
     for path, pixels in zip(listed.images, decoded.images, strict=True):
         with Image.open(path) as image:
             expected = np.asarray(resize(image.convert("RGB"))).transpose(2, 0, 1)
@@ -68,17 +68,17 @@ def test_pixels_are_those_of_torchvision(listed):
 
 
 def test_decoded_once(listed, decodes):
-    first = cache.load(listed, 16)
+    first = cache.load(listed, Preprocessing(16))
     assert sorted(decodes) == sorted(listed.images)
-    again = cache.load(listed, 16)
+    again = cache.load(listed, Preprocessing(16))
     assert len(decodes) == len(listed.images) and np.array_equal(first.images, again.images)
-    cache.load(listed, 8)  # another size is another entry
+    cache.load(listed, Preprocessing(8))  # another size is another entry
     assert len(decodes) == 2 * len(listed.images)
 
 
 def test_the_same_images_elsewhere_share_an_entry(root, listed, decodes):
     """Such as two tasks with other labels for the same images."""
-    cache.load(listed, 16)
+    cache.load(listed, Preprocessing(16))
     other = root / "copy"
     other.mkdir()
     paths = []
@@ -86,16 +86,16 @@ def test_the_same_images_elsewhere_share_an_entry(root, listed, decodes):
         paths.append(other / path.name)
         paths[-1].write_bytes(path.read_bytes())
     labels = tuple(9 - label for label in listed.labels)
-    moved = cache.load(ImageList(other, tuple(paths), labels), 16)
+    moved = cache.load(ImageList(other, tuple(paths), labels), Preprocessing(16))
     assert len(decodes) == len(listed.images)
     assert moved.labels.tolist() == list(labels)
     assert len(cache.entries()) == 1
 
 
 def test_a_changed_image_is_decoded_anew(listed, decodes):
-    before = np.array(cache.load(listed, 16).images)
+    before = np.array(cache.load(listed, Preprocessing(16)).images)
     Image.new("RGB", (20, 20), "red").save(listed.images[3])
-    after = cache.load(listed, 16).images
+    after = cache.load(listed, Preprocessing(16)).images
     assert [i for i in range(len(before)) if not np.array_equal(before[i], after[i])] == [3]
 
 
@@ -121,23 +121,23 @@ DAMAGES = {
 
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_entry_is_made_again(listed, decodes, damage, monkeypatch):
-    before = np.array(cache.load(listed, 16).images)
+    before = np.array(cache.load(listed, Preprocessing(16)).images)
     DAMAGES[damage](entry_folder())
     monkeypatch.setattr(cache, "_verified", {})  # as in a new process
-    after = cache.load(listed, 16)
+    after = cache.load(listed, Preprocessing(16))
     assert len(decodes) == 2 * len(listed.images) and np.array_equal(after.images, before)
     monkeypatch.setattr(cache, "_verified", {})
-    cache.load(listed, 16)
+    cache.load(listed, Preprocessing(16))
     assert len(decodes) == 2 * len(listed.images)
 
 
 def test_damage_while_the_process_runs_is_noticed(listed, decodes):
-    before = np.array(cache.load(listed, 16).images)
+    before = np.array(cache.load(listed, Preprocessing(16)).images)
     file = entry_folder() / "images.npy"
     content = bytearray(file.read_bytes())
     content[-1] ^= 1
     file.write_bytes(content)
-    assert np.array_equal(cache.load(listed, 16).images, before)
+    assert np.array_equal(cache.load(listed, Preprocessing(16)).images, before)
 
 
 def test_a_damaged_memo_of_hashes_is_not_trusted(listed):
@@ -162,7 +162,7 @@ def test_an_unreadable_image_is_named_and_nothing_stays(listed):
     listed.images[5].write_bytes(content)
     os.utime(listed.images[5], ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
     with pytest.raises(InputError, match=r"000005.png: expected a readable image"):
-        cache.load(listed, 16)
+        cache.load(listed, Preprocessing(16))
     assert not [path for path in (hashes.cache_folder() / "splits").iterdir() if path.is_dir()]
 
 
@@ -171,21 +171,21 @@ import os, sys, time
 from pathlib import Path
 from tests.data.trees import small_vtab
 from wst.data import cache
-from wst.data import decode as decoding
+from wst.data.decode import Preprocessing
 from wst.data.splits import TaskData
 suite = small_vtab(["svhn", "clevr_count"])
 root, log, wait = Path(sys.argv[1]), sys.argv[2], sys.argv[3] == "wait"
-original = decoding.decode
-def decode(content, size, path):
+original = Preprocessing.decode
+def decode(self, content, path):
     with open(log, "a") as file:
         file.write(f"{os.getpid()} {path.name}\\n")
     if wait and path.name == "000010.png":
         print("half way", flush=True)
         time.sleep(60)
     time.sleep(0.005)
-    return original(content, size, path)
-decoding.decode = decode
-print(cache.load(TaskData.of(root, suite, suite.task("svhn")).list("train"), 16).images.sum())
+    return original(self, content, path)
+Preprocessing.decode = decode
+print(cache.load(TaskData.of(root, suite, suite.task("svhn")).list("train"), Preprocessing(16)).images.sum())
 """
 
 
@@ -200,7 +200,7 @@ def test_four_processes_decode_once(root, listed, tmp_path):
     log = tmp_path / "log"
     processes = [start(root, log) for _ in range(4)]
     sums = {process.communicate(timeout=100)[0] for process in processes}
-    assert sums == {f"{cache.load(listed, 16).images.sum()}\n"}
+    assert sums == {f"{cache.load(listed, Preprocessing(16)).images.sum()}\n"}
     lines = log.read_text().splitlines()
     assert len(lines) == len(listed.images) and len({line.split()[0] for line in lines}) == 1
 
@@ -213,9 +213,9 @@ def test_a_process_killed_while_decoding_leaves_nothing_that_is_trusted(root, li
     process.wait()
     left = [path for path in (hashes.cache_folder() / "splits").iterdir() if path.is_dir()]
     assert len(left) == 1 and cache.entries() == []
-    decoded = cache.load(listed, 16)
+    decoded = cache.load(listed, Preprocessing(16))
     assert sorted(decodes) == sorted(listed.images)
-    direct = [decoding.decode(path.read_bytes(), 16, path) for path in listed.images]
+    direct = [Preprocessing(16).decode(path.read_bytes(), path) for path in listed.images]
     assert np.array_equal(decoded.images, np.stack(direct))
     assert [entry_folder()] == [entry.folder for entry in cache.entries()]  # what was left is gone
 
@@ -223,30 +223,30 @@ def test_a_process_killed_while_decoding_leaves_nothing_that_is_trusted(root, li
 def test_the_longest_unused_goes_first(root, listed, decodes, monkeypatch):
     sizes = (16, 17, 18)
     for age, size in zip((300, 100, 200), sizes, strict=True):
-        cache.load(listed, size)
+        cache.load(listed, Preprocessing(size))
         newest = max(cache.entries(), key=lambda entry: entry.used)
         os.utime(newest.folder / "entry.json", (newest.used - age, newest.used - age))
     words = [entry.preprocessing for entry in cache.entries()]
-    assert words == [decoding.preprocessing(size) for size in (16, 18, 17)]
+    assert words == [Preprocessing(size).words for size in (16, 18, 17)]
     total = sum(entry.size for entry in cache.entries())
     monkeypatch.setenv("WST_CACHE_LIMIT", f"{total}B")
-    cache.load(listed, 15)
+    cache.load(listed, Preprocessing(15))
     words = [entry.preprocessing for entry in cache.entries()]
-    assert words == [decoding.preprocessing(size) for size in (18, 17, 15)]
+    assert words == [Preprocessing(size).words for size in (18, 17, 15)]
 
 
 def test_use_counts_for_eviction(listed):
-    cache.load(listed, 16)
+    cache.load(listed, Preprocessing(16))
     (entry,) = cache.entries()
     os.utime(entry.folder / "entry.json", (1, 1))
-    cache.load(listed, 16)
+    cache.load(listed, Preprocessing(16))
     assert cache.entries()[0].used > 1e9
 
 
 def test_a_split_that_never_fits_is_refused(listed, monkeypatch):
     monkeypatch.setenv("WST_CACHE_LIMIT", "10KB")
     with pytest.raises(InputError, match=r"WST_CACHE_LIMIT: expected at least .* GB, which .*train800.txt"):
-        cache.load(listed, 16)
+        cache.load(listed, Preprocessing(16))
 
 
 @pytest.mark.parametrize(
@@ -265,16 +265,16 @@ def test_a_limit_that_is_none(monkeypatch):
 
 
 def test_clear_frees_the_disk_and_leaves_users_alone(listed):
-    decoded = cache.load(listed, 16)
+    decoded = cache.load(listed, Preprocessing(16))
     expected = np.array(decoded.images)
     on_disk = sum(entry.size for entry in cache.entries())
     assert cache.clear() == on_disk > 0
     assert cache.entries() == [] and np.array_equal(decoded.images, expected)
-    assert np.array_equal(cache.load(listed, 16).images, expected)
+    assert np.array_equal(cache.load(listed, Preprocessing(16)).images, expected)
 
 
 def test_batches(listed):
-    decoded = cache.load(listed, 16)
+    decoded = cache.load(listed, Preprocessing(16))
     batches = list(decoded.batches(10))
     assert [len(labels) for _, labels in batches] == [10, 10, 4]
     assert np.array_equal(np.concatenate([images for images, _ in batches]), decoded.images)
@@ -285,12 +285,13 @@ MEMORY = """
 import resource, sys
 from pathlib import Path
 from wst.data import cache, hashes
+from wst.data.decode import Preprocessing
 from wst.data.lists import ImageList
 paths = sorted(Path(sys.argv[1]).iterdir())
 listed = ImageList(Path(sys.argv[1]), tuple(paths) * 40, (0,) * 40 * len(paths))
 hashes.content_hash(listed)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-decoded = cache.load(listed, 224)
+decoded = cache.load(listed, Preprocessing(224))
 total = sum(int(images[0, 0, 0, 0]) for images, _ in decoded.batches(64))
 print(decoded.images.nbytes, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)
 """
@@ -314,7 +315,7 @@ def test_the_guard_holds_whatever_is_cached(root):
 
 
 def test_entries_describe_themselves(listed):
-    cache.load(listed, 16)
+    cache.load(listed, Preprocessing(16))
     (entry,) = cache.entries()
     assert (entry.source, entry.images) == (str(listed.file), len(listed.images))
     record = json.loads((entry.folder / "entry.json").read_text())

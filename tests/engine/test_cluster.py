@@ -1,9 +1,15 @@
-"""A study on a Ray cluster of several nodes, all on this machine and on loopback."""
+"""Ray for a study; most tests have a cluster of several nodes, all on this machine and on loopback."""
 
 from __future__ import annotations
 
 import contextlib
+import http.server
+import os
 import shutil
+import signal
+import socket
+import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -13,6 +19,8 @@ from typing import Any
 import psutil
 import pytest
 import ray
+from ray._private import services
+from ray._raylet import AuthenticationTokenLoader, get_authentication_mode
 from ray.cluster_utils import Cluster
 
 from tests.conftest import ROOT, small_study
@@ -20,16 +28,20 @@ from tests.engine.test_ray_tune import CODE, SyntheticJob
 from tests.synthetic import environment, run_all
 from wst.data.mini import MINI
 from wst.data.splits import TaskData
+from wst.engine import address as address_module
+from wst.engine import cluster as engine_cluster
 from wst.engine import ray_tune as engine
+from wst.engine.cluster import connected, loopback, room, token
 from wst.engine.driver import Driver, Environment
+from wst.engine.faults import StudyInterrupted
 from wst.engine.fingerprint import fingerprint
 from wst.errors import InputError
 from wst.ledger import Ledger, history
 from wst.planning.planner import Planner
 from wst.records import Cost, End, EndedTrial, Epoch, Report
 from wst.shipped import ASSETS
-
-pytestmark = pytest.mark.slow
+from wst.study.study import Resources
+from wst.workflows.tune import run_study
 
 # Ray asks a node that is gone for half a minute before it counts it as lost; here a second is enough.  One
 # that is there may take its time to answer.
@@ -60,7 +72,7 @@ class NodeJob(SyntheticJob):
 
 def _add_node(cluster: Cluster, folder: Path) -> Any:
     """A node whose processes have that current folder."""
-    with engine._loopback(), contextlib.chdir(folder):
+    with loopback(), contextlib.chdir(folder):
         return cluster.add_node(num_cpus=1, node_ip_address="127.0.0.1")
 
 
@@ -74,7 +86,7 @@ def with_data(mini_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 @pytest.fixture(scope="module")
 def cluster(with_data: Path) -> Iterator[Cluster]:
     """A head with one CPU."""
-    with pytest.MonkeyPatch.context() as patch, engine._loopback():
+    with pytest.MonkeyPatch.context() as patch, loopback():
         patch.setenv("PYTHONPATH", str(ROOT))
         head = {"num_cpus": 1, "node_ip_address": "127.0.0.1", "include_dashboard": False}
         with contextlib.chdir(with_data):
@@ -83,6 +95,7 @@ def cluster(with_data: Path) -> Iterator[Cluster]:
         started.shutdown()
 
 
+@pytest.mark.slow
 def test_lost_node_costs_no_trial(
     tmp_path: Path, cluster: Cluster, with_data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -132,6 +145,7 @@ def test_lost_node_costs_no_trial(
     assert len({trial.outcome.node for trial in ended}) >= 2
 
 
+@pytest.mark.slow
 def test_node_that_lacks_the_data_is_named(
     tmp_path: Path, mini_root: Path, cluster: Cluster, with_data: Path
 ) -> None:
@@ -150,3 +164,119 @@ def test_node_that_lacks_the_data_is_named(
             engine.run(Driver(study, Planner(study), ledger, here))
     assert "\n" not in str(caught.value)
     assert not history(tmp_path / "s")[0]
+
+
+def test_sigterm_while_ray_starts_stops_the_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray's own handler, which it sets first, leaves the process."""
+
+    def init(**_: object) -> None:
+        before = signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(number))
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(60)  # the signal comes first
+        finally:
+            signal.signal(signal.SIGTERM, before)
+
+    monkeypatch.setattr(ray, "init", init)
+    with pytest.raises(StudyInterrupted, match="SIGTERM"), connected(small_study(), None, tmp_path):
+        pass
+
+
+def test_a_start_has_a_token_of_its_own_whatever_the_user_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And the user's own is there again for a cluster that is joined afterwards."""
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    monkeypatch.delenv("RAY_AUTH_TOKEN", raising=False)
+    seen = []
+    for _ in range(2):
+        with token():
+            assert os.environ["RAY_AUTH_MODE"] == "token" and _ray_knows() == "token"
+            seen.append(os.environ["RAY_AUTH_TOKEN"])
+            assert AuthenticationTokenLoader.instance().get_raw_token() == seen[-1]
+    assert len(set(seen)) == 2 and min(map(len, seen)) == 64
+    with pytest.raises(RuntimeError), token():
+        raise RuntimeError
+    assert os.environ["RAY_AUTH_MODE"] == "disabled" and _ray_knows() == "disabled"
+    assert "RAY_AUTH_TOKEN" not in os.environ
+
+
+def _ray_knows() -> str:
+    return {0: "disabled", 1: "token"}[int(get_authentication_mode())]
+
+
+class _Web(http.server.BaseHTTPRequestHandler):
+    """Ray's dashboard, say."""
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def others() -> Iterator[dict[str, str]]:
+    """Addresses at which something else than Ray answers, or nothing, or nobody."""
+    web = http.server.HTTPServer(("127.0.0.1", 0), _Web)
+    threading.Thread(target=web.serve_forever).start()
+    with socket.create_server(("127.0.0.1", 0)) as silent, socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # and not listening: nobody else gets the port, and nobody answers
+        yield {
+            "web": f"127.0.0.1:{web.server_port}",
+            "silent": f"127.0.0.1:{silent.getsockname()[1]}",
+            "taken": f"127.0.0.1:{taken.getsockname()[1]}",
+        }
+    web.shutdown()
+    web.server_close()
+
+
+@pytest.mark.parametrize(
+    ("what", "found"),
+    [("web", "another kind of server"), ("silent", "no answer within 0.2 s"), ("taken", ".*refused")],
+)
+def test_address_at_which_no_cluster_runs_is_refused_before_anything_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, others: dict[str, str], what: str, found: str
+) -> None:
+    monkeypatch.setattr(address_module, "_REACH_S", 0.2)
+    line = f"^--address: expected a running Ray cluster at {others[what]}; found: {found}$"
+    with pytest.raises(InputError, match=line):
+        run_study(small_study(), tmp_path / "s", address=others[what])
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(InputError, match=line), connected(small_study(), others[what], tmp_path / "ray"):
+        pass
+    assert not list(tmp_path.iterdir()) and not ray.is_initialized()
+
+
+def test_auto_without_a_cluster_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(services, "find_gcs_addresses", set)  # other tests' Ray may run beside this one
+    monkeypatch.setattr(services, "find_bootstrap_address", lambda temp_dir: None)
+    line = "^--address: expected a running Ray cluster at auto; found: Could not find any running Ray"
+    with pytest.raises(InputError, match=line):
+        run_study(small_study(), tmp_path / "s", address="auto")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_cluster_that_asks_for_a_token_refuses_at_once(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(**_: object) -> None:
+        raise ray.exceptions.AuthenticationError("InvalidAuthToken: missing or incorrect\nMore of it")
+
+    monkeypatch.setattr(engine_cluster, "GcsClient", refuse)
+    line = f"^--address: expected a running Ray cluster at {cluster.address}; found: .*missing or incorrect"
+    with pytest.raises(InputError, match=line) as caught:
+        engine_cluster.find(cluster.address)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("have", "need", "jobs"),
+    [
+        ({"CPU": 4.0}, {"cpus_per_trial": 2}, 2),
+        ({"CPU": 4.0}, {"cpus_per_trial": 8}, 0),  # of four such nodes none holds a trial
+        ({"CPU": 16.0, "GPU": 4.0}, {"gpus_per_trial": 0.6}, 4),  # one a GPU
+        ({"CPU": 16.0, "GPU": 4.0}, {"gpus_per_trial": 0.25}, 16),
+        ({"CPU": 16.0, "GPU": 4.0}, {"gpus_per_trial": 2}, 2),
+        ({"CPU": 16.0}, {"gpus_per_trial": 1}, 0),
+    ],
+)
+def test_room_is_that_of_one_node(have: dict[str, float], need: dict[str, Any], jobs: int) -> None:
+    assert room(have, Resources(**need)) == jobs

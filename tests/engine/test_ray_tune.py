@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
+import subprocess
 import sys
 import threading
 import time
@@ -14,19 +14,19 @@ from typing import Any
 
 import psutil
 import pytest
+import ray
 from ray import tune
+from ray._private import worker as ray_worker
 
 from tests.conftest import ROOT, small_study
 from tests.synthetic import Ends, curve, environment, run_all
 from wst.engine import ray_tune as engine
 from wst.engine.driver import Driver
 from wst.engine.faults import OutOfTime, StudyInterrupted, StudyStoppedError, failed
-from wst.errors import InputError
 from wst.ledger import Ledger, history
 from wst.planning.planner import Planner
 from wst.records import Cost, End, EndedTrial, Epoch, Report, Score
 from wst.study import Study
-from wst.study.study import Resources
 from wst.trackers import Trackers
 
 CODE = {"version": "0", "commit": None, "libraries": "{}"}
@@ -120,6 +120,37 @@ def test_one_slot_gives_what_the_planner_alone_gives(tmp_path: Path) -> None:
     assert any(trial.outcome.state == "pruned" for trial in alone)
 
 
+_JOINING = """
+import os, sys
+from ray._raylet import AuthenticationTokenLoader, Config, GcsClient
+for token in sys.argv[2:]:
+    for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN"):
+        os.environ.pop(name, None)
+    if token:
+        os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token}
+    Config.initialize("")
+    AuthenticationTokenLoader.instance().reset_cache()
+    try:
+        print(GcsClient(address=sys.argv[1]).internal_kv_get(b"session_name", b"session", timeout=30))
+    except Exception as error:
+        print(type(error).__name__)
+"""
+
+
+def _intrude(home: Path) -> list[str]:
+    """What another user's program, who has no token, a wrong one or ours, learns from this process' Ray."""
+    address = ray.get_runtime_context().gcs_address
+    tokens = ["", "0" * 64, os.environ["RAY_AUTH_TOKEN"]]
+    run = subprocess.run(
+        [sys.executable, "-c", _JOINING, address, *tokens],
+        env={**os.environ, "HOME": str(home)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    return run.stdout.splitlines()
+
+
 def _listening() -> set[str]:
     """Addresses on which this process and its children listen."""
     return {
@@ -131,11 +162,38 @@ def _listening() -> set[str]:
 
 
 @pytest.mark.slow
-def test_failures_are_rows_the_study_goes_on_and_ray_listens_on_loopback_only(tmp_path: Path) -> None:
+def test_failures_are_rows_the_study_goes_on_and_nobody_else_has_a_part_in_its_ray(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ray listens on loopback, asks for a token, and its files are its user's, however long TMPDIR is."""
+    long = tmp_path / ("long" * 30)
+    long.mkdir()
+    monkeypatch.setenv("TMPDIR", str(long))
+    monkeypatch.setattr("tempfile.tempdir", str(long))
+    monkeypatch.delenv("RAY_TMPDIR", raising=False)
     study = small_study(resources={"slots": 2}, final=None, faults={"stop_when_alike": 0})
     addresses: set[str] = set()
-    ended = _run(tmp_path / "s", study, FailingJob, on_end=lambda: addresses.update(_listening()))
+    answers: list[str] = []
+    folders: set[Path] = set()
+    before = dict(os.environ)
+
+    def look() -> None:
+        addresses.update(_listening())
+        if not answers:
+            answers.extend(_intrude(tmp_path))
+            inside = Path(ray_worker._global_node.get_session_dir_path())
+            folders.update(path for path in inside.parents if path.name.startswith("wst-run-"))
+            commands = [" ".join(p.cmdline()) for p in psutil.Process().children(recursive=True)]
+            assert commands and not any(os.environ["RAY_AUTH_TOKEN"] in command for command in commands)
+
+            assert all(folder.stat().st_mode & 0o777 == 0o700 for folder in folders)
+
+    ended = _run(tmp_path / "s", study, FailingJob, on_end=look)
     assert addresses and addresses <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
+    assert answers[:2] == ["AuthenticationError", "AuthenticationError"] and "session_" in answers[2]
+    assert len(folders) == 1 and not any(folder.exists() for folder in folders) and not list(long.iterdir())
+    after = {name: value for name, value in os.environ.items() if "TUNE" not in name}
+    assert after == {name: value for name, value in before.items() if "TUNE" not in name}
     assert len(ended) == 12
     failed = [t for t in ended if t.outcome.state == "failed"]
     assert len(failed) == 6 and all(t.intent.number % 2 for t in failed)
@@ -210,53 +268,3 @@ def test_study_that_has_just_ended_is_not_stopped_by_time_or_signal(
         driver.fatal = "s: expected room; found none"
         with pytest.raises(StudyStoppedError):
             interruption.stop_all()
-
-
-def test_sigterm_while_ray_starts_stops_the_study(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ray's own handler, which it sets first, leaves the process."""
-
-    def init(**_: object) -> None:
-        before = signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(number))
-        try:
-            os.kill(os.getpid(), signal.SIGTERM)
-            time.sleep(60)  # the signal comes first
-        finally:
-            signal.signal(signal.SIGTERM, before)
-
-    monkeypatch.setattr(engine.ray, "init", init)
-    with pytest.raises(StudyInterrupted, match="SIGTERM"), engine._ray(small_study(), None):
-        pass
-
-
-def test_address_at_which_no_cluster_runs_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))  # and not listening: nobody else gets the port, and nobody answers
-        address = f"127.0.0.1:{taken.getsockname()[1]}"
-        expected = f"^--address: expected a running Ray cluster at {address}; found: .*refused"
-        with pytest.raises(InputError, match=expected), engine._ray(small_study(), address):
-            pass
-
-    def init(**_: object) -> None:
-        raise ConnectionError("Could not find any running Ray instance.")
-
-    monkeypatch.setattr(engine.ray, "init", init)
-    with (
-        pytest.raises(InputError, match="cluster at auto; found: Could not"),
-        engine._ray(small_study(), "auto"),
-    ):
-        pass
-
-
-@pytest.mark.parametrize(
-    ("have", "need", "room"),
-    [
-        ({"CPU": 4.0}, {"cpus_per_trial": 2}, 2),
-        ({"CPU": 4.0}, {"cpus_per_trial": 8}, 0),  # of four such nodes none holds a trial
-        ({"CPU": 16.0, "GPU": 4.0}, {"gpus_per_trial": 0.6}, 4),  # one a GPU
-        ({"CPU": 16.0, "GPU": 4.0}, {"gpus_per_trial": 0.25}, 16),
-        ({"CPU": 16.0, "GPU": 4.0}, {"gpus_per_trial": 2}, 2),
-        ({"CPU": 16.0}, {"gpus_per_trial": 1}, 0),
-    ],
-)
-def test_room_is_that_of_one_node(have: dict[str, float], need: dict[str, Any], room: int) -> None:
-    assert engine._room(have, Resources(**need)) == room

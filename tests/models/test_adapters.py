@@ -1,13 +1,17 @@
 from __future__ import annotations
 
 import json
+import resource
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from tests.conftest import small_study
@@ -168,3 +172,113 @@ def test_unreadable_image_is_named(kept: tuple[Path, float], tmp_path: Path) -> 
         predictor.predict([broken])
     with pytest.raises(InputError, match=r"gone.png: expected an image file"):
         predictor.predict([tmp_path / "gone.png"])
+
+
+def test_the_card_names_classes_and_how_pictures_are_read(kept: tuple[Path, float]) -> None:
+    card = read_card(kept[0])
+    assert card.class_names == tuple("0123456789")
+    assert (card.upright, card.background) == (False, None)
+
+
+def _changed(path: Path, changes: Mapping[str, Any]) -> None:
+    file = path.with_suffix(".json")
+    file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
+
+
+def test_a_card_without_the_newer_keys_loads(kept: tuple[Path, float], tmp_path: Path) -> None:
+    path = _copy(kept[0], tmp_path)
+    file = path.with_suffix(".json")
+    content = json.loads(file.read_text())
+    for name in ("class_names", "upright", "background"):
+        del content[name]
+    file.write_text(json.dumps(content))
+    card = load_adapter(path).card
+    assert (card.class_names, card.upright, card.background) == ((), False, None)
+
+
+def test_pictures_are_read_as_the_card_says(kept: tuple[Path, float], tmp_path: Path) -> None:
+    path, file = _copy(kept[0], tmp_path), tmp_path / "clear.png"
+    Image.new("RGBA", (8, 8), (0, 0, 0, 0)).save(file)
+    assert load_adapter(path).pixels(file).max() == 0
+    _changed(path, {"background": "white", "upright": True})
+    predictor = load_adapter(path)
+    assert predictor.card.background == "#ffffff" and predictor.pixels(file).min() == 255
+
+
+TEN = list("0123456789")
+HOSTILE = {
+    "no classes": ({"classes": 0, "class_names": []}, "classes: expected greater than or equal to 1"),
+    "a billion classes": ({"classes": 10**9, "class_names": []}, "classes: expected less than or equal to"),
+    "too many classes": ({"classes": 90_000, "class_names": []}, "wrongly shaped keys"),
+    "no text": ({"task": 3}, "task: expected a valid string"),
+    "names of another number": ({"class_names": ["a"]}, "class_names: expected 10 names, or none; found 1"),
+    "many names": ({"class_names": ["a"] * 200_000}, "class_names"),
+    "names for control": (
+        {"class_names": [*TEN[:9], "\x1b[2J"]},
+        "class_names: expected names that can be shown",
+    ),
+    "half of a sign": ({"class_names": [*TEN[:9], "\udce9"]}, "class_names"),
+    "a long name": ({"class_names": [*TEN[:9], "x" * 10_000]}, "class_names"),
+    "names as a text": ({"class_names": "0123456789"}, "class_names: expected a valid tuple"),
+    "no pixels": ({"image_size": 0}, "image_size: expected greater than or equal to 1"),
+    "a billion pixels": ({"image_size": 10**9}, "image_size: expected less than or equal to 4096"),
+    "parts of patches": ({"image_size": 30}, "image_size: expected a multiple of micro's patch of 8"),
+    "pixels in words": ({"image_size": "many"}, "image_size: expected a valid integer"),
+    "a mean of NaN": ({"mean": [float("nan"), 0, 0]}, "mean.0: expected"),
+    "an infinite mean": ({"mean": [float("inf"), 0, 0]}, "mean.0: expected"),
+    "two means": ({"mean": [0.5, 0.5]}, "mean.2: expected"),
+    "a deviation of 0": ({"std": [0, 1, 1]}, "std.0: expected greater than or equal to"),
+    "a negative deviation": ({"std": [1, -1, 1]}, "std.1: expected greater than or equal to"),
+    "a deviation of NaN": ({"std": [1, 1, float("nan")]}, "std.2: expected"),
+    "control characters": ({"task": "\x1b]0;x\x07"}, "task: expected at most 4096 characters, none of them"),
+    "a long text": ({"study": "x" * 100_000}, "study: expected at most 4096 characters"),
+    "a backbone of bytes": ({"backbone": "vit\x00"}, "backbone: expected at most 4096 characters"),
+    "a colour that is none": ({"background": "whyte"}, "background: expected a colour"),
+    "a large rank": ({"hyperparameters": {"scale": 1.0, "r": 10**12}}, ""),
+    "a larger rank": ({"hyperparameters": {"scale": 1.0, "r": 10**40}}, ""),
+    "a rank of lists": ({"hyperparameters": {"scale": 1.0, "r": [[1]]}}, "hyperparameters"),
+    "a key of its own": ({"surprise": 1}, "expected only the keys"),
+    "another format": ({"format": 2}, "expected format 1; found 2"),
+}
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_hostile_cards_are_one_line_before_anything_large_is_made(
+    kept: tuple[Path, float], tmp_path: Path, kind: str
+) -> None:
+    path = _copy(kept[0], tmp_path)
+    changes, words = HOSTILE[kind]
+    _changed(path, changes)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(InputError) as refused:
+        load_adapter(path)
+    assert words in str(refused.value) and "\n" not in str(refused.value) and len(str(refused.value)) < 6000
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300_000  # kB
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "[]", "null", "3", '{"a": ' + "1" * 5_000 + "}", "\ufeff{"])
+def test_cards_that_are_no_cards_are_one_line(kept: tuple[Path, float], tmp_path: Path, text: str) -> None:
+    path = _copy(kept[0], tmp_path)
+    path.with_suffix(".json").write_text(text)
+    with pytest.raises(InputError) as refused:
+        read_card(path)
+    assert "\n" not in str(refused.value) and "digits.json" in str(refused.value)
+
+
+def test_a_card_as_large_as_a_model_is_not_read(kept: tuple[Path, float], tmp_path: Path) -> None:
+    path = _copy(kept[0], tmp_path)
+    with path.with_suffix(".json").open("w") as file:
+        file.truncate(2**33)
+    with pytest.raises(
+        InputError, match=r"digits.json: expected an adapter's card; found 8,589,934,592 bytes"
+    ):
+        read_card(path)
+
+
+def test_tensors_that_are_not_finite_are_refused(kept: tuple[Path, float], tmp_path: Path) -> None:
+    path = _copy(kept[0], tmp_path)
+    tensors = load_file(path)
+    tensors["backbone.head.bias"][3] = float("nan")
+    save_file(tensors, path)
+    with pytest.raises(InputError, match=r"expected finite numbers; found others in 'backbone\.head\.bias'"):
+        load_adapter(path)

@@ -24,6 +24,7 @@ from wst.models.backbones import (
     micro_vit,
     single_head,
 )
+from wst.models.create import create_model
 from wst.records import Backbone, Normalisation
 from wst.shipped import ASSETS
 
@@ -67,6 +68,40 @@ def test_image_size_and_drop_path_reach_the_model() -> None:
     assert input_spec(model, backbone).size == 96
     assert model.blocks[-1].drop_path1.drop_prob == pytest.approx(0.3)
     assert create(Backbone(MICRO, image_size=48), num_classes=4).patch_embed.img_size == (48, 48)
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "words"),
+    [
+        (MICRO, 30, "micro's patch of 8 pixels, such as 24 or 32; found 30"),
+        (MICRO, 7, "such as 8; found 7"),
+        (MICRO, 0, "such as 8; found 0"),
+        (MICRO, 10**9, "such as 4096; found 1000000000"),
+        (SMALL, 100, "of 16 pixels, such as 96 or 112; found 100"),
+        ("swin_tiny_patch4_window7_224", 30, "of 4 pixels, such as 28 or 32; found 30"),
+        ("vit_small_patch14_dinov2", 224 + 8, "of 14 pixels, such as 224 or 238; found 232"),
+        ("vit_tiny_r_s16_p8_224", 80, "of 32 pixels, such as 64 or 96; found 80"),
+    ],
+)
+@pytest.mark.parametrize("pretrained", [False, True])
+def test_an_image_size_of_no_whole_patches_is_refused(
+    name: str, size: int, words: str, pretrained: bool
+) -> None:
+    with pytest.raises(InputError) as refused:
+        create(Backbone(name, pretrained=pretrained, image_size=size), num_classes=2)
+    assert str(refused.value).startswith(f"image_size: expected a multiple of {name}'s patch of ")
+    assert str(refused.value).endswith(words)
+
+
+@pytest.mark.parametrize("method", ["linear", "wst"])
+def test_the_image_size_is_checked_for_every_method(method: str) -> None:
+    with pytest.raises(InputError, match="image_size: expected a multiple of micro's patch"):
+        create_model(MICRO, method=method, num_classes=2, image_size=30)
+
+
+def test_a_backbone_without_patches_is_refused() -> None:
+    with pytest.raises(InputError, match="backbone: expected one that cuts images into patches"):
+        create(Backbone("resnet18"), num_classes=2)
 
 
 def test_unknown_names_are_refused() -> None:

@@ -12,7 +12,9 @@ from rich.console import Console
 from rich.text import Text
 
 from analysis import tables
-from wst.cli.output import Formatted, Json, Style, Tasks, console, print_json, print_line
+from wst.cli.output import Formatted, Json, Style, Tasks, console, path, print_json, print_line
+from wst.cli.outputs import Force, check_output, whole
+from wst.screen import printable
 
 analysis_app = typer.Typer()
 
@@ -32,7 +34,9 @@ class Evaluator(StrEnum):
     fanova = "fanova"
 
 
-Folders = Annotated[list[Path], typer.Argument(metavar="DIR...", help="Output folders of studies.")]
+Folders = Annotated[
+    list[Path], typer.Argument(metavar="DIR...", parser=path, help="Output folders of studies.")
+]
 Literature = Annotated[bool, typer.Option("--literature", help="Add published results, marked as such.")]
 
 
@@ -72,7 +76,7 @@ def show_leaderboard(
         if literature:
             console.print(tables.terminal(leaderboard_table.averages_table(board)))
         for note in table.notes:
-            console.print(Text(note))
+            console.print(Text(printable(note)))
 
 
 def draw_pareto(folders: list[Path], path: Path) -> None:
@@ -81,7 +85,9 @@ def draw_pareto(folders: list[Path], path: Path) -> None:
     from analysis.leaderboard.board import read_leaderboard
     from analysis.pareto import front
 
-    draw(front(read_leaderboard(folders)), path)
+    found = front(read_leaderboard(folders))
+    with whole(path) as aside:
+        draw(found, aside)
 
 
 @analysis_app.command()
@@ -99,24 +105,29 @@ def leaderboard(
 @analysis_app.command()
 def pareto(
     folders: Folders,
-    out: Annotated[Path, typer.Option("-o", help="PNG, SVG, PDF or HTML file.")] = Path("pareto.png"),
+    out: Annotated[Path, typer.Option("-o", parser=path, help="PNG, SVG, PDF or HTML file.")] = Path(
+        "pareto.png"
+    ),
     over: Annotated[
         str, typer.Option(help="'mean of groups', 'mean of tasks', a group, or a task.")
     ] = "mean of groups",
     against: Annotated[Against, typer.Option(help="What accuracy is set against.")] = Against.parameters,
     literature: Literature = False,
     style: Formatted = Style.terminal,
+    force: Force = False,
     as_json: Json = False,
 ) -> None:
     """Draw accuracy against parameters, training seconds or peak memory, with the front."""
-    from analysis.figures.pareto import draw
+    from analysis.figures.pareto import FORMATS, draw
     from analysis.leaderboard.board import read_leaderboard
     from analysis.leaderboard.published import with_published
     from analysis.pareto import as_table, front
 
+    check_output("-o", out, force=force, endings=FORMATS)
     board = read_leaderboard(folders)
     found = front(with_published(board) if literature else board, over, against.value)
-    draw(found, out)
+    with whole(out) as aside:
+        draw(found, aside)
     _print(as_table(found), style, as_json)
 
 
@@ -165,17 +176,19 @@ def importance(
     for one in (table, choices, *([confirmed] if confirmed.rows else [])):
         _print(one, style, False)
     if style is Style.terminal:
-        console.print(agreement.in_words(held), highlight=False)
+        print_line(agreement.in_words(held))
 
 
 @analysis_app.command()
 def report(
     folders: Folders,
-    out: Annotated[Path, typer.Option("-o", help="HTML file.")] = Path("report.html"),
+    out: Annotated[Path, typer.Option("-o", parser=path, help="HTML file.")] = Path("report.html"),
     literature: Literature = False,
+    force: Force = False,
 ) -> None:
     """Write one self-contained page about the studies."""
     from analysis.report.sections import write_report
 
+    check_output("-o", out, force=force, endings=(".html", ".htm"))
     write_report(folders, out, literature)
     print_line(f"report: {out}")

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from contextlib import suppress
+from dataclasses import dataclass
+from io import TextIOWrapper
 from typing import Annotated, Any, NoReturn
 
 import typer
 
+from wst.cli import failures
 from wst.cli.analysis import analysis_app
 from wst.cli.data import data_app
 from wst.cli.export import export_app
@@ -22,7 +27,6 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="Wavelet-based multi-scale tuning: studies, leaderboards, comparisons.",
 )
 app.add_typer(study_app)
 app.add_typer(train_app)
@@ -30,6 +34,24 @@ app.add_typer(data_app, name="data")
 app.add_typer(analysis_app)
 app.add_typer(simulate_app)
 app.add_typer(export_app, name="export")
+
+
+@dataclass
+class _Options:
+    """Those before the verb."""
+
+    debug: bool = False
+
+
+@app.callback()
+def before_the_verb(
+    context: typer.Context,
+    debug: Annotated[
+        bool, typer.Option("--debug", envvar="WST_DEBUG", help="Show the traceback of an error.")
+    ] = False,
+) -> None:
+    """Wavelet-based multi-scale tuning: studies, leaderboards, comparisons."""
+    context.obj.debug = debug
 
 
 @app.command("ls")
@@ -74,16 +96,43 @@ def _backbones() -> list[str]:
 
 
 def main() -> NoReturn:
-    """Entry point: bad input gets one line on stderr and exit status 2."""
+    """Entry point: whatever goes wrong gets one line on stderr and an exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # an ASCII terminal shows what it can
+            stream.reconfigure(errors="backslashreplace")
+    options = _Options()
     try:
-        app()
-    except InputError as error:
-        print(f"wst: {' '.join(str(error).split())}", file=sys.stderr)
-        sys.exit(2)
-    except OSError as error:
-        if error.filename is None:
-            raise
-        # A path that the user gave, in all likelihood: a file where a folder has to be, or no permission.
-        print(f"wst: {error.filename}: expected a path to use; found: {error.strerror}", file=sys.stderr)
-        sys.exit(2)
-    sys.exit(0)
+        status = app(prog_name="wst", standalone_mode=False, obj=options) or 0
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        status = 1
+    except (KeyboardInterrupt, typer.Abort):
+        failures.say("stopped")
+        status = failures.STOPPED
+    except Exception as error:
+        status = _usage(error) or failures.report(error, debug=options.debug)
+    _close_stdout()
+    sys.exit(status)
+
+
+def _usage(error: Exception) -> int | None:
+    """Say in a line how a command was called wrongly; None for any other error."""
+    message = getattr(error, "format_message", None)  # of a ClickException, which Typer keeps a copy of
+    if message is None:
+        return None
+    if type(error).__name__ != "NoArgsIsHelpError":  # the help is printed then
+        context = getattr(error, "ctx", None)
+        where = context.command_path if context is not None else "wst"
+        failures.say(f"{' '.join(message().split())} (see {where} --help)")
+    return failures.BAD_INPUT
+
+
+def _close_stdout() -> None:
+    """Write out what is left, and nothing more at Python's end, when nobody would hear of an error."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
+        with suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

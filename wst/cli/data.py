@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -11,10 +10,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.markup import escape
 from rich.progress import Progress as Bar
 
-from wst.cli.output import Json, Root, Tasks, console, error_console, narrow_table, print_json, print_line
+from wst.cli.failures import say
+from wst.cli.output import (
+    Json,
+    Root,
+    Tasks,
+    add_row,
+    console,
+    error_console,
+    narrow_table,
+    path,
+    print_json,
+    print_line,
+)
+from wst.cli.outputs import Force, check_output
 from wst.errors import InputError
+from wst.screen import printable
 
 if TYPE_CHECKING:
     from wst.data.check.check import TaskReport
@@ -24,7 +38,7 @@ if TYPE_CHECKING:
 data_app = typer.Typer(no_args_is_help=True, help="Make, verify and describe suites of tasks.")
 
 SuiteName = Annotated[str, typer.Argument(metavar="SUITE", help="vtab1k, mini, or a path of your own.")]
-Jobs = Annotated[int | None, typer.Option(min=1, help="Parallel threads; one a CPU by default.")]
+Jobs = Annotated[int | None, typer.Option(min=1, max=1024, help="Parallel threads; one a CPU by default.")]
 
 
 def _opened(name: str, root: str | None, tasks: list[str] | None) -> tuple[Suite, list[TaskData]]:
@@ -76,7 +90,8 @@ def _show_reports(reports: Sequence[TaskReport], as_json: bool) -> None:
             table.add_column(name, justify="right" if right else "left", no_wrap=True)
         for report in reports:
             sizes = (report.sizes.get(split, 0) for split in ("train", "val", "test"))
-            table.add_row(
+            add_row(
+                table,
                 report.task,
                 *(f"{size:,}" for size in sizes),
                 report.encoding,
@@ -87,29 +102,32 @@ def _show_reports(reports: Sequence[TaskReport], as_json: bool) -> None:
         console.print(table)
         for report in reports:
             for finding in report.findings:
-                print(f"{report.task}: {finding}")
+                print_line(f"{report.task}: {finding}")
     unusable = [report.task for report in reports if not report.usable]
     if unusable:
-        print(f"wst: not usable: {', '.join(unusable)}", file=sys.stderr)
+        say(f"not usable: {', '.join(unusable)}")
         raise typer.Exit(1)
 
 
 @data_app.command()
 def build(
     suite: Annotated[str, typer.Argument(metavar="SUITE", help="vtab1k or mini.")],
-    root: Annotated[Path, typer.Option(help="Folder that will hold the suite's folder.")] = Path("data"),
+    root: Annotated[Path, typer.Option(parser=path, help="Folder that will hold the suite's folder.")] = Path(
+        "data"
+    ),
     task: Tasks = None,
     archives: Annotated[
-        Path | None, typer.Option(help="Folder of downloaded archives; ROOT/archives by default.")
+        Path | None,
+        typer.Option(parser=path, help="Folder of downloaded archives; ROOT/archives by default."),
     ] = None,
     explain: Annotated[bool, typer.Option("--explain", help="List what to download, and stop.")] = False,
     download: Annotated[
         bool, typer.Option("--download", help="Fetch archives that have a direct address.")
     ] = False,
     from_folder: Annotated[
-        Path | None, typer.Option("--from-folder", help="Adopt an export in VTAB-1K's layout.")
+        Path | None, typer.Option("--from-folder", parser=path, help="Adopt an export in VTAB-1K's layout.")
     ] = None,
-    manifest: Annotated[Path | None, typer.Option(help="The split of caltech101.")] = None,
+    manifest: Annotated[Path | None, typer.Option(parser=path, help="The split of caltech101.")] = None,
     original: Annotated[
         bool, typer.Option("--original", help="Keep the bytes of picture files; else lossless PNG.")
     ] = False,
@@ -172,7 +190,7 @@ def _build_all(
     with _bar("") as (bar, line):
 
         def say(text: str) -> None:
-            bar.update(line, description=text)
+            bar.update(line, description=escape(printable(text)))
 
         progress = Progress(
             say,
@@ -198,13 +216,15 @@ def _build_all(
     else:
         table = narrow_table("task", "state", "encoding", "data hash")
         for row in rows:
-            table.add_row(row["task"], row["state"], row.get("encoding", "-"), row.get("data_hash", "-")[:12])
+            add_row(
+                table, row["task"], row["state"], row.get("encoding", "-"), row.get("data_hash", "-")[:12]
+            )
         console.print(table)
         for row in rows:
             if "reason" in row:
-                print(f"{row['task']}: {row['reason']}")
+                print_line(f"{row['task']}: {row['reason']}")
     if any(row["state"] == "failed" for row in rows):
-        print("wst: some tasks could not be built; --explain lists what each needs", file=sys.stderr)
+        say("some tasks could not be built; --explain lists what each needs")
         raise typer.Exit(1)
 
 
@@ -227,7 +247,7 @@ def _explain(tasks: Sequence[Task], archives: Path, as_json: bool) -> None:
         return
     for row in rows:
         print(f"{', '.join(row['tasks'])}  (licence: {row['licence']})")
-        print(f"  put into {row['folder']}:")
+        print_line(f"  put into {row['folder']}:")
         for file in row["files"]:
             size = _bytes(file["size"]) if file["size"] else "size not known"
             how = "" if file["direct"] else ", by hand: needs an account or a form"
@@ -252,14 +272,18 @@ def info(
     root: Root = None,
     task: Tasks = None,
     sheet: Annotated[
-        Path | None, typer.Option(help="Write sample images of every class to this PNG or HTML file.")
+        Path | None,
+        typer.Option(parser=path, help="Write sample images of every class to this PNG or HTML file."),
     ] = None,
+    force: Force = False,
     as_json: Json = False,
 ) -> None:
     """Show what is there: tasks, sizes, classes, hashes, and samples on request."""
     from wst.data.check.contact_sheet import contact_sheet
     from wst.data.check.describe import describe
 
+    if sheet is not None:
+        check_output("--sheet", sheet, force=force, endings=(".png", ".html"))
     opened, tasks = _opened(suite, root, task)
     found = describe(tasks)
     if as_json:
@@ -271,7 +295,8 @@ def info(
             table.add_column(name, justify="right" if right else "left", no_wrap=fixed, overflow="fold")
         for row in found:
             sizes = ("-" if size is None else f"{size:,}" for size in (row.train, row.val, row.test))
-            table.add_row(
+            add_row(
+                table,
                 row.task,
                 str(row.classes),
                 *sizes,
@@ -286,7 +311,7 @@ def info(
             looked = tasks[0].folder.parent
             raise InputError(f"--sheet: expected at least one task with data in {looked}; found none")
         written = contact_sheet(opened.name, shown, sheet)
-        print(f"samples: {written}", file=sys.stderr if as_json else sys.stdout)
+        print_line(f"samples: {written}", error_console if as_json else console)
 
 
 @data_app.command()
@@ -304,7 +329,7 @@ def cache(
         if as_json:
             print_json({"folder": str(cache_folder()), "freed": freed})
         else:
-            print(f"freed {freed / 1e6:,.1f} MB in {cache_folder()}")
+            print_line(f"freed {freed / 1e6:,.1f} MB in {cache_folder()}")
         if not show:
             return
     found = decoded.entries()
@@ -319,6 +344,6 @@ def cache(
         table.add_column(name, justify="left" if name == "last used" else "right", no_wrap=True)
     for entry in reversed(found):
         used = datetime.fromtimestamp(entry.used).strftime("%Y-%m-%d %H:%M")
-        table.add_row(entry.source, f"{entry.images:,}", f"{entry.size / 1e6:,.1f}", used)
+        add_row(table, entry.source, f"{entry.images:,}", f"{entry.size / 1e6:,.1f}", used)
     console.print(table)
-    print(f"{total / 1e9:.2f} of {limit / 1e9:.0f} GB in {cache_folder()} (WST_CACHE_LIMIT, WST_CACHE)")
+    print_line(f"{total / 1e9:.2f} of {limit / 1e9:.0f} GB in {cache_folder()} (WST_CACHE_LIMIT, WST_CACHE)")

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from wst.cli.output import Folder, print_line
+from wst.cli.output import Folder, path, print_line
+from wst.cli.outputs import Force, check_no_study, check_output
 
 export_app = typer.Typer(no_args_is_help=True, help="Copy a study's ledger for other programs.")
 
@@ -22,6 +23,8 @@ def parquet(
     """Write the three tables, one Parquet file each, to a path or a URL."""
     from wst.export.parquet import export_parquet
 
+    if "://" not in url:
+        check_no_study("URL", Path(url))
     export_parquet(folder, url)
     print_line(f"tables: {url}")
 
@@ -29,11 +32,13 @@ def parquet(
 @export_app.command()
 def optuna(
     folder: Folder,
-    out: Annotated[Path, typer.Option("-o", help="A new SQLite file.")] = Path("study.db"),
+    out: Annotated[Path, typer.Option("-o", parser=path, help="A new SQLite file.")] = Path("study.db"),
+    force: Force = False,
 ) -> None:
     """Write the searches as Optuna studies, one a cell, for optuna-dashboard."""
     from wst.export.optuna import export_optuna
 
-    for name, trials in export_optuna(folder, out).items():
+    check_output("-o", out, force=force)
+    for name, trials in export_optuna(folder, out, replace=force).items():
         print_line(f"{name}: {trials} trials")
     print_line(f"storage: sqlite:///{out}")

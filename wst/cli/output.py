@@ -13,10 +13,15 @@ import typer
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
+
+from wst.screen import printable
 
 # A pipe or a file has no width of its own, and lines may be longer there than on the narrowest terminal.
-console = Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 120)
-error_console = Console(stderr=True)
+# Texts of users are no markup.
+_on_terminal = sys.stdout is not None and sys.stdout.isatty()
+console = Console(width=None if _on_terminal or "COLUMNS" in os.environ else 120, markup=False, emoji=False)
+error_console = Console(stderr=True, markup=False, emoji=False)
 """For progress, so that stdout holds the result alone."""
 
 
@@ -31,9 +36,25 @@ class Style(StrEnum):
     json = "json"
 
 
+def path(text: str | Path) -> Path:
+    """A path as an option gives it: not empty, which Python takes for the current folder, and UTF-8, which
+    tables and messages hold.
+
+    Raises:
+        typer.BadParameter: it is not.
+    """
+    if not str(text):
+        raise typer.BadParameter("expected a path; found ''")
+    try:
+        str(text).encode()
+    except UnicodeEncodeError:
+        raise typer.BadParameter(f"expected a path in UTF-8; found {text!s}") from None
+    return Path(text)
+
+
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Formatted = Annotated[Style, typer.Option("--format", help="How to print the table.")]
-Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A study's output folder.")]
+Folder = Annotated[Path, typer.Argument(metavar="DIR", parser=path, help="A study's output folder.")]
 Root = Annotated[str | None, typer.Option(help="Folder that holds the suite's folder.")]
 Tasks = Annotated[list[str] | None, typer.Option("--task", help="This task only; may be given again.")]
 Overrides = Annotated[
@@ -48,9 +69,14 @@ def print_json(value: Any) -> None:
 
 def print_line(text: str, to: Console = console) -> None:
     """Print a line as it is: unbroken, so that a path in it can be copied, and without colours."""
-    to.print(text, highlight=False, soft_wrap=True)
+    to.print(Text(printable(text)), highlight=False, soft_wrap=True)
 
 
 def narrow_table(*columns: str) -> Table:
     """A table narrow enough for 80 columns."""
     return Table(*columns, box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
+
+
+def add_row(table: Table, *cells: str) -> None:
+    """Add a row of texts, each shown as it is."""
+    table.add_row(*(Text(printable(cell)) for cell in cells))

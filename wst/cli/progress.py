@@ -15,6 +15,7 @@ from rich.text import Text
 from wst.planning.cell import Cell
 from wst.planning.planner import Planner
 from wst.records import Intent, Outcome
+from wst.screen import printable
 from wst.trackers import Tracker
 
 _PLAIN_EVERY_S = 15.0
@@ -168,7 +169,7 @@ def lines(now: Snapshot, status: Sequence[str], width: int, height: int) -> list
 
     def row_text(task: str, cells: Sequence[str], best: str) -> str:
         numbers = "  ".join(f"{cell:>{w}}" for cell, w in zip(cells, widths, strict=True))
-        return f"{task:<{label}}  {numbers}  {best}"
+        return f"{printable(task):<{label}}  {numbers}  {best}"
 
     found = []
     if shown:
@@ -176,7 +177,7 @@ def lines(now: Snapshot, status: Sequence[str], width: int, height: int) -> list
     for row in shown:
         counts = [str(getattr(row, name) or "-") for name in _COLUMNS.values()]
         found.append(Text(row_text(row.task, counts, ", ".join(row.best)), "red" if row.failed else ""))
-    found += [Text(line, "dim") for line in summaries]
+    found += [Text(printable(line), "dim") for line in summaries]
     found += [Text(line) for line in bottom]
     for line in found:
         line.truncate(width, overflow="ellipsis")

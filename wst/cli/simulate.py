@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -11,8 +10,10 @@ import typer
 from rich.progress import Progress, TimeRemainingColumn
 
 from analysis.tables import Format, show
-from wst.cli.output import Formatted, Json, Overrides, Style, Tasks, console, error_console, print_json
+from wst.cli.output import Formatted, Json, Overrides, Style, Tasks, console, error_console, path, print_json
+from wst.cli.outputs import Force, check_output, whole
 from wst.errors import InputError
+from wst.machine import usable_cpus
 
 simulate_app = typer.Typer()
 
@@ -31,27 +32,35 @@ def simulate(
     ],
     from_: Annotated[
         list[Path],
-        typer.Option("--from", metavar="DIR", help="Output folder with learning curves; may be repeated."),
+        typer.Option(
+            "--from", parser=path, metavar="DIR", help="Output folder with learning curves; may be repeated."
+        ),
     ],
-    repeats: Annotated[int, typer.Option(min=2, help="Replays of each study, under as many seeds.")] = 50,
+    repeats: Annotated[
+        int, typer.Option(min=2, max=10_000, help="Replays of each study, under as many seeds.")
+    ] = 50,
     baseline: Annotated[
         str | None, typer.Option(help="Study that the others are measured by; the first by default.")
     ] = None,
-    slots: Annotated[int, typer.Option(min=1, help="Trials at a time, over all cells.")] = 1,
+    slots: Annotated[int, typer.Option(min=1, max=10_000, help="Trials at a time, over all cells.")] = 1,
     cost: Annotated[
         Costs, typer.Option(help="Count epochs, or the seconds that were recorded.")
     ] = Costs.epochs,
     processes: Annotated[
-        int, typer.Option(min=1, help="Replays at a time; as many as there are processors by default.")
-    ] = os.cpu_count() or 1,
+        int,
+        typer.Option(
+            min=1, max=10_000, help="Replays at a time; as many as there are processors by default."
+        ),
+    ] = usable_cpus(),
     task: Tasks = None,
     set_: Overrides = None,
-    out: Annotated[Path | None, typer.Option("-o", help="PNG, SVG, PDF or HTML file.")] = None,
+    out: Annotated[Path | None, typer.Option("-o", parser=path, help="PNG, SVG, PDF or HTML file.")] = None,
     style: Formatted = Style.terminal,
+    force: Force = False,
     as_json: Json = False,
 ) -> None:
     """Compare samplers, pruners and budgets on recorded learning curves, without training."""
-    from analysis.figures.simulation import check_format, draw
+    from analysis.figures.simulation import FORMATS, draw
     from analysis.simulation import as_plain, as_table, compare
     from wst.simulation.recording import Recording
     from wst.simulation.replay import CellReplay, replay
@@ -59,7 +68,7 @@ def simulate(
     from wst.workflows.warm_start import resolve_warm_starts
 
     if out is not None:
-        check_format(out)
+        check_output("-o", out, force=force, endings=FORMATS)
     loaded = [
         resolve_warm_starts(load_study(name, overrides=set_ or (), tasks=task or ())) for name in studies
     ]
@@ -88,7 +97,8 @@ def simulate(
     comparison = compare(loaded, found, first)
     form: Format = style.value
     if out is not None:
-        draw(comparison, out)
+        with whole(out) as aside:
+            draw(comparison, aside)
     if as_json or style is Style.json:
         print_json(as_plain(comparison))
     else:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich import box
@@ -14,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from wst.cli.analysis import draw_pareto, show_leaderboard
+from wst.cli.failures import ALL_FAILED, say
 from wst.cli.output import (
     Folder,
     Json,
@@ -21,24 +21,33 @@ from wst.cli.output import (
     Root,
     Style,
     Tasks,
+    add_row,
     console,
     error_console,
     narrow_table,
+    path,
     print_json,
     print_line,
 )
+from wst.cli.outputs import Force, check_output, whole
 from wst.engine.faults import OutOfTime, StudyStoppedError
 from wst.errors import InputError
 from wst.files import replacing
+from wst.records import EndedTrial, Outcome
+
+if TYPE_CHECKING:
+    from wst.planning.planner import Planner
 
 study_app = typer.Typer()
+_NAMED = 5
+"""Cells that a line names."""
 
 
 @study_app.command()
 def tune(
     study: Annotated[str, typer.Argument(help="A study file, or the name of a shipped study.")],
     out: Annotated[
-        Path | None, typer.Option(help="Output folder; runs/<name of the study> by default.")
+        Path | None, typer.Option(parser=path, help="Output folder; runs/<name of the study> by default.")
     ] = None,
     root: Root = None,
     dry_run: Annotated[
@@ -83,7 +92,7 @@ def tune(
     except ValueError as error:
         raise InputError(f"--stop-after: {error}") from None
     told = error_console if as_json else console
-    _run(
+    planner = _run(
         loaded,
         folder,
         told,
@@ -95,10 +104,11 @@ def tune(
         track=track or (),
     )
     print_line(f"ledger: {folder / 'ledger'}", told)
-    if loaded.final:
+    if any(trial.outcome.state == "completed" for c in planner.cells.values() for trial in c.ended["final"]):
         show_leaderboard([folder], as_json, console)
     elif as_json:
         print_json(status_rows(folder))
+    _end_if_barren(planner)
 
 
 def _print_costs(study: Any, root: str | None, as_json: bool) -> None:
@@ -119,8 +129,8 @@ def _print_costs(study: Any, root: str | None, as_json: bool) -> None:
         numbers = [
             round(getattr(cost, f"{stage}_{what}")) for stage in stages for what in ("trials", "epochs")
         ]
-        table.add_row(
-            cost.task, cost.variant, f"{cost.trainable:,}", *map(str, numbers), duration(cost.seconds)
+        add_row(
+            table, cost.task, cost.variant, f"{cost.trainable:,}", *map(str, numbers), duration(cost.seconds)
         )
     console.print(table)
     total = duration(sum(cost.seconds for cost in costs))
@@ -134,46 +144,75 @@ def stopping(folder: Path) -> Iterator[None]:
     try:
         yield
     except OutOfTime:
-        print(f"Stopped, as asked; the same command goes on with {folder}.", file=sys.stderr)
+        print_line(f"Stopped, as asked; the same command goes on with {folder}.", error_console)
         raise typer.Exit(75) from None
     except KeyboardInterrupt:
-        print(f"Stopped. {goes_on}", file=sys.stderr)
+        print_line(f"Stopped. {goes_on}", error_console)
         raise typer.Exit(130) from None
     except StudyStoppedError as error:
-        print(f"wst: {' '.join(str(error).split())}\n{goes_on}", file=sys.stderr)
+        say(" ".join(str(error).split()))
+        print_line(goes_on, error_console)
         raise typer.Exit(1) from None
 
 
-def _run(study: Any, folder: Path, told: Console, **options: Any) -> None:
-    """Run it, with its progress on that console."""
+def _run(study: Any, folder: Path, told: Console, **options: Any) -> Planner:
+    """Run it, with its progress on that console; the planner as it stands at the end."""
     from wst.cli.progress import Progress
     from wst.workflows.tune import run_study
 
     with stopping(folder):
         planner = run_study(study, folder, display=lambda planner: Progress(planner, told), **options)
-    ended = [t.outcome for cell in planner.cells.values() for trials in cell.ended.values() for t in trials]
-    failed = sum(outcome.state == "failed" and outcome.attempts > 0 for outcome in ended)
+    failed = sum(trial.outcome.state == "failed" for trial in _run_trials(planner))
     if failed:
-        print(
+        print_line(
             f"{failed} trials failed: see error_text in the ledger; --retry-failed runs them again.",
-            file=sys.stderr,
+            error_console,
         )
+    return planner
+
+
+def _run_trials(planner: Planner) -> list[EndedTrial]:
+    """Ended trials that were run: not those above the ceiling, nor settings that came again."""
+    ended = (trial for cell in planner.cells.values() for trials in cell.ended.values() for trial in trials)
+    return [trial for trial in ended if trial.outcome.attempts > 0]
+
+
+def _end_if_barren(planner: Planner) -> None:
+    """Leave with a status of its own, and a line, when every trial of a cell failed in one of its stages."""
+    stages: dict[tuple[str, str, str], list[Outcome]] = {}
+    for trial in _run_trials(planner):
+        intent = trial.intent
+        stages.setdefault((intent.task, intent.variant, intent.stage), []).append(trial.outcome)
+    barren = {key: ends for key, ends in stages.items() if all(end.state == "failed" for end in ends)}
+    if not barren:
+        return
+    names = [
+        f"{task}, {variant} ({stage}: {ends[-1].error_type})"
+        for (task, variant, stage), ends in barren.items()
+    ]
+    more = f"; and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    last = [line for line in (next(iter(barren.values()))[-1].error_text or "").splitlines() if line.strip()]
+    say(
+        f"every trial failed of {'; '.join(names[:_NAMED])}{more}; the first one's: "
+        f"{' '.join(last[-1].split())[:200] if last else 'no text'} (all of it: error_text in the ledger)"
+    )
+    raise typer.Exit(ALL_FAILED)
 
 
 @study_app.command()
 def demo(
-    out: Annotated[Path, typer.Option(help="Output folder.")] = Path("runs/demo"),
+    out: Annotated[Path, typer.Option(parser=path, help="Output folder.")] = Path("runs/demo"),
 ) -> None:
     """Tune WST and linear probing on the embedded default, and show what came out."""
     from wst.study import load_study
 
-    _run(load_study("demo"), out, console)
+    _end_if_barren(_run(load_study("demo"), out, console))
     show_leaderboard([out], False, console)
     pictures = [out / f"pareto{ending}" for ending in (".png", ".svg", ".html")]
     for picture in pictures:
         draw_pareto([out], picture)
     board = out / "leaderboard.md"
-    with board.open("w") as file:
+    with whole(board) as aside, aside.open("w", encoding="utf-8") as file:
         show_leaderboard([out], False, Console(file=file, width=200), style=Style.markdown)
     for what, where in (("ledger", out / "ledger"), ("leaderboard", board), ("picture", pictures[0])):
         print_line(f"{what}: {where}")
@@ -195,7 +234,7 @@ def status(folder: Folder, as_json: Json = False) -> None:
     for name in shown:
         table.add_column(name, justify="left" if name in ("task", "variant") else "right", no_wrap=True)
     for row in rows:
-        table.add_row(*(_status_text(row[name]) for name in shown))
+        add_row(table, *(_status_text(row[name]) for name in shown))
     console.print(table)
 
 
@@ -208,19 +247,22 @@ def _status_text(value: object) -> str:
 @study_app.command()
 def best(
     folder: Folder,
-    out: Annotated[Path | None, typer.Option("-o", "--output", help="Write a study file.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--output", parser=path, help="Write a study file.")
+    ] = None,
+    force: Force = False,
     as_json: Json = False,
 ) -> None:
     """Show the settings that each cell's search has chosen, or write them as a study without a search."""
     from wst.workflows.best import chosen_settings, study_without_search
 
+    if out is not None:
+        check_output("-o", out, force=force)
     rows = chosen_settings(folder)
     if out is not None:
-        if out.exists():
-            raise InputError(f"{out}: expected a new file; found one that exists")
         study = study_without_search(folder)
         with replacing(out) as aside:
-            aside.write_text(study)
+            aside.write_text(study, encoding="utf-8")
     if as_json:
         print_json(rows)
     elif out is not None:
@@ -229,7 +271,8 @@ def best(
         table = Table("task", "variant", "val", "settings", "from", box=box.SIMPLE_HEAD)
         for row in rows:
             settings = ", ".join(f"{name} {value}" for name, value in row["settings"].items())
-            table.add_row(
+            add_row(
+                table,
                 row["task"],
                 row["variant"],
                 _status_text(row["val_top1"]),

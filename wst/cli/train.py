@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
-from wst.cli.output import Json, Root, console, error_console, print_json, print_line
+from wst.cli.failures import BAD_INPUT, say
+from wst.cli.output import Json, Root, console, error_console, path, print_json, print_line
 from wst.cli.study import stopping
 from wst.errors import InputError
+from wst.machine import usable_cpus
 from wst.records import Epoch, Intent
 from wst.trackers import Tracker
+
+if TYPE_CHECKING:
+    from wst.models.adapters import Predictor
 
 train_app = typer.Typer()
 
@@ -43,8 +47,10 @@ def train(
     save: Annotated[bool, typer.Option("--save", help="Keep the adapter (with --final).")] = False,
     seed: Annotated[int | None, typer.Option(help="Seed.")] = None,
     trial: Annotated[str | None, typer.Option(help="Run this row of a ledger again.")] = None,
-    from_: Annotated[Path | None, typer.Option("--from", help="The study's folder, with --trial.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Output folder.")] = None,
+    from_: Annotated[
+        Path | None, typer.Option("--from", parser=path, help="The study's folder, with --trial.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(parser=path, help="Output folder.")] = None,
     root: Root = None,
     as_json: Json = False,
 ) -> None:
@@ -127,11 +133,8 @@ def _print_outcome(folder: Path, intent: Any, outcome: Any, before: Any, as_json
             if value is not None:
                 print_line(f"{name}: {value}")
     if outcome.state == "failed":
-        print(f"wst: {outcome.error_type}: see error_text in the ledger", file=sys.stderr)
+        say(f"{outcome.error_type}: see error_text in the ledger")
         raise typer.Exit(1)
-
-
-_IMAGE_ENDINGS = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm"}
 
 
 @train_app.command()
@@ -150,30 +153,63 @@ def predict(
     top: Annotated[int, typer.Option(min=1, help="Classes to print an image.")] = 3,
     as_json: Json = False,
 ) -> None:
-    """Print the likeliest classes of images, with their probabilities."""
+    """Print the likeliest classes of images, with their probabilities.
+
+    A file that cannot be read gets a line on stderr, and the others go on: exit status 1, or 2 if there was
+    no other.
+    """
+    import torch
+
     from wst.models.adapters import load_adapter
 
+    torch.set_num_threads(min(torch.get_num_threads(), usable_cpus()))
     predictor = load_adapter(adapter, checkpoint=checkpoint, method=method, any_backbone=any_backbone)
-    paths: list[Path] = []
-    for given in images:
-        inside = (
-            sorted(p for p in given.rglob("*") if p.suffix.lower() in _IMAGE_ENDINGS)
-            if given.is_dir()
-            else [given]
-        )
-        if not inside:
-            raise InputError(f"{given}: expected a folder with images; found none in it")
-        paths += inside
-    probabilities, classes = predictor.predict(paths).topk(min(top, predictor.card.classes))
-    rows = [
-        {"image": str(path), "classes": c, "probabilities": [round(p, 4) for p in ps]}
-        for path, c, ps in zip(paths, classes.tolist(), probabilities.tolist(), strict=True)
-    ]
+    given = list(_files(images))
+    rows: list[dict[str, Any]] = []
+    waiting: list[tuple[Path, Any]] = []
+    failed = False
+    for number, picture in enumerate(given, start=1):
+        try:
+            waiting.append((picture, predictor.pixels(picture)))
+        except InputError as error:
+            say(str(error))
+            failed = True
+        if waiting and (len(waiting) == _BATCH or number == len(given)):
+            rows += _likeliest(predictor, waiting, top, as_json)
+            waiting = []
     if as_json:
         print_json(rows)
-        return
-    for row in rows:
-        likely = "  ".join(
-            f"{c} ({p:.2f})" for c, p in zip(row["classes"], row["probabilities"], strict=True)
-        )
-        print_line(f"{row['image']}: {likely}")
+    if failed:
+        raise typer.Exit(1 if rows else BAD_INPUT)
+
+
+_BATCH = 64
+
+
+def _files(images: Sequence[Path]) -> Iterator[Path]:
+    """The files that were named, and all pictures in the folders that were."""
+    from wst.data.picture_index import images_in
+
+    for given in images:
+        inside = images_in(given) if given.is_dir() else [given]
+        if not inside:
+            raise InputError(f"{given}: expected a folder with pictures; found none in it")
+        yield from inside
+
+
+def _likeliest(
+    predictor: Predictor, images: Sequence[tuple[Path, Any]], top: int, quiet: bool
+) -> list[dict[str, Any]]:
+    """Rows of the output, one an image, printed unless they are to be ``quiet``."""
+    names, rows = predictor.card.class_names, []
+    probabilities = predictor.classify([pixels for _, pixels in images])
+    values, places = probabilities.topk(min(top, predictor.card.classes))
+    for (picture, _), classes, shares in zip(images, places.tolist(), values.tolist(), strict=True):
+        row = {"image": str(picture), "classes": classes, "probabilities": [round(p, 4) for p in shares]}
+        row["names"] = [names[number] for number in classes] if names else None
+        rows.append(row)
+        if not quiet:
+            shown = row["names"] or classes
+            likely = "  ".join(f"{name} ({p:.2f})" for name, p in zip(shown, shares, strict=True))
+            print_line(f"{picture}: {likely}")
+    return rows

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 from pydantic import ByteSize, TypeAdapter, ValidationError
 
-from wst.data.decode import decode_all, preprocessing
+from wst.data.decode import Preprocessing, decode_all
 from wst.data.hashes import cache_folder, images_hash
 from wst.data.lists import ImageList
 from wst.errors import InputError
@@ -85,13 +85,13 @@ def cache_limit() -> int:
         raise InputError(f"WST_CACHE_LIMIT: expected a size such as 20GB; found {text!r}") from None
 
 
-def load(listed: ImageList, size: int) -> DecodedSplit:
+def load(listed: ImageList, preprocessing: Preprocessing) -> DecodedSplit:
     """The decoded split, from the cache or put there now.
 
     Raises:
         InputError: an image that cannot be read, or too little room for the split.
     """
-    words = preprocessing(size)
+    words, size = preprocessing.words, preprocessing.size
     shape = (len(listed.images), 3, size, size)
     entry = _splits() / hashlib.sha256(f"{words}\n{images_hash(listed)}".encode()).hexdigest()[:32]
     found = _open(entry, shape)
@@ -99,7 +99,7 @@ def load(listed: ImageList, size: int) -> DecodedSplit:
         with locked(_lock_file(entry.name)):
             found = _open(entry, shape)
             if found is None:
-                _fill(entry, listed, size)
+                _fill(entry, listed, preprocessing)
                 found = _open(entry, shape)
     if found is None:
         raise InputError(f"{entry}: expected the pixels just written; found others (a failing disk?)")
@@ -181,12 +181,12 @@ def _lock_file(key: str) -> Path:
     return _splits() / f"{key}.lock"
 
 
-def _fill(entry: Path, listed: ImageList, size: int) -> None:
+def _fill(entry: Path, listed: ImageList, preprocessing: Preprocessing) -> None:
     """Decode a split into ``entry``; the caller holds its lock."""
     for left in entry.parent.glob(f".{entry.name}.*/"):
         remove_folder(left)  # by a process that died while it decoded
     remove_folder(entry)
-    shape = (len(listed.images), 3, size, size)
+    shape = (len(listed.images), 3, preprocessing.size, preprocessing.size)
     _make_room(math.prod(shape), listed.file)
     with replacing_folder(entry) as aside:
         digest = hashlib.sha256()
@@ -194,14 +194,14 @@ def _fill(entry: Path, listed: ImageList, size: int) -> None:
             np.lib.format.write_array_header_1_0(
                 file, {"descr": "|u1", "fortran_order": False, "shape": shape}
             )
-            for pixels in decode_all(listed.images, size):
+            for pixels in decode_all(listed.images, preprocessing):
                 content = pixels.tobytes()
                 digest.update(content)
                 file.write(content)
         record = {
             "sha256": digest.hexdigest(),
             "shape": shape,
-            "preprocessing": preprocessing(size),
+            "preprocessing": preprocessing.words,
             "source": str(listed.file),
         }
         (aside / "entry.json").write_text(json.dumps(record, indent=1))

@@ -12,9 +12,10 @@ from pathlib import Path
 
 from PIL import Image
 
-from wst.data.decode import unreadable
+from wst.data.decode import UndecodableError, content_of, formats, unreadable
 from wst.data.lists import ImageList
 from wst.files import replacing
+from wst.machine import usable_cpus
 
 
 def cache_folder() -> Path:
@@ -71,17 +72,18 @@ def _hashes(listed: ImageList) -> tuple[str, str]:
     if not memo.is_file() or not re.fullmatch(
         r"[0-9a-f]{64} [0-9a-f]{64}\n", memo.read_text(errors="replace")
     ):
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
+        with ThreadPoolExecutor(usable_cpus()) as pool:
             remember_hashes(listed, list(pool.map(_file_hash, listed.images)))
     content, images = memo.read_text().split()
     return content, images
 
 
 def _file_hash(path: Path) -> bytes:
-    content = path.read_bytes()
+    content = content_of(path)
     try:
-        with Image.open(BytesIO(content)) as image:
+        with Image.open(BytesIO(content), formats=formats()) as image:
             image.verify()
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise unreadable(path, content, error) from None
+    except Exception as error:  # Pillow's parsers fail in many ways on broken files
+        reason = f"{len(content)} bytes ({str(error) or type(error).__name__})"
+        raise unreadable(path, UndecodableError("unreadable", reason)) from None
     return hashlib.sha256(content).digest()

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
+from wst.data.class_names import unfit
 from wst.data.tasks import Task
 from wst.errors import InputError
+from wst.files import read_text
 
 Split = Literal["train", "val", "trainval", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
@@ -20,6 +23,10 @@ VTAB_NAMES: dict[Split, str] = {
 }
 """What VTAB-1K calls the splits: its list files, and the folders of images in what we build."""
 CLASS_NAMES = "classes.txt"
+_DIGITS = 9
+"""Of a label; more are no number of a class."""
+_SHOWN = 500
+"""Characters of a line that a message shows."""
 
 
 @dataclass(frozen=True)
@@ -67,9 +74,11 @@ def scan_file(file: Path, classes: int | None) -> tuple[ImageList, list[Problem]
     labels: list[int] = []
     problems: list[Problem] = []
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
-    except UnicodeDecodeError:
-        return ImageList(file, (), ()), [Problem("syntax", 0, "expected UTF-8 text; found other bytes")]
+        lines = lines_of(file)
+    except InputError as error:
+        return ImageList(file, (), ()), [
+            Problem("syntax", 0, str(error).removeprefix(f"{file}").lstrip(":, "))
+        ]
     is_inside = inside_of(file.parent)
     for number, line in enumerate(lines, start=1):
         if not line.strip():
@@ -77,21 +86,42 @@ def scan_file(file: Path, classes: int | None) -> tuple[ImageList, list[Problem]
         path, _, label = line.rstrip().rpartition(" ")
         image = file.parent / path
         if not path or "\0" in path or not (label.isascii() and label.isdecimal()):
-            problems.append(Problem("syntax", number, f"expected 'path label'; found {line!r}"))
-        elif classes is not None and int(label) >= classes:
-            problems.append(
-                Problem("label", number, f"expected a label from 0 to {classes - 1}; found {label}")
-            )
+            problems.append(Problem("syntax", number, f"expected 'path label'; found {_short(line)}"))
+        elif len(label) > _DIGITS or int(label) >= (classes or 10**_DIGITS):
+            most = 10**_DIGITS if classes is None else classes
+            text = f"expected a label from 0 to {most - 1}; found {label[:_SHOWN]}"
+            problems.append(Problem("label", number, text))
         elif not is_inside(image):
-            problems.append(
-                Problem("outside", number, f"expected a path inside {file.parent}; found {path!r}")
-            )
-        elif not image.is_file():
-            problems.append(Problem("missing", number, f"expected an image file; found none at {image}"))
+            text = f"expected a path inside {file.parent}; found {_short(path)}"
+            problems.append(Problem("outside", number, text))
+        elif not _is_there(image):
+            text = f"expected an image file; found none at {str(image)[:_SHOWN]}"
+            problems.append(Problem("missing", number, text))
         else:
             images.append(image)
             labels.append(int(label))
     return ImageList(file, tuple(images), tuple(labels)), problems
+
+
+def lines_of(file: Path) -> list[str]:
+    """The lines of a text file, whichever system's; other signs that Unicode counts as ends of lines are part
+    of them.
+
+    Raises:
+        InputError: it is no UTF-8 text.
+    """
+    return re.split(r"\r\n|\n|\r", read_text(file))
+
+
+def _is_there(image: Path) -> bool:
+    try:
+        return image.is_file()  # a pipe of that name would never end
+    except OSError:  # a name that is too long
+        return False
+
+
+def _short(text: str) -> str:
+    return repr(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}...")
 
 
 def inside_of(folder: Path) -> Callable[[Path], bool]:
@@ -100,19 +130,41 @@ def inside_of(folder: Path) -> Callable[[Path], bool]:
     parents: dict[Path, bool] = {}
 
     def is_inside(path: Path) -> bool:
-        if path.is_symlink() or path.name in ("", ".", ".."):
-            return path.resolve().is_relative_to(base)
-        if path.parent not in parents:
-            parents[path.parent] = path.parent.resolve().is_relative_to(base)
+        try:
+            if path.is_symlink() or path.name in ("", ".", ".."):
+                return path.resolve().is_relative_to(base)
+            if path.parent not in parents:
+                parents[path.parent] = path.parent.resolve().is_relative_to(base)
+        except (OSError, RuntimeError):  # a name that is too long; links in a circle
+            return False
         return parents[path.parent]
 
     return is_inside
 
 
 def class_names(folder: Path, task: Task) -> tuple[str, ...]:
-    """Names of a task's classes: the registry's, else the lines of ``classes.txt``, else none."""
+    """Names of a task's classes: the registry's, else the lines of ``classes.txt`` where these are fit to be
+    shown, else none.
+    """
     if task.class_names:
         return task.class_names
+    try:
+        names = names_in_file(folder)
+    except InputError:
+        return ()
+    return names if len(names) == task.classes and not any(map(unfit, names)) else ()
+
+
+def names_in_file(folder: Path) -> tuple[str, ...]:
+    """The lines of ``classes.txt``, empty ones at its end left out; none where there is no such file.
+
+    Raises:
+        InputError: it is no UTF-8 text.
+    """
     file = folder / CLASS_NAMES
-    names = tuple(file.read_text(encoding="utf-8").splitlines()) if file.is_file() else ()
-    return names if len(names) == task.classes else ()
+    if not file.is_file():
+        return ()
+    names = lines_of(file)
+    while names and not names[-1].strip():
+        names.pop()
+    return tuple(names)

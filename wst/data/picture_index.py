@@ -13,18 +13,20 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
+from wst.data.decode import endings
 from wst.data.hashes import cache_folder
+from wst.errors import InputError
 from wst.files import replacing
 
-IMAGE_ENDINGS = frozenset(
-    {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".jp2"}
-)
-_FORMAT = 1
+_FORMAT = 2
+_SYSTEM = frozenset({"__MACOSX", "Thumbs.db", "desktop.ini"})
+"""What unpackers and desktops leave behind: hidden, whatever its name begins with."""
 _TOO_FRESH = 2.0
 """Seconds that must lie between a folder's last change and the walk."""
 
@@ -37,20 +39,24 @@ class PictureIndex:
         images: by subfolder that has any, in order of name: paths from the folder on, with ``/`` between
             their parts, sorted part by part.
         links: subfolders and image files that are symbolic links, named in the same way.
+        loose: image files in the folder itself, in no subfolder.
+        others: files below the subfolders that are no images (by their names, or as no regular files).
         folders: the folder (an empty name) and every folder below it that was read: its inode, and the times
             in nanoseconds at which its entries and it itself changed last.
     """
 
     images: Mapping[str, tuple[str, ...]]
     links: frozenset[str]
+    loose: tuple[str, ...]
+    others: tuple[str, ...]
     folders: Mapping[str, tuple[int, int, int]]
 
 
 def picture_index(folder: Path) -> PictureIndex:
     """The image files below a folder's subfolders.
 
-    Subfolders may be links, those below them are not followed; hidden subfolders of the folder are left out,
-    and so are hidden files anywhere.
+    Subfolders may be links, those below them are not followed; hidden files and folders are left out at every
+    depth, without a word.
 
     A first call walks; later ones, of other processes too, cost one look at each folder below (and one file
     read a process), however many pictures there are.
@@ -69,9 +75,25 @@ def picture_index(folder: Path) -> PictureIndex:
     return known
 
 
+def is_hidden(name: str) -> bool:
+    """Whether a file or folder of that name is passed over without a word."""
+    return name.startswith(".") or name in _SYSTEM
+
+
 def is_image(name: str) -> bool:
     """Whether a file of that name counts as an image."""
-    return not name.startswith(".") and os.path.splitext(name)[1].lower() in IMAGE_ENDINGS  # noqa: PTH122
+    return not is_hidden(name) and os.path.splitext(name)[1].lower() in endings()  # noqa: PTH122
+
+
+def images_in(folder: Path) -> list[Path]:
+    """All image files below a folder, at any depth, sorted; what is hidden is left out.
+
+    Raises:
+        InputError: a folder below it may not be read.
+    """
+    index = picture_index(folder)
+    names = [*index.loose, *(path for paths in index.images.values() for path in paths)]
+    return [folder / name for name in _in_order(names)]
 
 
 _known: dict[str, PictureIndex] = {}
@@ -79,46 +101,75 @@ _known: dict[str, PictureIndex] = {}
 
 
 def _walk(where: str) -> PictureIndex:
-    folders, links = {"": _stamp(where)}, set[str]()
-    with os.scandir(where) as entries:
-        subfolders = sorted(
-            (entry for entry in entries if entry.is_dir() and not entry.name.startswith(".")),
-            key=lambda entry: entry.name,
-        )
-    images = {}
-    for subfolder in subfolders:
-        if subfolder.is_symlink():
-            links.add(subfolder.name)
-        found = _images_below(where, subfolder.name, folders, links)
-        if found:
-            images[subfolder.name] = tuple(sorted(found, key=lambda path: path.split("/")))
-    return PictureIndex(images, frozenset(links), folders)
+    walk = _Walk(where)
+    subfolders, loose = [], []
+    for entry in walk.entries(""):
+        if entry.is_dir():
+            subfolders.append(entry.name)
+            if entry.is_symlink():
+                walk.links.add(entry.name)
+        elif is_image(entry.name) and entry.is_file():
+            loose.append(entry.name)
+            if entry.is_symlink():
+                walk.links.add(entry.name)
+    images = {name: tuple(found) for name in sorted(subfolders) if (found := walk.images_below(name))}
+    return PictureIndex(
+        images, frozenset(walk.links), tuple(sorted(loose)), tuple(_in_order(walk.others)), walk.folders
+    )
 
 
-def _images_below(
-    where: str, subfolder: str, folders: dict[str, tuple[int, int, int]], links: set[str]
-) -> list[str]:
-    """Image files below a subfolder; adds what was read to ``folders`` and links to ``links``."""
-    found, waiting = [], [subfolder]
-    while waiting:
-        inside = waiting.pop()
+class _Walk:
+    """A walk in progress; the attributes are those of the index."""
+
+    def __init__(self, where: str):
+        self._where = where
+        self.links, self.others = set[str](), list[str]()
+        self.folders: dict[str, tuple[int, int, int]] = {}
+
+    def entries(self, inside: str) -> Iterator[os.DirEntry[str]]:
+        """What lies in a folder and is not hidden.
+
+        Raises:
+            InputError: it may not be read.
+        """
+        folder = f"{self._where}/{inside}" if inside else self._where
         try:
             # Its times before its entries, so that what changes in between is seen the next time.
-            folders[inside] = _stamp(f"{where}/{inside}")
-            with os.scandir(f"{where}/{inside}") as entries:
-                for entry in entries:
-                    path = f"{inside}/{entry.name}"
-                    if entry.is_dir(follow_symlinks=False):
-                        waiting.append(path)
-                    elif is_image(entry.name):
-                        if entry.is_symlink():
-                            if entry.is_dir():
-                                continue
-                            links.add(path)
-                        found.append(path)
-        except OSError:
-            continue  # a folder that may not be read
-    return found
+            self.folders[inside] = _stamp(folder)
+            with os.scandir(folder) as entries:
+                yield from (entry for entry in entries if not is_hidden(entry.name))
+        except OSError as error:
+            raise InputError(f"{folder}: expected a folder to read; found: {error.strerror}") from None
+
+    def images_below(self, subfolder: str) -> list[str]:
+        """Image files at any depth below a subfolder, in order."""
+        found, waiting = list[str](), [subfolder]
+        while waiting:
+            inside = waiting.pop()
+            for entry in self.entries(inside):
+                path = f"{inside}/{entry.name}"
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(path)
+                elif entry.is_symlink():
+                    if not entry.is_dir():
+                        self._add_link(path, found)
+                elif is_image(entry.name) and entry.is_file(follow_symlinks=False):
+                    found.append(path)
+                else:
+                    self.others.append(path)
+        return _in_order(found)
+
+    def _add_link(self, path: str, found: list[str]) -> None:
+        """A link counts by its name: where it leads to is looked at before it is used."""
+        if is_image(path.rpartition("/")[2]):
+            self.links.add(path)
+            found.append(path)
+        else:
+            self.others.append(path)
+
+
+def _in_order(paths: Iterable[str]) -> list[str]:
+    return sorted(paths, key=lambda path: path.split("/"))
 
 
 def _stamp(folder: str) -> tuple[int, int, int]:
@@ -141,9 +192,14 @@ def _file(where: str) -> Path:
     return cache_folder() / "folders" / key
 
 
+def _made_by() -> dict[str, Any]:
+    """What decides about an index besides the folders: another Pillow may open other formats."""
+    return {"format": _FORMAT, "endings": sorted(endings())}
+
+
 def _write(where: str, index: PictureIndex) -> None:
     """Keep an index in the cache: the SHA-256 of the second line, and JSON."""
-    content = {**asdict(index), "links": sorted(index.links), "format": _FORMAT, "folder": where}
+    content = {**asdict(index), "links": sorted(index.links), "folder": where, **_made_by()}
     line = json.dumps(content)  # ASCII, whatever bytes the names hold
     with replacing(_file(where), several=True) as aside:
         aside.write_text(f"{hashlib.sha256(line.encode()).hexdigest()}\n{line}\n")
@@ -158,10 +214,12 @@ def _read(where: str) -> PictureIndex | None:
         content = json.loads(line)
     except (OSError, ValueError):
         return None
-    if (content["format"], content["folder"]) != (_FORMAT, where):
+    if {name: content.get(name) for name in ("folder", *_made_by())} != {"folder": where, **_made_by()}:
         return None
     return PictureIndex(
         {name: tuple(paths) for name, paths in content["images"].items()},
         frozenset(content["links"]),
+        tuple(content["loose"]),
+        tuple(content["others"]),
         {name: tuple(stamp) for name, stamp in content["folders"].items()},
     )

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wst.data import cache
+from wst.data.decode import Preprocessing, Reading
 from wst.data.folders import read_own
 from wst.data.hashes import cache_folder, content_hash
-from wst.data.lists import SPLITS, VTAB_NAMES, ImageList, Split, read_file
+from wst.data.lists import SPLITS, VTAB_NAMES, ImageList, Split, class_names, read_file
 from wst.data.tasks import Suite, Task
 from wst.errors import InputError
 from wst.records import Stage
@@ -59,15 +60,34 @@ class TaskData:
     Attributes:
         folder: the task's own folder.
         task: the task.
+        background: colour that its transparent pictures are laid on; None drops their transparency.
     """
 
     folder: Path
     task: Task
+    background: str | None = None
 
     @classmethod
-    def of(cls, root: Path, suite: Suite, task: Task) -> TaskData:
+    def of(cls, root: Path, suite: Suite, task: Task, background: str | None = None) -> TaskData:
         """The data of a task whose suite's folder lies in ``root``."""
-        return cls(root / suite.folder / task.folder, task)
+        return cls(root / suite.folder / task.folder, task, background)
+
+    @property
+    def reading(self) -> Reading:
+        """How its picture files become pixels.
+
+        A user's own pictures are turned upright; those of VTAB-1K are taken as published results took them.
+        """
+        return Reading(upright=self.task.layout != "vtab", background=self.background)
+
+    def preprocessing(self, size: int) -> Preprocessing:
+        """What is done to its images for a model that takes ``size`` pixels a side."""
+        return Preprocessing(size, self.reading.upright, self.reading.background)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """A name for every label, or empty where none is known."""
+        return class_names(self.folder, self.task)
 
     def check_there(self) -> None:
         """Refuse a task whose folder does not exist.
@@ -104,7 +124,7 @@ class TaskData:
             raise TestSplitClosedError(
                 f"test split of {self.task.name}: opens in stage 'final' only; asked for in {stage!r}"
             )
-        return cache.load(self.list(split), size)
+        return cache.load(self.list(split), self.preprocessing(size))
 
     def hashes(self) -> DataHashes:
         """Hashes over files and labels; the bytes are hashed, no image is scored.

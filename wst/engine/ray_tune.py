@@ -10,27 +10,16 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 import signal
-import socket
-import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
-# Set before Ray is imported, which reads most of these once.
-os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-os.environ.setdefault("RAY_worker_niceness", "0")  # Ray's 15 starves trials beside any other program
-os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "1")  # a slot without a GPU sees none
-os.environ["RAY_AIR_NEW_OUTPUT"] = "0"  # the newer output prints even when told to be silent
-os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"  # Ray's own makes fit() return as if all were well
-os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"  # CSV, JSON and TensorBoard files cost 120 ms a trial
-os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "1000000")  # its state is never read
-os.environ.setdefault("TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S", "0")
+import wst.engine.before_ray  # noqa: F401
 
+# isort: split
 import ray
 from ray import tune
 from ray._private import ray_constants
@@ -39,18 +28,17 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from wst.engine.cluster import connected
 from wst.engine.driver import Driver, Environment
 from wst.engine.faults import OutOfTime, StudyInterrupted, StudyStoppedError
 from wst.engine.fingerprint import fingerprint
 from wst.engine.job import Job
+from wst.engine.own_folder import RAY, own_folder
 from wst.engine.watchdog import watched
 from wst.errors import InputError
 from wst.study import Study
-from wst.study.study import Resources
 from wst.training.spec import backbone_anywhere
 
-_REACH_S = 5.0
-"""How long a cluster's address may take to answer."""
 _RAY_NEEDS = (ray_constants.PROCESS_TYPE_RAYLET, ray_constants.PROCESS_TYPE_GCS_SERVER)
 
 
@@ -195,71 +183,6 @@ class _Interruption(tune.Stopper):  # type: ignore[misc]
                 signal.signal(number, handler)
 
 
-@contextmanager
-def _loopback() -> Iterator[None]:
-    """Keep a Ray that starts here off the network.
-
-    On Linux, Ray replaces a loopback address by the machine's outward one, and its servers then listen on
-    every interface.  The switch that keeps it local on macOS and Windows stops that, for its children too.
-    """
-    switch = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
-    before = os.environ.get(switch), ray_constants.ENABLE_RAY_CLUSTER
-    os.environ[switch], ray_constants.ENABLE_RAY_CLUSTER = "0", False
-    try:
-        yield
-    finally:
-        ray_constants.ENABLE_RAY_CLUSTER = before[1]
-        if before[0] is None:
-            del os.environ[switch]
-        else:
-            os.environ[switch] = before[0]
-
-
-@contextmanager
-def _ray(study: Study, address: str | None) -> Iterator[int]:
-    """Connect to Ray, or start it on loopback; yields the number of slots, and ends what was started."""
-    need = study.resources
-    quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
-    try:
-        if address is None:
-            cpus = max(os.cpu_count() or 1, need.cpus_per_trial * (need.slots or 1))
-            here = {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}
-            with _loopback():
-                ray.init(address="local", num_cpus=cpus, **here, **quiet)
-        else:
-            _join(address, quiet)
-        slots = sum(_room(node["Resources"], need) for node in ray.nodes() if node["Alive"])
-        yield min(slots, need.slots or slots)
-    except SystemExit:  # Ray's answer to SIGTERM, from the beginning of its start
-        raise StudyInterrupted(signal.SIGTERM.name) from None
-    finally:
-        ray.shutdown()
-
-
-def _join(address: str, options: Mapping[str, Any]) -> None:
-    """Connect to a cluster that runs.
-
-    Raises:
-        InputError: nobody answers at the address.
-    """
-    host, _, port = address.rpartition(":")
-    try:
-        if host and port.isdecimal() and "://" not in address:  # Ray would try for minutes
-            socket.create_connection((host.strip("[]"), int(port)), timeout=_REACH_S).close()
-        ray.init(address=address, **options)
-    except (OSError, OverflowError) as error:  # Ray's ConnectionError among them
-        raise InputError(f"--address: expected a running Ray cluster at {address}; found: {error}") from None
-
-
-def _room(have: Mapping[str, float], need: Resources) -> int:
-    """Jobs that one node holds; a share of a GPU is one of a single GPU."""
-    cpus, gpus = int(have.get("CPU", 0) // need.cpus_per_trial), int(have.get("GPU", 0))
-    share = need.gpus_per_trial
-    if not share:
-        return cpus
-    return min(cpus, gpus * int(1 / share + 1e-9) if share < 1 else int(gpus // share))
-
-
 def run(driver: Driver, job: type[tune.Trainable] = TrialJob) -> None:
     """Run a study to its end.
 
@@ -277,48 +200,45 @@ def run(driver: Driver, job: type[tune.Trainable] = TrialJob) -> None:
     if driver.planner.done:
         return
     interruption = _Interruption(driver)
-    scratch = Path(tempfile.mkdtemp(prefix="wst-ray-"))
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # failures are rows of the ledger
     study = driver.study
     need = study.resources
-    try:
-        # Ray takes SIGTERM for itself when it starts, so we listen from then on.
-        with (
-            _ray(study, driver.environment.address) as slots,
-            interruption.listening(),
-            watched(interruption.stuck),
-        ):
-            if slots < 1:
-                have = ray.cluster_resources()
-                raise InputError(
-                    f"resources: expected room for {need.cpus_per_trial} CPUs and {need.gpus_per_trial:g} "
-                    f"GPUs on one machine; found {have.get('CPU', 0):g} and {have.get('GPU', 0):g} in all"
-                )
-            if driver.environment.address is not None:
-                _check_nodes(study, driver.environment)
-            driver.slots = slots
-            os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(slots)  # start actors at once, not one by one
-            tune.Tuner(
-                tune.with_resources(job, {"cpu": need.cpus_per_trial, "gpu": need.gpus_per_trial}),
-                tune_config=tune.TuneConfig(
-                    search_alg=_Searcher(driver),
-                    scheduler=_Scheduler(driver),
-                    num_samples=-1,
-                    reuse_actors=True,
-                    trial_name_creator=lambda trial: trial.trial_id,
-                    trial_dirname_creator=lambda trial: trial.trial_id,
-                ),
-                run_config=tune.RunConfig(
-                    name="study",
-                    storage_path=str(scratch),
-                    checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),  # we keep our own
-                    failure_config=tune.FailureConfig(max_failures=study.faults.retries),
-                    stop=interruption,
-                    verbose=0,
-                ),
-            ).fit()
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+    # Ray takes SIGTERM for itself when it starts, so we listen from then on.
+    with (
+        own_folder() as folder,
+        connected(study, driver.environment.address, folder / RAY) as slots,
+        interruption.listening(),
+        watched(interruption.stuck),
+    ):
+        if slots < 1:
+            have = ray.cluster_resources()
+            raise InputError(
+                f"resources: expected room for {need.cpus_per_trial} CPUs and {need.gpus_per_trial:g} "
+                f"GPUs on one machine; found {have.get('CPU', 0):g} and {have.get('GPU', 0):g} in all"
+            )
+        if driver.environment.address is not None:
+            _check_nodes(study, driver.environment)
+        driver.slots = slots
+        os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(slots)  # start actors at once, not one by one
+        tune.Tuner(
+            tune.with_resources(job, {"cpu": need.cpus_per_trial, "gpu": need.gpus_per_trial}),
+            tune_config=tune.TuneConfig(
+                search_alg=_Searcher(driver),
+                scheduler=_Scheduler(driver),
+                num_samples=-1,
+                reuse_actors=True,
+                trial_name_creator=lambda trial: trial.trial_id,
+                trial_dirname_creator=lambda trial: trial.trial_id,
+            ),
+            run_config=tune.RunConfig(
+                name="study",
+                storage_path=str(folder / "tune"),
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),  # we keep our own
+                failure_config=tune.FailureConfig(max_failures=study.faults.retries),
+                stop=interruption,
+                verbose=0,
+            ),
+        ).fit()
     if driver.fatal is not None:
         raise StudyStoppedError(driver.fatal)
     if not driver.planner.done:

@@ -23,7 +23,7 @@ from wst.study import Study
 from wst.study.space import plain, spread
 
 
-def export_optuna(folder: Path, target: Path) -> dict[str, int]:
+def export_optuna(folder: Path, target: Path, *, replace: bool = False) -> dict[str, int]:
     """Write the searches as Optuna studies, one a cell, into a new SQLite file.
 
     A study is named ``<study>.<task>.<variant>``.  Its trials stand in the order of their asks, with val
@@ -33,6 +33,7 @@ def export_optuna(folder: Path, target: Path) -> dict[str, int]:
     Args:
         folder: the study's output folder.
         target: the file.
+        replace: it may exist.
 
     Returns:
         Trials by name of the Optuna study.
@@ -45,7 +46,7 @@ def export_optuna(folder: Path, target: Path) -> dict[str, int]:
     study = resolved_study(folder)
     if study.search is None:
         raise InputError(f"{folder}: expected a study with a search; found none")
-    if target.exists():
+    if target.exists() and not replace:
         raise InputError(f"{target}: expected a new file; found one that exists")
     with replacing(target) as aside:
         aside.unlink(missing_ok=True)  # SQLite would go on with what a killed process left

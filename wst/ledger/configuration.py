@@ -20,6 +20,7 @@ def configuration(study: Study, intent: Intent) -> dict[str, Any]:
         "pretrained": study.pretrained,
         "image_size": study.image_size,
         "normalisation": study.normalisation,
+        "background": study.background,
         "method": variant.method,
         "method_hash": variant.method_hash,
         "hyperparameters": intent.hyperparameters,

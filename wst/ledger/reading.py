@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 from pydantic import ValidationError
 
 from wst.errors import InputError
+from wst.files import read_text
 from wst.ledger.schema import SCHEMA_VERSION, TABLES, table_schemas
 from wst.records import EndedTrial, Epoch, Intent, Outcome
 from wst.study import Study
@@ -40,9 +41,10 @@ def resolved_study(folder: Path) -> Study:
     if not path.is_file():
         raise InputError(f"{folder}: expected a study's output folder; found no study.yaml in it")
     try:
-        return Study.model_validate(read_yaml(path.read_text(), str(path)))
+        data = read_yaml(read_text(path), str(path))
+        return Study.model_validate(data)
     except ValidationError as error:
-        raise first_error(error, str(path)) from None
+        raise first_error(error, str(path), data) from None
 
 
 def _again_if_moved(read: Callable[[], _Result]) -> _Result:

@@ -8,24 +8,37 @@ from __future__ import annotations
 
 import hashlib
 import json
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import torch
-from pydantic import ValidationError
+from pydantic import Field, ValidationError, field_validator, model_validator
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as saved_tensors
 from torch import Tensor, nn
 
-from wst.data.decode import decode
+from wst.data.class_names import unfit
+from wst.data.decode import Preprocessing, content_of, opaque_colour
 from wst.errors import InputError
-from wst.files import replacing
+from wst.files import read_text, replacing
 from wst.models import backbones
 from wst.models.create import adapted, not_finite, own_tensors
 from wst.models.weights import check_fit
 from wst.records import Backbone, Hyperparameters
-from wst.yaml_files import Strict, first_error
+from wst.screen import printable
+from wst.yaml_files import Strict, first_error, shown
+
+MOST_CLASSES = 100_000
+"""Of an adapter; the largest public label sets have about 22,000."""
+Mean = Annotated[float, Field(ge=-100, le=100)]
+Deviation = Annotated[float, Field(ge=1e-6, le=1e6)]
+_LARGEST_CARD = 64 * 2**20
+_LONGEST = 4096
 
 
 class Card(Strict):
@@ -36,7 +49,9 @@ class Card(Strict):
         method: reference to the method, see :mod:`wst.methods.registry`.
         method_hash: of its file, where it is a user's own.
         hyperparameters: the method's own.
+        class_names: a name for every class, or empty where none is known.
         image_size: side of the input in pixels.
+        upright, background: how image files are read, see :class:`wst.data.decode.Reading`.
         mean, std: normalisation of each channel in [0, 1].
         test_top1: accuracy in [0, 1] on ``test_images`` images; None where the test split was not read.
         trial_id: the ledger's row.
@@ -51,10 +66,13 @@ class Card(Strict):
     hyperparameters: Hyperparameters
     suite: str
     task: str
-    classes: int
-    image_size: int
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    classes: int = Field(ge=1, le=MOST_CLASSES)
+    class_names: tuple[str, ...] = Field((), max_length=MOST_CLASSES)
+    image_size: int = Field(ge=1, le=backbones.LARGEST_IMAGE)
+    upright: bool = False
+    background: str | None = None
+    mean: tuple[Mean, Mean, Mean]
+    std: tuple[Deviation, Deviation, Deviation]
     data_hash: str | None
     seed: int
     val_top1: float | None
@@ -63,6 +81,32 @@ class Card(Strict):
     study: str
     trial_id: str
     tensors_hash: str | None = None
+
+    @field_validator("background")
+    @classmethod
+    def _known_colour(cls, colour: str | None) -> str | None:
+        return None if colour is None else opaque_colour(colour)
+
+    @model_validator(mode="after")
+    def _names_fit(self) -> Card:
+        if self.class_names and len(self.class_names) != self.classes:
+            raise ValueError(
+                f"class_names: expected {self.classes} names, or none; found {len(self.class_names)}"
+            )
+        if any(map(unfit, self.class_names)):
+            name = next(filter(unfit, self.class_names))
+            raise ValueError(f"class_names: expected names that can be shown; found {shown(name)}")
+        return self
+
+    @model_validator(mode="after")
+    def _short_texts(self) -> Card:
+        for name, value in [*vars(self).items(), *self.hyperparameters.items()]:
+            if isinstance(value, str) and (len(value) > _LONGEST or printable(value) != value):
+                raise ValueError(
+                    f"{name}: expected at most {_LONGEST} characters, none of them for control; "
+                    f"found {shown(value)}"
+                )
+        return self
 
 
 def save_adapter(model: nn.Module, card: Card, path: Path) -> None:
@@ -106,26 +150,32 @@ class Predictor(nn.Module):
         logits: Tensor = self.model((images - self.mean) / self.std)
         return logits
 
+    def pixels(self, path: Path) -> np.ndarray:
+        """An image file as the model was trained on such files: (3, size, size) uint8.
+
+        Raises:
+            InputError: it is no readable image.
+        """
+        card = self.card
+        preprocessing = Preprocessing(card.image_size, card.upright, card.background)
+        return preprocessing.decode(content_of(path), path)
+
     @torch.inference_mode()
-    def predict(self, paths: list[Path], batch_size: int = 64) -> Tensor:
+    def classify(self, images: Sequence[np.ndarray]) -> Tensor:
+        """Class probabilities (N, classes) of images (3, size, size) uint8, in one batch."""
+        batch = torch.from_numpy(np.stack(images)).to(self.mean.device)
+        probabilities: Tensor = self(batch).float().softmax(dim=1).cpu()
+        return probabilities
+
+    def predict(self, paths: Sequence[Path], batch_size: int = 64) -> Tensor:
         """Class probabilities (N, classes) of image files.
 
         Raises:
             InputError: a file that is no readable image.
         """
-        size, found = self.card.image_size, []
-        for start in range(0, len(paths), batch_size):
-            part = [decode(_read(path), size, path) for path in paths[start : start + batch_size]]
-            batch = torch.from_numpy(np.stack(part)).to(self.mean.device)
-            found.append(self(batch).float().softmax(dim=1).cpu())
-        return torch.cat(found)
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path}: expected an image file; found none ({error.strerror})") from None
+        starts = range(0, len(paths), batch_size)
+        parts = (paths[start : start + batch_size] for start in starts)
+        return torch.cat([self.classify([self.pixels(path) for path in part]) for part in parts])
 
 
 def read_card(path: Path) -> Card:
@@ -138,11 +188,15 @@ def read_card(path: Path) -> Card:
     if not path.is_file() or not where.is_file():
         absent = where if path.is_file() else path
         raise InputError(f"adapter: expected the files {path.name} and {where.name}; found no {absent}")
+    if where.stat().st_size > _LARGEST_CARD:
+        raise InputError(f"{where}: expected an adapter's card; found {where.stat().st_size:,} bytes")
     try:
-        card = Card.model_validate(json.loads(where.read_text()))
+        card = Card.model_validate(json.loads(read_text(where)))
     except ValidationError as error:
         raise first_error(error, f"{where} (an adapter's card)") from None
-    except ValueError as error:  # bytes that are no text, or text that is no JSON
+    except InputError:
+        raise
+    except (ValueError, RecursionError) as error:  # no JSON, or brackets without end
         raise InputError(f"{where}: expected an adapter's card; found something else ({error})") from None
     if card.format != 1:
         raise InputError(f"{where}: expected format 1; found {card.format}")
@@ -187,30 +241,56 @@ def load_adapter(
             f"{checkpoint or card.backbone}: expected the weights that {path.name} was trained on "
             f"({card.checkpoint_hash[:12]}); found {found[:12]}"
         )
-    model = adapted(
-        backbone,
-        method or card.method,
-        card.hyperparameters,
-        num_classes=card.classes,
-        method_hash=card.method_hash,
-    ).model
     try:
         content = path.read_bytes()
         tensors = load_tensors(content)
     except (SafetensorError, OSError) as error:
         raise InputError(f"{path}: expected safetensors; found a broken file ({error})") from None
-    own = own_tensors(model)
-    check_fit(tensors, own, f"{path}: expected this adapter's tensors")
+    _check_tensors(path, card, replace(backbone, checkpoint=None, pretrained=False), method, tensors)
     digest = hashlib.sha256(content).hexdigest()
     if card.tensors_hash not in (None, digest):
         raise InputError(
             f"{path}: expected the file that its card describes, of hash {card.tensors_hash[:12]}; "
             f"found {digest[:12]}"
         )
+    model = _made(card, backbone, method)
     with torch.no_grad():
-        for name, parameter in own.items():
+        for name, parameter in own_tensors(model).items():
             parameter.copy_(tensors[name])
     broken = not_finite(model)
     if broken is not None:
-        raise InputError(f"{path}: expected finite numbers; found others in {broken}")
+        raise InputError(f"{path}: expected finite numbers; found others in {shown(broken)}")
     return Predictor(model, card)
+
+
+def _made(card: Card, backbone: Backbone, method: str | None) -> nn.Module:
+    return adapted(
+        backbone,
+        method or card.method,
+        card.hyperparameters,
+        num_classes=card.classes,
+        method_hash=card.method_hash,
+    ).model
+
+
+def _check_tensors(
+    path: Path, card: Card, backbone: Backbone, method: str | None, tensors: Mapping[str, Tensor]
+) -> None:
+    """Compare a file's tensors with those that its card asks for, before these take any memory.
+
+    Raises:
+        InputError: they differ, or the card's settings make no model.
+    """
+    try:
+        with torch.device("meta"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # weights that are copied nowhere
+            own = own_tensors(_made(card, backbone, method))
+    except InputError:
+        raise
+    except Exception as error:  # whatever PyTorch, or a method, says of numbers that are too large
+        what = str(error).partition("\n")[0][:_LONGEST]
+        raise InputError(
+            f"{path.with_suffix('.json')}: expected settings that make a model; "
+            f"found {type(error).__name__}: {what}"
+        ) from None
+    check_fit(tensors, own, f"{path}: expected this adapter's tensors")

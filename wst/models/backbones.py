@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import timm
+import torch
 from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from timm.models import VisionTransformer
 from timm.models.deit import VisionTransformerDistilled
@@ -20,6 +21,9 @@ from wst.records import Backbone
 from wst.shipped import ASSETS
 
 MICRO = "micro"
+MICRO_PATCH = 8
+LARGEST_IMAGE = 4096
+"""Pixels a side; more would be a mistake that fills the memory."""
 HALF = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 
 
@@ -40,7 +44,7 @@ def micro_vit(num_classes: int = 0, drop_path: float = 0.0, image_size: int = 32
     """The micro backbone's architecture: a ViT of 0.47 M parameters on 32 x 32 images, 16 tokens."""
     return VisionTransformer(
         img_size=image_size,
-        patch_size=8,
+        patch_size=MICRO_PATCH,
         embed_dim=96,
         depth=4,
         num_heads=3,
@@ -69,6 +73,48 @@ def check_name(name: str) -> None:
             f"backbone: expected 'micro' or a timm model name (such as "
             f"{', '.join(near) or 'vit_base_patch16_224'}); found {name!r}"
         )
+
+
+@lru_cache(maxsize=8)
+def patch_size(name: str) -> int:
+    """Pixels a side that become one token of a backbone, whatever its image size.
+
+    Raises:
+        InputError: it cuts images into no patches.
+    """
+    if name == MICRO:
+        return MICRO_PATCH
+    with torch.device("meta"):
+        return int(_embedding(timm.create_model(name), name).feat_ratio())
+
+
+def _embedding(model: nn.Module, name: str) -> Any:
+    found = getattr(model, "patch_embed", None)
+    if found is None:
+        raise InputError(
+            f"backbone: expected one that cuts images into patches (ViT, DeiT, Swin); found {name!r}"
+        )
+    return found
+
+
+def check_size(backbone: Backbone) -> None:
+    """Refuse an image size that is not made of whole patches: the model would never see the last rows.
+
+    Raises:
+        InputError: with the nearest sizes that fit.
+    """
+    size = backbone.image_size
+    if size is None:
+        return
+    patch = patch_size(backbone.name)
+    if size % patch == 0 and 0 < size <= LARGEST_IMAGE:
+        return
+    below = min(max(size // patch, 1), LARGEST_IMAGE // patch) * patch
+    fits = [fit for fit in (below, below + patch) if fit <= LARGEST_IMAGE and (size > patch or fit == patch)]
+    raise InputError(
+        f"image_size: expected a multiple of {backbone.name}'s patch of {patch} pixels, such as "
+        f"{' or '.join(map(str, fits))}; found {size}"
+    )
 
 
 def checkpoint_file(backbone: Backbone) -> Path | None:
@@ -121,13 +167,14 @@ def create(backbone: Backbone, *, num_classes: int, drop_path: float = 0.0) -> n
         drop_path: stochastic-depth rate of the last block; it grows linearly from 0 over the blocks.
 
     Raises:
-        InputError: unknown name, a checkpoint that does not fit (the message names keys), or weights that
-            cannot be fetched.
+        InputError: unknown name, an image size of no whole patches, a checkpoint that does not fit (the
+            message names keys), or weights that cannot be fetched.
     """
     name = backbone.name
     check_name(name)
     if backbone.pretrained and backbone.checkpoint is not None:
         raise InputError(f"pretrained: expected no checkpoint beside it; found {backbone.checkpoint}")
+    check_size(backbone)
     if name == MICRO:
         model: nn.Module = micro_vit(num_classes, drop_path, backbone.image_size or 32)
     else:
@@ -136,6 +183,7 @@ def create(backbone: Backbone, *, num_classes: int, drop_path: float = 0.0) -> n
             model = _fetched(name, num_classes, drop_path_rate=drop_path, **size)
         else:
             model = timm.create_model(name, num_classes=num_classes, drop_path_rate=drop_path, **size)
+    _embedding(model, name)
     if isinstance(model, VisionTransformerDistilled):
         single_head(model)
     path = checkpoint_file(backbone)

@@ -21,7 +21,7 @@ from wst.records import Hyperparameters, Outcome
 from wst.study import Study, Variant
 from wst.study.space import Categorical, Float, Int, brought
 
-_CONDITIONS = ("suite", "backbone", "image_size", "normalisation")
+_CONDITIONS = ("suite", "backbone", "image_size", "normalisation", "background")
 _OUTSIDE = 0.1
 """Share of a range that may lie outside the recorded values, at either end."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,30 +11,58 @@ from pydantic import ValidationError
 
 from wst.data.suites import suites
 from wst.errors import InputError
+from wst.files import read_text
 from wst.methods import registry
 from wst.shipped import find_yaml
 from wst.study.study import Study
 from wst.study.variant import Variant
-from wst.yaml_files import first_error, read_yaml
+from wst.yaml_files import first_error, read_yaml, shown
+
+_NAMED = {
+    ("recipe",): "recipes",
+    ("variants", "*", "space"): "search_spaces",
+    ("variants", "*", "per_task"): "settings",
+    ("variants", "*", "warm_start"): "settings",
+}
+"""Keys that may name a file in the place of its contents, with the kind of the file; ``*`` is any name."""
+_PART = re.compile(r'"([^"]+)"|[^."]+')
 
 
-def _override(data: dict[str, Any], assignment: str) -> None:
-    path, separator, value = assignment.partition("=")
-    if not separator or not path:
-        raise InputError(f"--set: expected KEY=VALUE, such as recipe.epochs=5; found {assignment!r}")
-    *parents, last = path.split(".")
-    for parent in parents:
-        data = data.setdefault(parent, {})
-        if not isinstance(data, dict):
-            raise InputError(f"--set {path}: expected a mapping at {parent!r}; found {data!r}")
-    data[last] = read_yaml(value, f"--set {path}")
+def _resolved(key: tuple[str, ...], value: Any, source: Path) -> Any:
+    """What stands at a key: the contents of a file in the place of its name."""
+    kind = _NAMED.get(key if len(key) < 2 else (key[0], "*", *key[2:]))
+    if kind is None or not isinstance(value, str):
+        return value
+    where = find_yaml(kind, value, beside=source.parent)
+    return read_yaml(read_text(where), str(where))
 
 
-def _resolve_recipe(data: dict[str, Any], source: Path) -> None:
-    """Put the contents of a recipe file in the place of its name."""
-    if isinstance(data.get("recipe"), str):
-        where = find_yaml("recipes", data["recipe"], beside=source.parent)
-        data["recipe"] = read_yaml(where.read_text(), str(where))
+def _override(data: dict[str, Any], assignment: str, source: Path) -> None:
+    """Set a key, also inside what a file is named for; mappings on the way to it are made."""
+    path, separator, text = assignment.partition("=")
+    parts = [match[1] or match[0] for match in _PART.finditer(path)]
+    if not separator or not parts or len(_PART.sub("", path)) != len(parts) - 1:
+        raise InputError(f"--set: expected KEY=VALUE, such as recipe.epochs=5; found {shown(assignment)}")
+    value = read_yaml(text, f"--set {path}")
+    inner: Any = data
+    for place, part in enumerate(parts[:-1]):
+        key = _key(inner, part, path)
+        found = inner[key] if isinstance(inner, list) else inner.get(key)
+        found = {} if found is None else _resolved(tuple(parts[: place + 1]), found, source)
+        if not isinstance(found, dict | list):
+            raise InputError(f"--set {path}: expected a mapping at {part!r}; found {shown(found)}")
+        inner[key] = found
+        inner = found
+    inner[_key(inner, parts[-1], path)] = value
+
+
+def _key(inner: Any, part: str, path: str) -> Any:
+    """A part of an override's key as its mapping or list has it."""
+    if not isinstance(inner, list):
+        return part
+    if not (part.isdecimal() and int(part) < len(inner)):
+        raise InputError(f"--set {path}: expected a place in a list of {len(inner)}, from 0; found {part!r}")
+    return int(part)
 
 
 def absolute_suite(name: str, beside: Path = Path()) -> str:
@@ -57,32 +86,30 @@ def absolute_file(name: str, *folders: Path) -> str:
     return name
 
 
-def _resolve_spaces(data: dict[str, Any], source: Path) -> None:
-    """Put the contents of search-space files and settings tables in the place of their names."""
+def _resolve_files(data: dict[str, Any], source: Path) -> None:
+    """Put the contents of files in the place of their names."""
+    if "recipe" in data:
+        data["recipe"] = _resolved(("recipe",), data["recipe"], source)
     variants = data.get("variants")
-    if not isinstance(variants, dict):
-        return
-    for name, variant in variants.items():
-        if not isinstance(variant, dict):
-            continue
-        for key in ("per_task", "warm_start"):
-            if isinstance(variant.get(key), str):
-                where = find_yaml("settings", variant[key], beside=source.parent)
-                variant[key] = read_yaml(where.read_text(), str(where))
-        if isinstance(variant.get("space"), str):
-            where = find_yaml("search_spaces", variant["space"], beside=source.parent)
-            space = read_yaml(where.read_text(), str(where))
-            if not isinstance(space, dict):
-                raise InputError(
-                    f"{where}: expected a mapping of hyperparameters; found {type(space).__name__}"
-                )
-            variant["space"] = space
-            try:
-                Variant.model_validate(
-                    {"method": "any", "fixed": {} if "lr" in space else {"lr": 0.0}, "space": space}
-                )
-            except ValidationError as error:
-                raise first_error(error, f"{where} (space of variant {name!r})") from None
+    for name, variant in variants.items() if isinstance(variants, dict) else ():
+        for key in ("space", "per_task", "warm_start") if isinstance(variant, dict) else ():
+            named = variant.get(key)
+            if isinstance(named, str):
+                variant[key] = _resolved(("variants", str(name), key), named, source)
+                if key == "space":
+                    where = find_yaml("search_spaces", named, beside=source.parent)
+                    _check_space(variant[key], f"{where} (space of variant {name!r})")
+
+
+def _check_space(space: Any, source: str) -> None:
+    """Look at a file's search space for itself, so that a mistake names that file."""
+    if not isinstance(space, dict):
+        raise InputError(f"{source}: expected a mapping of hyperparameters; found {shown(space)}")
+    data = {"method": "any", "fixed": {} if "lr" in space else {"lr": 1.0}, "space": space}
+    try:
+        Variant.model_validate(data)
+    except ValidationError as error:
+        raise first_error(error, source, data) from None
 
 
 def _resolve_methods(data: dict[str, Any], source: Path) -> None:
@@ -108,31 +135,30 @@ def load_study(name: str, *, overrides: Sequence[str] = (), tasks: Sequence[str]
 
     Args:
         name: path of a YAML file, or the name of a shipped study.
-        overrides: ``KEY=VALUE`` pairs, such as ``recipe.epochs=5``.
+        overrides: ``KEY=VALUE`` pairs, such as ``recipe.epochs=5``, done in this order;
+            a part of a key that has a dot stands in double quotes.
         tasks: run these tasks only.
 
     Raises:
         InputError: one line that names the file, the key, what was expected and what was found.
     """
     path = find_yaml("studies", name)
-    data = read_yaml(path.read_text(), str(path))
+    data = read_yaml(read_text(path), str(path))
     if not isinstance(data, dict):
-        raise InputError(f"{path}: expected a mapping; found {type(data).__name__}")
-    _resolve_recipe(data, path)
+        raise InputError(f"{path}: expected a mapping; found {shown(data)}")
     if isinstance(data.get("checkpoint"), str):
         data["checkpoint"] = absolute_file(data["checkpoint"], path.parent)
     for assignment in overrides:
-        _override(data, assignment)
-    _resolve_recipe(data, path)  # an override may name one
+        _override(data, assignment, path)
     if isinstance(data.get("checkpoint"), str):  # an override is seen from here
         data["checkpoint"] = absolute_file(data["checkpoint"], Path(), path.parent)
+    _resolve_files(data, path)
     if tasks:
         data["tasks"] = list(tasks)
     if isinstance(data.get("suite"), str):
         data["suite"] = absolute_suite(data["suite"], path.parent)
-    _resolve_spaces(data, path)
     _resolve_methods(data, path)
     try:
         return Study.model_validate(data)
     except ValidationError as error:
-        raise first_error(error, str(path)) from None
+        raise first_error(error, str(path), data) from None

@@ -6,14 +6,10 @@ import hashlib
 import json
 from typing import Any, Literal
 
-from pydantic import (
-    Field,
-    NonNegativeFloat,
-    PositiveInt,
-    model_validator,
-)
+from pydantic import Field, model_validator
 
 from wst.records import Hyperparameters
+from wst.study.bounds import Count, CountOrNone, Flag, NonNegative
 from wst.yaml_files import Strict
 
 
@@ -28,18 +24,18 @@ class Recipe(Strict):
     ``cooldown_epochs`` before the last epoch, and these run at ``min_lr``.
     """
 
-    epochs: PositiveInt = 100
-    batch_size: PositiveInt = 32
-    weight_decay: NonNegativeFloat = 0.05
+    epochs: Count = 100
+    batch_size: Count = 32
+    weight_decay: NonNegative = 0.05
     """Where a variant neither fixes nor searches the hyperparameter ``weight_decay``."""
     no_decay: Literal["vectors", "biases"] = "vectors"
     schedule: Literal["cosine", "timm_cosine"] = "cosine"
-    warmup_epochs: NonNegativeFloat = 10
-    warmup_lr: NonNegativeFloat = 1e-7
-    min_lr: NonNegativeFloat = 1e-8
-    cooldown_epochs: int = Field(0, ge=0)
-    label_smoothing: float = Field(0.0, ge=0, lt=1)
-    drop_last: bool = False
+    warmup_epochs: NonNegative = 10
+    warmup_lr: NonNegative = 1e-7
+    min_lr: NonNegative = 1e-8
+    cooldown_epochs: CountOrNone = 0
+    label_smoothing: NonNegative = Field(0.0, lt=1)
+    drop_last: Flag = False
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
 
     @model_validator(mode="after")

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, model_validator
 
+from wst.study.bounds import Count, CountOrNone, Flag, Parameters, Share
 from wst.yaml_files import Strict
 
 Objective = Literal["val_top1", "trainable_parameters", "train_seconds"]
@@ -19,19 +20,19 @@ class TPE(Strict):
     """Tree-structured Parzen estimator (Bergstra et al., NeurIPS 2011)."""
 
     type: Literal["tpe"] = "tpe"
-    n_startup_trials: int = Field(10, ge=0)
-    n_ei_candidates: PositiveInt = 24
-    multivariate: bool = True
-    group: bool = False
-    constant_liar: bool = True
+    n_startup_trials: CountOrNone = 10
+    n_ei_candidates: Count = 24
+    multivariate: Flag = True
+    group: Flag = False
+    constant_liar: Flag = True
 
 
 class GP(Strict):
     """Bayesian optimisation with a Gaussian process; better on few trials, slower a trial."""
 
     type: Literal["gp"] = "gp"
-    n_startup_trials: int = Field(10, ge=0)
-    deterministic_objective: bool = False
+    n_startup_trials: CountOrNone = 10
+    deterministic_objective: Flag = False
 
 
 class Random(Strict):
@@ -47,18 +48,18 @@ class Grid(Strict):
     """
 
     type: Literal["grid"] = "grid"
-    points: int = Field(5, ge=2)
+    points: Count = Field(5, ge=2)
 
 
 class NSGA2(Strict):
     """The evolutionary algorithm NSGA-II (Deb et al., 2002), for several objectives."""
 
     type: Literal["nsga2"] = "nsga2"
-    population_size: int = Field(20, ge=2)
-    mutation_prob: float | None = Field(None, ge=0, le=1)
+    population_size: Count = Field(20, ge=2)
+    mutation_prob: Share | None = None
     """Probability of mutating each hyperparameter; 1 / their number when left out."""
-    crossover_prob: float = Field(0.9, ge=0, le=1)
-    swapping_prob: float = Field(0.5, ge=0, le=1)
+    crossover_prob: Share = 0.9
+    swapping_prob: Share = 0.5
 
 
 class SuccessiveHalving(Strict):
@@ -66,9 +67,9 @@ class SuccessiveHalving(Strict):
     many, only about the best 1 / ``reduction_factor`` of the trials seen there go on."""
 
     type: Literal["successive_halving"] = "successive_halving"
-    min_resource: PositiveInt
-    reduction_factor: int = Field(3, ge=2)
-    min_early_stopping_rate: int = Field(0, ge=0)
+    min_resource: Count
+    reduction_factor: Count = Field(3, ge=2)
+    min_early_stopping_rate: CountOrNone = Field(0, le=16)
 
 
 class Median(Strict):
@@ -79,9 +80,9 @@ class Median(Strict):
     """
 
     type: Literal["median"] = "median"
-    n_startup_trials: int = Field(5, ge=0)
-    n_warmup_epochs: int = Field(0, ge=0)
-    n_min_trials: PositiveInt = 1
+    n_startup_trials: CountOrNone = 5
+    n_warmup_epochs: CountOrNone = 0
+    n_min_trials: Count = 1
 
 
 class NoPruner(Strict):
@@ -93,14 +94,14 @@ class NoPruner(Strict):
 class Search(Strict):
     """Stage ``search``: trials a cell, trained on ``train`` and scored on ``val``."""
 
-    trials: PositiveInt | None = None
+    trials: Count | None = None
     """Trials a cell; may be left out with a grid, which then runs in full."""
     sampler: Annotated[TPE | GP | Random | Grid | NSGA2, Field(discriminator="type")] = TPE()
     pruner: Annotated[SuccessiveHalving | Median | NoPruner, Field(discriminator="type")] = NoPruner()
     objectives: tuple[Objective, ...] = ("val_top1",)
     """What is optimised: accuracy upwards, parameters and seconds downwards.  Several end in a front, each of
     whose members goes on to the later stages."""
-    max_trainable_parameters: PositiveInt | None = None
+    max_trainable_parameters: Parameters | None = None
     """Settings with more trainable parameters, head not counted, are not trained."""
 
     @model_validator(mode="after")

@@ -10,9 +10,10 @@ from decimal import Decimal
 from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
-from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, model_validator
 
 from wst.records import Hyperparameters, Scalar, Value, same
+from wst.study.bounds import MANY, End, Flag, OneValue, Real, SomeValue, Text, WholeEnd
 from wst.yaml_files import Strict
 
 _Range = TypeVar("_Range", "Float", "Int")
@@ -26,7 +27,7 @@ class _Entry(Strict):
     entry does not hold comes back as it is.
     """
 
-    when: dict[str, Annotated[tuple[Scalar, ...], Field(min_length=1)]] = Field(default_factory=dict)
+    when: dict[Text, Annotated[tuple[OneValue, ...], Field(min_length=1)]] = Field(default_factory=dict)
     """Searched only where each of these hyperparameters, set before this one, has one of these values."""
 
 
@@ -34,10 +35,10 @@ class Float(_Entry):
     """A real hyperparameter in [low, high]; on a log scale, or in steps from low."""
 
     type: Literal["float"] = "float"
-    low: float
-    high: float
-    log: bool = False
-    step: PositiveFloat | None = None
+    low: End
+    high: End
+    log: Flag = False
+    step: Annotated[Real, Field(gt=0)] | None = None
 
     @model_validator(mode="after")
     def _ordered(self) -> Float:
@@ -83,10 +84,10 @@ class Int(_Entry):
     """A whole-number hyperparameter in [low, high]."""
 
     type: Literal["int"] = "int"
-    low: int
-    high: int
-    log: bool = False
-    step: PositiveInt = 1
+    low: WholeEnd
+    high: WholeEnd
+    log: Flag = False
+    step: Annotated[WholeEnd, Field(ge=1)] = 1
 
     @model_validator(mode="after")
     def _ordered(self) -> Int:
@@ -119,7 +120,7 @@ class Categorical(_Entry):
     """A hyperparameter that takes one of a few values."""
 
     type: Literal["categorical"] = "categorical"
-    choices: tuple[Value, ...] = Field(min_length=1)
+    choices: tuple[SomeValue, ...] = Field(min_length=1)
     """Each a value, or a list of values where the hyperparameter takes several; 1 and 1.0 are one value."""
 
     @model_validator(mode="after")
@@ -150,11 +151,15 @@ def _check_range(space: _Range) -> _Range:
         raise ValueError(f"expected low > 0 on a log scale; found low {space.low}")
     if space.log and space.step not in (None, 1):
         raise ValueError(f"expected either log or step; found log with step {space.step}")
+    steps = (space.high - space.low) / space.step if space.step is not None and not space.log else 0
+    if steps >= MANY:
+        raise ValueError(f"expected a range of at most {MANY:,} steps, or log: true; found {steps:,.0f}")
     return space
 
 
-_SEVERAL = re.compile(r"(?P<name>[^\[\]]+)\[(?P<first>\d+)\.\.(?P<last>\d+)\]")
-_ONE = re.compile(r"(?P<name>[^\[\]]+)\[(?P<place>\d+)\]")
+_SEVERAL = re.compile(r"(?P<name>[^\[\]]+)\[(?P<first>\d{1,6})\.\.(?P<last>\d{1,6})\]")
+_ONE = re.compile(r"(?P<name>[^\[\]]+)\[(?P<place>\d{1,6})\]")
+_MOST_PLACES = 1_000
 
 
 def expanded(space: Mapping[str, Any]) -> dict[str, Any]:
@@ -171,8 +176,11 @@ def expanded(space: Mapping[str, Any]) -> dict[str, Any]:
             found[key] = entry
             continue
         first, last = int(several["first"]), int(several["last"])
-        if first != 0 or last < 1:
-            raise ValueError(f"{key}: expected places from 0 upwards, such as [0..11]; found {key!r}")
+        if first != 0 or not 1 <= last < _MOST_PLACES:
+            raise ValueError(
+                f"{key}: expected places from 0 upwards, such as [0..11], and at most {_MOST_PLACES:,}; "
+                f"found {key!r}"
+            )
         found |= {f"{several['name']}[{place}]": entry for place in range(last + 1)}
     return found
 

@@ -8,41 +8,40 @@ results says everything that was asked for.
 from __future__ import annotations
 
 import math
+from collections import Counter
+from collections.abc import Iterable
 from typing import Annotated, Any
 
-import yaml
-from pydantic import (
-    Field,
-    NonNegativeFloat,
-    PositiveFloat,
-    PositiveInt,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, field_validator, model_validator
 
+from wst.data.decode import opaque_colour
 from wst.data.suites import find_suite, is_gone
 from wst.data.tasks import Suite
+from wst.errors import InputError
 from wst.records import OF_THE_TRIAL, Backbone, Normalisation
-from wst.study.durations import parse_duration
+from wst.study.bounds import MANY, Count, CountOrNone, Flag, NonNegative, Real, Seed, Text
+from wst.study.durations import LONGEST, parse_duration
 from wst.study.recipe import Recipe, short_hash
 from wst.study.search import Grid, Search, Ties
 from wst.study.space import Space, gathered, grid
 from wst.study.stages import Confirm, Final
-from wst.study.variant import NAME, FromLedger, Variant
-from wst.yaml_files import Strict
+from wst.study.variant import LONGEST_NAME, NAME, FromLedger, Variant
+from wst.yaml_files import Strict, write_yaml
 
-_MOST_POINTS = 100_000
-"""Of a grid, all of which are listed before it begins."""
+_MOST_CELLS = 10_000
+_MOST_SLOTS = 10_000
+_LARGEST_IMAGE = 8_192
+Name = Annotated[Text, Field(pattern=NAME, max_length=LONGEST_NAME)]
 
 
 class Faults(Strict):
     """What happens when trials go wrong."""
 
-    retries: int = Field(2, ge=0)
+    retries: CountOrNone = Field(2, le=1000)
     """How often a trial starts again that ran out of memory or whose worker died."""
-    time_limit: PositiveFloat | None = None
+    time_limit: Annotated[Real, Field(gt=0, le=LONGEST)] | None = None
     """Longest that a trial may train, in seconds or as ``2h``; it has failed then."""
-    stop_when_alike: int = Field(8, ge=0, le=10)
+    stop_when_alike: CountOrNone = Field(8, le=10)
     """The study stops when so many of the last 10 trials failed for the same reason; 0 never stops it."""
 
     @field_validator("time_limit", mode="before")
@@ -54,9 +53,9 @@ class Faults(Strict):
 class Resources(Strict):
     """What one slot holds.  Every job of a study asks for the same, so that none starves."""
 
-    cpus_per_trial: PositiveInt = 1
-    gpus_per_trial: NonNegativeFloat = 0
-    slots: PositiveInt | None = None
+    cpus_per_trial: Count = Field(1, le=_MOST_SLOTS)
+    gpus_per_trial: NonNegative = Field(0, le=_MOST_SLOTS)
+    slots: Annotated[Count, Field(le=_MOST_SLOTS)] | None = None
     """Jobs at a time; as many as the machines hold when left out."""
 
     @field_validator("gpus_per_trial")
@@ -70,22 +69,24 @@ class Resources(Strict):
 class Study(Strict):
     """Everything one YAML file asks for."""
 
-    name: str = Field(pattern=NAME)
-    suite: str
-    tasks: tuple[str, ...] = ()
+    name: Name
+    suite: Text
+    tasks: tuple[Text, ...] = ()
     """Names of tasks; all tasks of the suite when left out."""
-    backbone: str
+    backbone: Text
     """``micro``, or the name of a timm model."""
-    checkpoint: str | None = None
+    checkpoint: Text | None = None
     """File with the backbone's pre-trained weights; ``micro`` brings its own."""
-    pretrained: bool = False
+    pretrained: Flag = False
     """Take the weights that timm knows under the backbone's name, from its cache or the network."""
-    image_size: PositiveInt | None = None
+    image_size: Annotated[Count, Field(le=_LARGEST_IMAGE)] | None = None
     """Side of the square input in pixels; the backbone's own when left out."""
     normalisation: Normalisation = "checkpoint"
     """Mean and standard deviation of the input: those the checkpoint was trained with, 0.5, or ImageNet's."""
-    seed: int = Field(0, ge=0)
-    variants: dict[Annotated[str, Field(pattern=NAME)], Variant] = Field(min_length=1)
+    background: Text | None = None
+    """Colour that transparent pictures are laid on; left out, their transparency is dropped."""
+    seed: Seed = 0
+    variants: dict[Name, Variant] = Field(min_length=1)
     recipe: Recipe = Recipe()
     search: Search | None = None
     confirm: Confirm | None = None
@@ -95,18 +96,32 @@ class Study(Strict):
     parameters, and after that the earlier trial."""
     faults: Faults = Faults()
     resources: Resources = Resources()
-    report_every: PositiveInt = 10
+    report_every: Count = 10
     """Epochs between two reports of a running trial; the pruner's rungs are reported besides."""
-    checkpoint_every: PositiveInt = 10
+    checkpoint_every: Count = 10
     """Epochs between two checkpoints of a running trial."""
+
+    @field_validator("background")
+    @classmethod
+    def _one_spelling(cls, colour: str | None) -> str | None:
+        try:
+            return None if colour is None else opaque_colour(colour)
+        except InputError as error:
+            raise ValueError(str(error)) from None
 
     @field_validator("tasks")
     @classmethod
     def _no_task_twice(cls, tasks: tuple[str, ...]) -> tuple[str, ...]:
-        twice = sorted({task for task in tasks if tasks.count(task) > 1})
+        twice = sorted(task for task, count in Counter(tasks).items() if count > 1)
         if twice:
             raise ValueError(f"expected each task once; found {twice[0]!r} more than once")
         return tasks
+
+    @field_validator("variants")
+    @classmethod
+    def _no_name_twice(cls, variants: dict[str, Variant]) -> dict[str, Variant]:
+        _check_apart(variants)
+        return variants
 
     @model_validator(mode="after")
     def _consistent(self) -> Study:
@@ -114,6 +129,17 @@ class Study(Strict):
         known = None if self.tasks and is_gone(self.suite) else find_suite(self.suite)
         if known is not None:
             self._take_tasks(known)
+        _check_apart(self.tasks)
+        if len(self.tasks) * len(self.variants) > _MOST_CELLS:
+            raise ValueError(
+                f"expected at most {_MOST_CELLS:,} cells; found {len(self.tasks):,} tasks and "
+                f"{len(self.variants):,} variants"
+            )
+        longest = max((len(name.encode()) for name in self.tasks), default=0)
+        if longest > LONGEST_NAME:
+            raise ValueError(
+                f"tasks: expected names of at most {LONGEST_NAME} bytes, as files have them; found {longest}"
+            )
         if self.search is None and self.final is None:
             raise ValueError("expected a stage ('search', 'final' or both); found neither")
         if self.confirm is not None and self.search is None:
@@ -141,9 +167,9 @@ class Study(Strict):
                 sizes = [
                     len(entry.values(self.search.sampler.points)) for entry in (variant.space or {}).values()
                 ]
-                if math.prod(sizes) > _MOST_POINTS:
+                if math.prod(sizes) > MANY:
                     raise ValueError(
-                        f"variants.{name}.space: expected a grid of at most {_MOST_POINTS:,} points; "
+                        f"variants.{name}.space: expected a grid of at most {MANY:,} points; "
                         f"found up to {math.prod(sizes):,}"
                     )
             if variant.space is not None and self.search is None:
@@ -218,4 +244,17 @@ class Study(Strict):
 
     def to_yaml(self) -> str:
         """The resolved study as YAML that :func:`wst.study.load.load_study` reads back."""
-        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, width=110)
+        return write_yaml(self.model_dump(mode="json"))
+
+
+def _check_apart(names: Iterable[str]) -> None:
+    """Refuse names that differ in case alone: not every file system tells files of theirs apart.
+
+    Raises:
+        ValueError: with the two names.
+    """
+    before: dict[str, str] = {}
+    for name in names:
+        other = before.setdefault(name.casefold(), name)
+        if other != name:
+            raise ValueError(f"expected names that differ in more than case; found {other!r} and {name!r}")

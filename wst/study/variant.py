@@ -2,32 +2,60 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from typing import Annotated, Any
 
-from pydantic import (
-    Field,
-    PositiveInt,
-    ValidationError,
-    field_validator,
-    model_validator,
+from pydantic import Discriminator, Field, Tag, field_validator, model_validator
+
+from wst.records import Hyperparameters, Value
+from wst.study.bounds import Count, Settings, Text, check_of_the_trial
+from wst.study.space import (
+    Categorical,
+    Distribution,
+    applies,
+    brought,
+    check_places,
+    expanded,
+    gathered,
+    spread,
 )
+from wst.yaml_files import Strict
 
-from wst.records import Hyperparameters
-from wst.study.space import Distribution, applies, brought, check_places, expanded, gathered, spread
-from wst.yaml_files import Strict, first_error
-
-NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
+NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]*\z"
+LONGEST_NAME = 100
+"""Signs: names become those of files and folders."""
 
 
 class FromLedger(Strict):
     """The best settings of another study's search: of the same task where it has that, else of all tasks."""
 
-    ledger: str
+    ledger: Text
     """The other study's output folder."""
-    top: PositiveInt = 3
+    top: Count = 3
     """Settings for each task."""
-    variant: str | None = None
+    variant: Text | None = None
     """The other study's variant; all of them when left out."""
+
+
+def _kind_of_start(value: object) -> str | None:
+    """Which of the three a warm start is; a table of settings by task may have a task called ledger."""
+    if isinstance(value, FromLedger):
+        return "<ledger>"
+    if isinstance(value, dict):
+        return "<ledger>" if isinstance(value.get("ledger"), str) else "<by task>"
+    return "<list>" if isinstance(value, list | tuple) else None
+
+
+WarmStart = Annotated[
+    Annotated[tuple[Settings, ...], Tag("<list>")]
+    | Annotated[dict[Text, tuple[Settings, ...]], Tag("<by task>")]
+    | Annotated[FromLedger, Tag("<ledger>")],
+    Discriminator(
+        _kind_of_start,
+        custom_error_type="warm_start",
+        custom_error_message="a list of settings, settings by task, or another study's ledger",
+    ),
+]
 
 
 class Variant(Strict):
@@ -38,18 +66,16 @@ class Variant(Strict):
     on top of each. A variant without a space has no search and goes straight to the final stage.
     """
 
-    method: str = Field(min_length=1)
+    method: Text = Field(min_length=1)
     """Name of a method, ``package.module:function``, or the path of a ``.py`` file of your own."""
-    method_hash: str | None = None
+    method_hash: Text | None = None
     """Of that file, or of the package's; filled in when the study is read, None for wst's own methods."""
-    fixed: Hyperparameters = Field(default_factory=dict)
-    space: dict[str, Distribution] | None = None
-    settings_from: str | None = None
-    per_task: dict[str, Hyperparameters] | None = None
+    fixed: Settings = Field(default_factory=dict)
+    space: dict[Text, Distribution] | None = None
+    settings_from: Text | None = None
+    per_task: dict[Text, Settings] | None = None
     """Settings by task; in a study file also the name of a shipped table, such as ``released/vit_base``."""
-    warm_start: tuple[Hyperparameters, ...] | dict[str, tuple[Hyperparameters, ...]] | FromLedger | None = (
-        None
-    )
+    warm_start: WarmStart | None = None
     """Settings that a search tries first: a list for every task, one by task, or the best settings of another
     study, which are looked up before this one starts.  In a study file also the name of a shipped table."""
 
@@ -61,12 +87,7 @@ class Variant(Strict):
     @field_validator("warm_start", mode="before")
     @classmethod
     def _one_is_a_list(cls, value: Any) -> Any:
-        if isinstance(value, dict) and isinstance(value.get("ledger"), str):
-            try:
-                return FromLedger.model_validate(value)
-            except ValidationError as error:
-                raise ValueError(str(first_error(error, "another study's settings"))) from None
-        if isinstance(value, dict):
+        if _kind_of_start(value) == "<by task>":
             return {task: [points] if isinstance(points, dict) else points for task, points in value.items()}
         return value
 
@@ -129,13 +150,34 @@ class Variant(Strict):
     def _brought(self, point: Hyperparameters) -> Hyperparameters:
         return gathered(brought(point, self.space or {}))
 
+    @model_validator(mode="after")
+    def _possible(self) -> Variant:
+        for where, name, value in self._values():
+            try:
+                check_of_the_trial(name, value)
+            except ValueError as error:
+                raise ValueError(f"{where}: {error}") from None
+        return self
+
+    def _values(self) -> Iterator[tuple[str, str, Value]]:
+        """The values that its trials may have, each with the key it stands under; of a range its two ends."""
+        for name, value in self.fixed.items():
+            yield "fixed", name, value
+        for task, table in (self.per_task or {}).items():
+            for name, value in table.items():
+                yield f"per_task.{task}", name, value
+        for name, entry in (self.space or {}).items():
+            for value in entry.choices if isinstance(entry, Categorical) else (entry.low, entry.high):
+                yield "space", name, value
+
     def settings(self, task: str) -> Hyperparameters:
         """The settings of a variant that is neither searched nor taken over."""
         return {**(self.per_task or {}).get(task, {}), **self.fixed}
 
     def first_points(self, task: str) -> list[Hyperparameters]:
         """The settings with which a task's search begins, those hyperparameters that are searched alone."""
-        assert not isinstance(self.warm_start, FromLedger), "another study's settings are not looked up yet"
+        if isinstance(self.warm_start, FromLedger):
+            raise TypeError("expected settings that are looked up; found another study's ledger")
         given = self.warm_start or ()
         points = given.get(task, ()) if isinstance(given, dict) else given
         space = self.space or {}

@@ -18,6 +18,7 @@ def card(spec: TrialSpec, images: InputSpec, last: Epoch | None, test: Score | N
         last: the last epoch; None where nothing was trained.
         test: the score on the test split; None where it was not read.
     """
+    preprocessing = spec.data.preprocessing(images.size)
     return Card(
         backbone=spec.backbone.name,
         checkpoint_hash=backbones.weights_id(spec.backbone) or "",
@@ -27,7 +28,10 @@ def card(spec: TrialSpec, images: InputSpec, last: Epoch | None, test: Score | N
         suite=spec.suite,
         task=spec.intent.task,
         classes=spec.data.task.classes,
+        class_names=spec.data.class_names,
         image_size=images.size,
+        upright=preprocessing.upright,
+        background=preprocessing.background,
         mean=images.mean,
         std=images.std,
         data_hash=spec.data_hash,

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from wst.data.decode import preprocessing
 from wst.models.backbones import InputSpec, weights_id
 from wst.models.create import parameter_counts
 from wst.records import Cost
@@ -126,7 +125,7 @@ def cost(
         checkpoint_hash=weights_id(spec.backbone),
         normalisation=input_spec.describe_normalisation(),
         data_hash=spec.data_hash,
-        preprocessing=preprocessing(input_spec.size),
+        preprocessing=spec.data.preprocessing(input_spec.size).words,
         started=clock.started,
         ended=datetime.now(UTC),
     )

@@ -29,6 +29,7 @@ def identity(spec: TrialSpec, images: InputSpec) -> dict[str, str]:
         "backbone": spec.backbone.name,
         "weights": str(weights_id(spec.backbone)),
         "image size": str(images.size),
+        "preprocessing": spec.data.preprocessing(images.size).words,
         "normalisation": images.describe_normalisation(),
         "data": str(spec.data_hash if final else spec.tuning_hash or spec.data_hash),
     }

@@ -136,7 +136,7 @@ def check(study: Study, root: str | None) -> Checked:
             total = own["total"] - own["head"] + head
             parameters[task.name, name] = {**own, "head": head, "total": total}
     where = data_root(suite, root)
-    data = {task.name: TaskData.of(where.absolute(), suite, task) for task in tasks}
+    data = {task.name: TaskData.of(where.absolute(), suite, task, study.background) for task in tasks}
     found = fingerprint(backbone, data)
     for of in data.values():
         if study.search:

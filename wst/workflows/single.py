@@ -14,17 +14,18 @@ from wst.engine import inline
 from wst.engine.driver import Driver, Environment
 from wst.engine.rows import check_rows
 from wst.errors import InputError
+from wst.files import read_text
 from wst.ledger import Ledger, history, provenance, resolved_study
 from wst.methods import registry
 from wst.planning.one_trial import OneTrial
 from wst.records import Hyperparameters, Intent, Outcome, Stage
 from wst.shipped import find_yaml
-from wst.study import Study
+from wst.study import Recipe, Study
 from wst.study.load import absolute_file, absolute_suite
 from wst.trackers import Tracker, Trackers
 from wst.workflows.preflight import check
 from wst.workflows.settings import typed
-from wst.yaml_files import first_error, read_yaml
+from wst.yaml_files import first_error, read_yaml, shown
 
 RELEASED_TABLES = {
     "vit_base_patch16_224": "released/vit_base",
@@ -47,7 +48,7 @@ def released_settings(backbone: str, task: str) -> Hyperparameters:
             f"--released: expected a backbone that the authors used ({known}); found {backbone!r}"
         )
     path = find_yaml("settings", table)
-    settings: dict[str, Hyperparameters] = read_yaml(path.read_text(), str(path))
+    settings: dict[str, Hyperparameters] = read_yaml(read_text(path), str(path))
     if task not in settings:
         raise InputError(f"--released: expected a VTAB-1K task ({', '.join(settings)}); found {task!r}")
     return settings[task]
@@ -94,7 +95,7 @@ def single(
     try:
         built = typed(Study.model_validate(data))
     except ValidationError as error:
-        raise first_error(error, "train") from None
+        raise first_error(error, "train", data) from None
     hyperparameters = built.recipe.complete(built.variants[name].fixed)
     identity = f"{task}.{name}.{stage}.0000"
     reason = "a single fine-tune"
@@ -129,24 +130,38 @@ def from_options(
     settings: Hyperparameters = released_settings(backbone, task) if released else {}
     for assignment in assignments:
         name, separator, value = assignment.partition("=")
-        if not separator:
-            raise InputError(f"--set: expected NAME=VALUE, such as lr=1e-3; found {assignment!r}")
+        if not separator or not name:
+            raise InputError(f"--set: expected NAME=VALUE, such as lr=1e-3; found {shown(assignment)}")
         settings = {**settings, name: read_yaml(value, f"--set {name}")}
     path = find_yaml("recipes", recipe or ("released" if released else "default"))
-    steps = read_yaml(path.read_text(), str(path))
-    if epochs is not None:
-        steps["epochs"] = epochs
-        steps["warmup_epochs"] = min(steps["warmup_epochs"], epochs / 10)
+    steps = read_yaml(read_text(path), str(path))
     return single(
         task=task,
         settings=settings,
-        recipe=steps,
+        recipe=_recipe(steps, str(path), epochs),
         seed=seed if seed is not None else RELEASED_SEED if released else 0,
         suite=_suite_of(task) if suite is None else absolute_suite(suite),
         backbone=backbone,
         normalisation=normalisation or ("half" if released else "checkpoint"),
         **rest,
     )
+
+
+def _recipe(steps: Any, source: str, epochs: int | None) -> Recipe:
+    """The recipe of a file, or with other epochs: its warm-up takes a tenth of these at most.
+
+    Raises:
+        InputError: it is no recipe, or there are none with so many epochs.
+    """
+    if epochs is not None and isinstance(steps, dict):
+        warmup = steps.get("warmup_epochs", Recipe().warmup_epochs)
+        if isinstance(warmup, int | float):
+            steps = {**steps, "epochs": epochs, "warmup_epochs": min(warmup, epochs / 10)}
+        source = f"{source} with --epochs {epochs}"
+    try:
+        return Recipe.model_validate(steps)
+    except ValidationError as error:
+        raise first_error(error, source, steps) from None
 
 
 def _suite_of(task: str) -> str:

@@ -51,6 +51,8 @@ def run_study(
         wst.engine.faults.StudyStoppedError: it cannot go on; the ledger is whole.
     """
     deadline = time.monotonic() + stop_after if stop_after is not None else None
+    if address is not None:
+        _find_cluster(address)
     study = typed(resolve_warm_starts(study))
     checked = check(study, root)
     with ExitStack() as stack:
@@ -66,6 +68,13 @@ def run_study(
         trackers.add(display(planner))
         _engine(inline)(Driver(study, planner, ledger, environment, trackers))
     return planner
+
+
+def _find_cluster(address: str) -> None:
+    """Refuse an address at which no cluster runs, before anything is made."""
+    from wst.engine.cluster import find
+
+    find(address)
 
 
 def _engine(inline: bool) -> Callable[[Driver], None]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from wst.data.check.image_files import UNUSABLE, Examined, examine_all
+from wst.data.class_folders import left_out
 from wst.data.hashes import remember_hashes
 from wst.data.lists import SPLITS, VTAB_NAMES, ImageList, Split, class_names, scan_file
 from wst.data.splits import DataHashes, TaskData
@@ -17,6 +18,7 @@ from wst.errors import InputError
 
 Level = Literal["error", "warning"]
 _SHOWN = 5
+_WANTED = {"unreadable": "a readable image", "multi-frame": "one picture a file"}
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,8 @@ class Finding:
     Attributes:
         level: ``error`` makes the task unusable.
         kind: ``folder``, ``list``, ``count``, ``syntax``, ``label``, ``outside``, ``missing``, ``coverage``,
-            ``union``, ``overlap``, or what is wrong with images (:data:`.image_files.ImageProblem`).
+            ``union``, ``overlap``, ``ignored``, or what is wrong with images
+            (:data:`.image_files.ImageProblem`).
         split: where, or None for the whole task.
         text: what was expected and found, in words.
         count: how many lines, images or classes have it.
@@ -110,7 +113,11 @@ def check_tasks(
     scans = [_scan(data) for data in tasks]
     files = [_files(scan) for scan in scans]
     on_total(sum(map(len, files)))
-    looked_at = examine_all([path for part in files for path in part], jobs, on_done)
+    looked_at = (
+        found
+        for data, part in zip(tasks, files, strict=True)
+        for found in examine_all(part, jobs, on_done, data.reading)
+    )
     return [
         _report(scan, {path: next(looked_at) for path in part})
         for scan, part in zip(scans, files, strict=True)
@@ -129,6 +136,8 @@ def _scan(data: TaskData) -> _Scan:
     except InputError as error:
         scan.findings.append(Finding("error", "folder", None, str(error).split(": ", 1)[1]))
         return scan
+    if task.layout == "classes":
+        scan.findings += _ignored(scan)
     for split in SPLITS:
         if task.layout != "vtab":
             try:
@@ -180,8 +189,8 @@ def _files(scan: _Scan) -> list[Path]:
 def _report(scan: _Scan, files: dict[Path, Examined]) -> TaskReport:
     task, lists = scan.data.task, scan.lists
     findings = [*scan.findings, *_image_findings(scan, files)]
-    coverage = _coverage(scan)
-    findings += [coverage] if coverage else []
+    covered: tuple[Split, ...] = ("train",) if task.layout == "vtab" else ("train", "val", "test")
+    findings += filter(None, (_coverage(scan, split) for split in covered))
     # Lines that were dropped above would only be reported again as differences between the lists.
     broken = {finding.split for finding in findings if finding.level == "error"}
     if not broken & {"train", "val", "trainval", None} and len(lists) == len(SPLITS):
@@ -242,7 +251,7 @@ def _image_findings(scan: _Scan, files: dict[Path, Examined]) -> list[Finding]:
                 seen.add(path)
         for kind, paths in by_kind.items():
             level: Level = "error" if kind in UNUSABLE else "warning"
-            what = "a readable image" if kind == "unreadable" else "8-bit RGB or grey"
+            what = _WANTED.get(kind, "8-bit RGB or grey")
             findings.append(
                 Finding(
                     level,
@@ -261,8 +270,20 @@ def _some(scan: _Scan, paths: Sequence[Path]) -> str:
     return shown + (f" and {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else "")
 
 
-def _coverage(scan: _Scan) -> Finding | None:
-    listed = scan.lists.get("train")
+def _ignored(scan: _Scan) -> list[Finding]:
+    try:
+        names = left_out(scan.data.folder, scan.data.task)
+    except InputError as error:
+        return [Finding("error", "folder", None, str(error))]
+    if not names:
+        return []
+    shown = ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
+    text = f"expected pictures in class folders alone; found {len(names)} other files: {shown}"
+    return [Finding("warning", "ignored", None, text, len(names))]
+
+
+def _coverage(scan: _Scan, split: Split) -> Finding | None:
+    listed = scan.lists.get(split)
     if listed is None:
         return None
     folder, task = scan.data.folder, scan.data.task
@@ -275,7 +296,7 @@ def _coverage(scan: _Scan) -> Finding | None:
     return Finding(
         "warning",
         "coverage",
-        "train",
+        split,
         f"expected an image of each of {task.classes} classes; found none of {shown}{more}",
         len(absent),
     )

@@ -11,10 +11,11 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
+from wst.data.decode import Reading, UndecodableError, content_of, unreadable
 from wst.data.lists import class_names
 from wst.data.splits import TaskData
-from wst.data.tasks import Task
 from wst.errors import InputError
+from wst.files import replacing
 
 _TILE = 72
 
@@ -67,21 +68,23 @@ def contact_sheet(title: str, tasks: Sequence[TaskData], out: Path, per_class: i
     """
     if out.suffix.lower() not in (".png", ".html"):
         raise InputError(f"--sheet: expected a file that ends in .png or .html; found {out.name!r}")
-    shown = [(data.task, samples(data, per_class)) for data in tasks]
-    out.parent.mkdir(parents=True, exist_ok=True)
+    shown = [(data, samples(data, per_class)) for data in tasks]
     if out.suffix.lower() == ".png":
-        _sheet(shown, per_class).save(out)
+        sheet = _sheet(shown, per_class)
+        with replacing(out, durable=False) as aside:
+            sheet.save(aside, format="PNG")
     else:
-        out.write_text(_page(title, shown), encoding="utf-8")
+        page = _page(title, shown)
+        with replacing(out, durable=False) as aside:
+            aside.write_text(page, encoding="utf-8")
     return out
 
 
-def _tile(path: Path) -> Image.Image:
+def _tile(path: Path, reading: Reading) -> Image.Image:
     try:
-        with Image.open(path) as image:
-            small = image.convert("RGB")
-    except (OSError, ValueError, SyntaxError) as error:
-        raise InputError(f"{path}: expected a readable image; found {error}") from None
+        small = reading(content_of(path)).rgb
+    except UndecodableError as error:
+        raise unreadable(path, error) from None
     scale = _TILE / max(small.size)
     size = (max(1, round(small.width * scale)), max(1, round(small.height * scale)))
     smooth = Image.Resampling.BICUBIC if scale < 1 else Image.Resampling.NEAREST
@@ -90,7 +93,7 @@ def _tile(path: Path) -> Image.Image:
     return tile
 
 
-def _sheet(shown: Sequence[tuple[Task, list[ClassSamples]]], per_class: int) -> Image.Image:
+def _sheet(shown: Sequence[tuple[TaskData, list[ClassSamples]]], per_class: int) -> Image.Image:
     columns = 2 if per_class <= 8 else 1
     cell = _LABEL_WIDTH + per_class * (_TILE + _GAP) + 4 * _GAP
     row = _TILE + _GAP
@@ -100,10 +103,10 @@ def _sheet(shown: Sequence[tuple[Task, list[ClassSamples]]], per_class: int) -> 
     draw = ImageDraw.Draw(sheet)
     title, text = ImageFont.load_default(18), ImageFont.load_default(13)
     top = 0
-    for (task, classes), count in zip(shown, rows, strict=True):
+    for (data, classes), count in zip(shown, rows, strict=True):
         rest = f", the first {_CLASSES_SHOWN} shown" if len(classes) > _CLASSES_SHOWN else ""
         draw.text(
-            (2 * _GAP, top + _CAPTION), f"{task.name}: {len(classes)} classes{rest}", "black", font=title
+            (2 * _GAP, top + _CAPTION), f"{data.task.name}: {len(classes)} classes{rest}", "black", font=title
         )
         for index, entry in enumerate(classes[:_CLASSES_SHOWN]):
             left = index // count * cell + 2 * _GAP
@@ -112,7 +115,7 @@ def _sheet(shown: Sequence[tuple[Task, list[ClassSamples]]], per_class: int) -> 
             draw.text((left, upper + _TILE // 2 - 16), name, "black", font=text)
             draw.text((left, upper + _TILE // 2), f"{entry.total} in train", "#666666", font=text)
             for place, path in enumerate(entry.images):
-                sheet.paste(_tile(path), (left + _LABEL_WIDTH + place * (_TILE + _GAP), upper))
+                sheet.paste(_tile(path, data.reading), (left + _LABEL_WIDTH + place * (_TILE + _GAP), upper))
         top += header + count * row
     return sheet
 
@@ -134,7 +137,7 @@ dd img { width: 72px; height: 72px; margin: 0 4px 4px 0; image-rendering: auto; 
 """
 
 
-def _page(title: str, shown: Sequence[tuple[Task, list[ClassSamples]]]) -> str:
+def _page(title: str, shown: Sequence[tuple[TaskData, list[ClassSamples]]]) -> str:
     """A page that needs no other file."""
     parts = [
         '<!doctype html><html lang="en"><meta charset="utf-8">',
@@ -142,17 +145,19 @@ def _page(title: str, shown: Sequence[tuple[Task, list[ClassSamples]]]) -> str:
         f"<title>{html.escape(title)}</title><style>{_STYLE}</style>",
         f"<h1>{html.escape(title)}</h1>",
     ]
-    for task, classes in shown:
-        parts.append(f"<h2>{html.escape(task.name)}</h2><p>{html.escape(task.about)}</p><dl>")
+    for data, classes in shown:
+        parts.append(f"<h2>{html.escape(data.task.name)}</h2><p>{html.escape(data.task.about)}</p><dl>")
         for entry in classes:
             name = html.escape(entry.name)
-            images = "".join(f'<img alt="{name}" src="{_data_uri(path)}">' for path in entry.images)
+            images = "".join(
+                f'<img alt="{name}" src="{_data_uri(path, data.reading)}">' for path in entry.images
+            )
             parts.append(f"<dt>{name}<small>{entry.total} in train</small></dt><dd>{images or '-'}</dd>")
         parts.append("</dl>")
     return "\n".join([*parts, "</html>", ""])
 
 
-def _data_uri(path: Path) -> str:
+def _data_uri(path: Path, reading: Reading) -> str:
     file = BytesIO()
-    _tile(path).save(file, "PNG")
+    _tile(path, reading).save(file, "PNG")
     return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 from typing import Literal
 
 from PIL import Image
 
 from wst.data.ahead import ahead
+from wst.data.decode import AS_STORED, Loss, Reading, UndecodableError, content_of
+from wst.errors import InputError
+from wst.machine import usable_cpus
 
-ImageProblem = Literal["unreadable", "16-bit", "CMYK", "palette", "alpha"]
+ImageProblem = Literal["unreadable", "16-bit"] | Loss
 UNUSABLE: frozenset[ImageProblem] = frozenset({"unreadable", "16-bit"})
-"""Problems with which an image must not be used; the others are converted to RGB by Pillow."""
+"""Problems with which an image must not be used; the others are converted to RGB."""
 
 _CHUNK = 32
 
@@ -43,43 +44,34 @@ class Examined:
     detail: str = ""
 
 
-def examine(path: Path) -> Examined:
-    """Read and decode one image file."""
-    content = path.read_bytes()
+def examine(content: bytes, reading: Reading = AS_STORED) -> Examined:
+    """Decode the content of an image file, as it is for training."""
     digest = hashlib.sha256(content).digest()
-    if not content:
-        return Examined(digest, problem="unreadable", detail="0 bytes")
     try:
-        with Image.open(BytesIO(content)) as image:
-            mode, form, size = image.mode, image.format or "", image.size
-            pixels = pixel_hash(image)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        return Examined(digest, problem="unreadable", detail=f"{len(content)} bytes ({error})")
-    problem, detail = _problem(mode, form, content)
-    return Examined(digest, pixels, form, size, problem, detail)
+        picture = reading(content)
+    except UndecodableError as error:
+        return Examined(digest, problem=error.kind, detail=error.found)
+    return Examined(
+        digest,
+        pixel_hash(picture.rgb),
+        picture.format,
+        picture.rgb.size,
+        picture.loss,
+        picture.detail,
+    )
 
 
-def pixel_hash(image: Image.Image) -> bytes:
-    """SHA-256 of an image's size and RGB pixels."""
-    width, height = image.size
-    return hashlib.sha256(f"{width}x{height}\n".encode() + image.convert("RGB").tobytes()).digest()
-
-
-def _problem(mode: str, form: str, content: bytes) -> tuple[ImageProblem | None, str]:
-    deep_png = form == "PNG" and content[24] == 16  # bit depth, in the header chunk
-    if mode.startswith(("I", "F")) or deep_png:
-        return "16-bit", f"mode {mode}: its values do not fit into 8 bits"
-    if mode == "CMYK":
-        return "CMYK", "converted to RGB without a colour profile"
-    if mode in ("P", "PA"):
-        return "palette", "converted to RGB"
-    if mode in ("RGBA", "LA", "La", "RGBa", "RGBX"):
-        return "alpha", f"mode {mode}: transparency is dropped"
-    return None, ""
+def pixel_hash(rgb: Image.Image) -> bytes:
+    """SHA-256 of an RGB image's size and pixels."""
+    width, height = rgb.size
+    return hashlib.sha256(f"{width}x{height}\n".encode() + rgb.tobytes()).digest()
 
 
 def examine_all(
-    paths: Sequence[Path], jobs: int | None = None, on_done: Callable[[int], None] = lambda count: None
+    paths: Sequence[Path],
+    jobs: int | None = None,
+    on_done: Callable[[int], None] = lambda count: None,
+    reading: Reading = AS_STORED,
 ) -> Iterator[Examined]:
     """Examine many files in order, several at a time.
 
@@ -89,14 +81,18 @@ def examine_all(
         paths: image files.
         jobs: threads; one a CPU when left out.
         on_done: told how many more are finished.
+        reading: how they become pixels.
     """
-    jobs = jobs or os.cpu_count() or 1
+    jobs = jobs or usable_cpus()
     chunks = [paths[start : start + _CHUNK] for start in range(0, len(paths), _CHUNK)]
     with ThreadPoolExecutor(jobs) as pool:
-        for found in ahead(pool, _examine_chunk, chunks, 4 * jobs):
+        for found in ahead(pool, lambda chunk: [_examine(path, reading) for path in chunk], chunks, 4 * jobs):
             on_done(len(found))
             yield from found
 
 
-def _examine_chunk(paths: Sequence[Path]) -> list[Examined]:
-    return [examine(path) for path in paths]
+def _examine(path: Path, reading: Reading) -> Examined:
+    try:
+        return examine(content_of(path), reading)
+    except InputError as error:
+        return Examined(b"", problem="unreadable", detail=str(error).rpartition("; found ")[2])

@@ -29,6 +29,7 @@ from wst.data.vtab1k.sources import SOURCES, Source
 from wst.data.vtab1k.tfds_order import CUTS, Chosen, cut
 from wst.errors import InputError
 from wst.files import locked, replacing
+from wst.machine import usable_cpus
 
 OPENERS: Mapping[str, Opener] = {
     "caltech101": pictures.caltech101,
@@ -326,7 +327,7 @@ def _in_parallel(
         except (OSError, ValueError, SyntaxError) as error:
             raise InputError(f"image {index} of {split!r}: expected a picture; found {error}") from error
 
-    jobs = jobs or os.cpu_count() or 1
+    jobs = jobs or usable_cpus()
     with ThreadPoolExecutor(jobs) as pool:
         for _ in ahead(pool, store_one, examples, 4 * jobs):
             done(1)
