@@ -2,8 +2,8 @@
 
     python -m tools.mutants [MODULE ...] [--sample 150] [--seed 0]
 
-prints a table and the survivors; ``mutmut show NAME`` shows one.  Which modules and tests: ``[tool.mutmut]`` in
-pyproject.toml.  Of a module with more mutants than ``--sample``, that many are drawn by ``--seed``.
+prints a table and the survivors; ``mutmut show NAME`` shows one.  Which modules and tests: ``[tool.mutmut]``
+in pyproject.toml.  Of a module with more mutants than ``--sample``, that many are drawn by ``--seed``.
 tests/mutants.md is the record of one run, with what was found about the survivors.
 """
 

@@ -352,12 +352,14 @@ class Driver:
     def _spec(self, intent: Intent) -> TrialSpec:
         final = self.study.final
         adapter = self.ledger.folder / "adapters" / f"{intent.trial_id}.safetensors"
+        hashes = self.environment.fingerprint.data[intent.task]
         return trial_spec(
             self.study,
             intent,
             data=self.environment.data[intent.task],
             device=self.device,
-            data_hash=self.environment.fingerprint.data[intent.task].all,
+            data_hash=hashes.all,
+            tuning_hash=hashes.tuning,
             checkpoint_path=checkpoint_path(self.ledger.folder, intent.trial_id),
             adapter_path=adapter if final and final.save_adapters and intent.stage == "final" else None,
         )

@@ -16,7 +16,7 @@ however it ends.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,6 +30,7 @@ import pyarrow.parquet as pq
 from wst.data.suites import find_suite
 from wst.errors import InputError
 from wst.files import flush, locked, replacing
+from wst.ledger.configuration import configuration
 from wst.ledger.generations import settle, written
 from wst.ledger.hyperparameters import column_types
 from wst.ledger.reading import (
@@ -62,13 +63,20 @@ class Ledger:
         study: the resolved study; its hyperparameters give the ``hp_*`` columns.  It may ask for more than
             the study in the folder, as :func:`wst.study.growth.check_extension` says.
         code: code version, commit and library versions, as :func:`wst.ledger.provenance.code` gives them.
+        check: called before anything of what the folder holds is changed; it may refuse to go on.
 
     Raises:
         InputError: the folder belongs to another study, or another process writes to it.
     """
 
-    def __init__(self, folder: Path, study: Study, code: Mapping[str, str | None]):
-        self.folder, self.study, self._code = folder, study, code
+    def __init__(
+        self,
+        folder: Path,
+        study: Study,
+        code: Mapping[str, str | None],
+        check: Callable[[], None] = lambda: None,
+    ):
+        self.folder, self.study, self._code, self._check = folder, study, code, check
         self._suite = find_suite(study.suite)
         self._types = column_types(study)
         self._schemas = table_schemas(self._types)
@@ -99,6 +107,7 @@ class Ledger:
         listed = {table: fragments(self.folder, table) for table in TABLES}
         begun = bool(listed["intents"][0])
         check_extension(self.folder, resolved_study(self.folder), self.study, begun=begun)
+        self._check()
         self._partial.mkdir(exist_ok=True)
         for left_over in self._partial.iterdir():
             left_over.unlink()
@@ -168,23 +177,6 @@ class Ledger:
     def _row(self, intent: Intent, outcome: Outcome) -> dict[str, Any]:
         study, last = self.study, outcome.epochs[-1] if outcome.epochs else None
         values = [epoch.val_top1 for epoch in outcome.epochs if epoch.val_top1 is not None]
-        variant = study.variants[intent.variant]
-        configuration = {
-            "suite": study.suite,
-            "task": intent.task,
-            "stage": intent.stage,
-            "backbone": study.backbone,
-            "checkpoint": study.checkpoint,
-            "pretrained": study.pretrained,
-            "image_size": study.image_size,
-            "normalisation": study.normalisation,
-            "background": study.background,
-            "method": variant.method,
-            "method_hash": variant.method_hash,
-            "hyperparameters": intent.hyperparameters,
-            "recipe": study.recipe.model_dump(mode="json"),
-            "seed": intent.seed,
-        }
         return {
             **vars(intent),
             **vars(outcome),
@@ -192,10 +184,10 @@ class Ledger:
             "study": study.name,
             "suite": study.suite,
             "group": self._suite.task(intent.task).group,
-            "method": variant.method,
+            "method": study.variants[intent.variant].method,
             "backbone": study.backbone,
             "recipe_hash": study.recipe.digest(),
-            "configuration": json.dumps(configuration, sort_keys=True),
+            "configuration": json.dumps(configuration(study, intent), sort_keys=True),
             "epochs": len(outcome.epochs),
             "val_top1_last": last.val_top1 if last else None,
             "val_top1_best": max(values, default=None),

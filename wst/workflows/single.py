@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from pydantic import ValidationError
 from wst.data.suites import suites
 from wst.engine import inline
 from wst.engine.driver import Driver, Environment
-from wst.engine.fingerprint import check_unchanged
+from wst.engine.rows import check_rows
 from wst.errors import InputError
 from wst.files import read_text
 from wst.ledger import Ledger, history, provenance, resolved_study
@@ -20,9 +21,10 @@ from wst.planning.one_trial import OneTrial
 from wst.records import Hyperparameters, Intent, Outcome, Stage
 from wst.shipped import find_yaml
 from wst.study import Recipe, Study
-from wst.study.load import absolute_suite
+from wst.study.load import absolute_file, absolute_suite
 from wst.trackers import Tracker, Trackers
 from wst.workflows.preflight import check, new_warnings
+from wst.workflows.settings import typed
 from wst.yaml_files import first_error, read_yaml, shown
 
 RELEASED_TABLES = {
@@ -81,6 +83,8 @@ def single(
     reference = registry.beside(method, Path())
     digest = registry.source_hash(reference)
     name = registry.short_name(reference)
+    if study.get("checkpoint") is not None:
+        study["checkpoint"] = absolute_file(study["checkpoint"])
     data = {
         "name": f"train-{task}-{name}",
         "tasks": [task],
@@ -89,10 +93,10 @@ def single(
         **study,
     }
     try:
-        built = Study.model_validate(data)
+        built = typed(Study.model_validate(data))
     except ValidationError as error:
         raise first_error(error, "train", data) from None
-    hyperparameters = built.recipe.complete(settings)
+    hyperparameters = built.recipe.complete(built.variants[name].fixed)
     identity = f"{task}.{name}.{stage}.0000"
     reason = "a single fine-tune"
     return built, Intent(identity, task, name, stage, 0, 0, built.seed, hyperparameters, reason=reason)
@@ -213,12 +217,13 @@ def run_single(
     study = study.model_copy(update=changes)
     checked = check(study, root, told)
     followers = Trackers(trackers)
-    with followers, Ledger(out, study, provenance.code()) as ledger, checked.beside as beside:
+    seeds = {intent.stage: range(intent.seed, intent.seed + 1)}
+    same = partial(check_rows, out, study, checked.fingerprint, seeds)
+    with followers, Ledger(out, study, provenance.code(), same) as ledger, checked.beside as beside:
         ended = history(out)[1]
         before = next((t.outcome for t in ended if t.intent.trial_id == intent.trial_id), None)
         if before is not None and before.state != "failed":
             return before, True
-        check_unchanged(ended, checked.fingerprint)
         if before is not None:
             ledger.discard([intent.trial_id])
         plan = OneTrial(intent)

@@ -5,17 +5,19 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 from wst.engine.address import asked_for
 from wst.engine.driver import Driver, Environment
-from wst.engine.fingerprint import check_unchanged
 from wst.engine.inline import run as run_inline
+from wst.engine.rows import check_rows
 from wst.ledger import Ledger, history, provenance
-from wst.planning.planner import Planner
+from wst.planning.planner import Planner, stage_seeds
 from wst.study import Study
 from wst.trackers import Tracker, Trackers, open_tracker
 from wst.workflows.preflight import check, new_warnings, parameter_counter
+from wst.workflows.settings import typed
 from wst.workflows.warm_start import resolve_warm_starts
 
 
@@ -54,13 +56,13 @@ def run_study(
     deadline = time.monotonic() + stop_after if stop_after is not None else None
     if address is not None:
         _find_cluster(address)
-    study = resolve_warm_starts(study)
+    study = typed(resolve_warm_starts(study))
     checked = check(study, root, told)
     with ExitStack() as stack:
         trackers = stack.enter_context(Trackers([open_tracker(name, out) for name in track]))
-        ledger = stack.enter_context(Ledger(out, study, provenance.code()))
+        same = partial(check_rows, out, study, checked.fingerprint, stage_seeds(study))
+        ledger = stack.enter_context(Ledger(out, study, provenance.code(), same))
         intents, ended = history(out)
-        check_unchanged(ended, checked.fingerprint)
         if retry_failed:
             ledger.discard([t.intent.trial_id for t in ended if t.outcome.state == "failed"])
             ended = [t for t in ended if t.outcome.state != "failed"]
