@@ -7,6 +7,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
@@ -16,6 +17,7 @@ from analysis.results import CELL, read_finals
 from analysis.tables import Estimate
 from wst.data.tasks import GROUPS, Suite
 from wst.errors import InputError
+from wst.ledger.reads import TaskReads, count_reads
 from wst.planning.ranking import DIGITS
 from wst.study import Study
 
@@ -31,7 +33,6 @@ COLUMNS = (
     "method",
     "normalisation",
     "test_top1",
-    "test_images",
     "trainable_parameters",
     "head_parameters",
     "train_seconds",
@@ -203,7 +204,8 @@ class Leaderboard:
     Attributes:
         failed: final trials that failed, of those that count.
         put_aside: final trials of settings that the search has put aside since, by row and task.
-        reads: trials that read a task's test split, by task and row, whether or not they count.
+        reads: how often each task's test images have been read, by these studies and by others.
+        several: whether they are of several studies.
     """
 
     suite: Suite
@@ -211,7 +213,13 @@ class Leaderboard:
     rows: list[Row] = field(default_factory=list)
     failed: int = 0
     put_aside: dict[str, dict[str, int]] = field(default_factory=dict)
-    reads: dict[str, dict[str, tuple[str, ...]]] = field(default_factory=dict)
+    reads: Mapping[str, TaskReads] = field(default_factory=dict)
+
+    several: bool = False
+
+    def readers(self, task: str) -> dict[str, tuple[str, ...]]:
+        """The trials that read a task's test split, each as often as it did, by row."""
+        return {_label(*who, self.several): ids for who, ids in self.reads[task].by_variant.items()}
 
     def different_data(self) -> dict[str, list[str]]:
         """Tasks whose images differ between rows, with the studies in question."""
@@ -243,7 +251,11 @@ def _measured(row: Row, task: str) -> bool:
 
 
 def leaderboard(
-    trials: pd.DataFrame, suite: Suite, studies: Mapping[str, Study], tasks: Sequence[str] = ()
+    trials: pd.DataFrame,
+    suite: Suite,
+    studies: Mapping[str, Study],
+    tasks: Sequence[str] = (),
+    reads: Mapping[str, TaskReads] = MappingProxyType({}),
 ) -> Leaderboard:
     """Compute the leaderboard.
 
@@ -256,6 +268,7 @@ def leaderboard(
         suite: the suite that they are on.
         studies: the studies by name.
         tasks: these tasks alone.
+        reads: how often each task's test images have been read.
 
     Raises:
         InputError: a task that no study asked for.
@@ -278,7 +291,8 @@ def leaderboard(
         ranked(rows, suite),
         failed=int((counting["state"] == "failed").sum()),
         put_aside=_put_aside(trials[trials["place"] == 0], len(studies) > 1),
-        reads=_reads(trials[trials["test_images"].notna()], order, len(studies) > 1),
+        reads={task: reads[task] for task in order if task in reads},
+        several=len(studies) > 1,
     )
 
 
@@ -287,15 +301,6 @@ def _put_aside(trials: pd.DataFrame, several: bool) -> dict[str, dict[str, int]]
     for (study, task, variant), ids in trials.groupby(CELL, sort=False)["trial_id"]:
         found.setdefault(_label(study, variant, several), {})[str(task)] = len(ids)
     return found
-
-
-def _reads(
-    trials: pd.DataFrame, order: Sequence[str], several: bool
-) -> dict[str, dict[str, tuple[str, ...]]]:
-    found: dict[str, dict[str, tuple[str, ...]]] = {task: {} for task in order}
-    for (study, task, variant), ids in trials.groupby(CELL, sort=False)["trial_id"]:
-        found[str(task)][_label(study, variant, several)] = tuple(sorted(ids))
-    return {task: by_row for task, by_row in found.items() if by_row}
 
 
 def _label(study: object, variant: object, several: bool) -> str:
@@ -392,4 +397,4 @@ def read_leaderboard(folders: Sequence[Path], tasks: Sequence[str] = ()) -> Lead
     """
     studies = studies_of(folders)
     finals = read_finals(folders, studies, [*COLUMNS, *hyperparameter_columns(folders)])
-    return leaderboard(finals, common_suite(studies, folders), studies, tasks)
+    return leaderboard(finals, common_suite(studies, folders), studies, tasks, count_reads(folders))

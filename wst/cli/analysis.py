@@ -66,7 +66,11 @@ def show_leaderboard(
             table,
             suite=board.suite.name,
             trials=leaderboard_table.trial_ids(board),
-            **{"test reads": leaderboard_table.reads_by_task(board), "test overlap": board.overlaps()},
+            **{
+                "test reads": leaderboard_table.reads_by_task(board),
+                "test reads by others": leaderboard_table.reads_by_others(board),
+                "test overlap": board.overlaps(),
+            },
         )
         print(found, file=console.file)
     elif style is not Style.terminal:

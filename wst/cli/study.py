@@ -227,15 +227,25 @@ def demo(
 
 @study_app.command()
 def status(folder: Folder, as_json: Json = False) -> None:
-    """Show how far a study is: trials by cell, stage and state, the best so far, what is left."""
-    from wst.workflows.status import overlap_notes, status_rows
+    """Show how far a study is: trials by cell, stage and state, the best so far, what is left.
+
+    Lines below say how often the test images have been read: by this study, and by others on this machine.
+    """
+    from wst.workflows.status import overlap_notes, status_lines, status_rows
 
     rows = status_rows(folder)
     if as_json:
         print_json(rows)
         return
     table = narrow_table()
-    hidden = {"begun", "best settings", "test read by", "val overlap", "test overlap"}  # these are in --json
+    hidden = {
+        "begun",
+        "best settings",
+        "test read by",
+        "test reads of the task",
+        "val overlap",
+        "test overlap",
+    }
     hidden |= {name for name in rows[0] if all(row[name] == "-" for row in rows)}
     shown = [name for name in rows[0] if name not in hidden]
     for name in shown:
@@ -243,7 +253,7 @@ def status(folder: Folder, as_json: Json = False) -> None:
     for row in rows:
         add_row(table, *(_status_text(row[name]) for name in shown))
     console.print(table)
-    for line in overlap_notes(rows):
+    for line in [*overlap_notes(rows), *status_lines(folder)]:
         print_line(line)
 
 
@@ -251,6 +261,35 @@ def _status_text(value: object) -> str:
     if isinstance(value, float):
         return f"{100 * value:.1f}"
     return str(value or "-")
+
+
+@study_app.command()
+def repair(
+    folder: Folder,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what is damaged; change nothing.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Lay aside what is damaged in a study's folder, and say what that means; nothing is deleted.
+
+    What was trained and is whole stays. A trial that has lost its row or its curve runs again when the study
+    goes on, under the same settings and seed.
+    """
+    from wst.workflows.repair import repair as repaired
+
+    made, aside = repaired(folder, dry_run=dry_run)
+    if as_json:
+        print_json({"damaged": [vars(f) for f in made.findings], "laid aside": str(aside) if aside else None})
+        return
+    for finding in made.findings:
+        print_line(f"{finding.path}: {finding.found}. {finding.meaning}.")
+    if aside is not None:
+        print_line(f"laid aside: {aside}")
+    elif made.findings and dry_run:
+        print_line(f"{len(made.findings)} things are damaged; nothing was changed.")
+    elif not made.findings:
+        print_line(f"{folder}: nothing is damaged.")
 
 
 @study_app.command()

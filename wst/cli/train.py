@@ -103,12 +103,13 @@ def train(
     with stopping(folder):
         goes_on = checkpoint_path(folder, intent.trial_id).exists()
         lines = _EpochLines(study.recipe.epochs, goes_on, to)
+        purpose = f"{trial} of {from_} run again" if trial is not None else single.SINGLE
         outcome, known = single.run_single(
-            study, intent, folder, root, [lines], lambda line: print_line(line, to)
+            study, intent, folder, root, [lines], lambda line: print_line(line, to), purpose
         )
     if known:
         print_line(f"{intent.trial_id} is in {folder} already", to)
-    _print_outcome(folder, intent, outcome, before, as_json)
+    _print_outcome(folder, intent, outcome, before, as_json, to)
 
 
 class _EpochLines(Tracker):
@@ -134,7 +135,11 @@ class _EpochLines(Tracker):
             print_line(f"{line}{score}  {epoch.seconds:.1f} s", self._to)
 
 
-def _print_outcome(folder: Path, intent: Any, outcome: Any, before: Any, as_json: bool) -> None:
+def _print_outcome(folder: Path, intent: Any, outcome: Any, before: Any, as_json: bool, to: Console) -> None:
+    from wst.ledger.reads import count_reads, read_lines, read_log
+
+    log = read_log()
+    reads = count_reads([folder], log)
     record = {
         "trial_id": intent.trial_id,
         "state": outcome.state,
@@ -143,6 +148,7 @@ def _print_outcome(folder: Path, intent: Any, outcome: Any, before: Any, as_json
         "val_overlap": outcome.val_overlap,
         "test_overlap": outcome.test_overlap,
         "trainable_parameters": outcome.trainable_parameters,
+        "test_reads": reads[intent.task].as_json() if intent.task in reads else None,
         "ledger": str(folder / "ledger"),
     }
     if before is not None:
@@ -152,8 +158,11 @@ def _print_outcome(folder: Path, intent: Any, outcome: Any, before: Any, as_json
         print_json(record)
     else:
         for name, value in record.items():
-            if value is not None and not (name.endswith("_overlap") and value == 0):
+            zero = name.endswith("_overlap") and value == 0
+            if value is not None and name != "test_reads" and not zero:
                 print_line(f"{name}: {value}")
+    for line in [*read_lines(reads, "this ledger"), *filter(None, [log.caveat])]:
+        print_line(line, to)
     if outcome.state == "failed":
         say(f"{outcome.error_type}: see error_text in the ledger")
         raise typer.Exit(1)

@@ -7,11 +7,13 @@ dies.  Nothing here knows Ray.
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
+from uuid import uuid4
 
 from wst.data.check.beside import Beside
 from wst.data.check.gate import TUNING
@@ -19,8 +21,9 @@ from wst.data.lists import SPLITS
 from wst.data.splits import TaskData
 from wst.engine.faults import DISK_FULL, OUT_OF_MEMORY, WORKER_LOST, no_room
 from wst.engine.fingerprint import Fingerprint
-from wst.ledger import Ledger
-from wst.records import Cost, End, Epoch, Intent, Outcome, Report, State
+from wst.errors import InputError
+from wst.ledger import Ledger, reads
+from wst.records import Cost, End, Epoch, Intent, Outcome, Read, Report, State
 from wst.study import Study
 from wst.trackers import Trackers
 from wst.training.spec import Device, TrialSpec, device_of, trial_spec
@@ -93,6 +96,8 @@ class _Running:
     stopped: bool = False
     attempts: int = 1
     error: str | None = None
+    announced: bool = False
+    """Whether its read of the test split is written down, in this attempt."""
 
 
 def checkpoint_path(folder: Path, trial_id: str) -> Path:
@@ -109,6 +114,8 @@ class Driver:
         ledger: open for writing.
         environment: the study's data and machines.
         trackers: told of every trial and epoch.
+        purpose: what its trials read test splits for, in words.
+        retried: trials that had failed and run again.
     """
 
     def __init__(
@@ -118,6 +125,8 @@ class Driver:
         ledger: Ledger,
         environment: Environment,
         trackers: Trackers | None = None,
+        purpose: str = "final trial of the study",
+        retried: Collection[str] = (),
     ):
         self.study, self.planner, self.ledger, self.environment = study, planner, ledger, environment
         self.slots = 1
@@ -125,8 +134,8 @@ class Driver:
         """Where the trials train."""
         self.fatal: str | None = None
         """Why the study has to stop now; the ledger is whole."""
+        self._purpose, self._retried = purpose, frozenset(retried)
         self._trackers = trackers or Trackers()
-        self._durable = {i.trial_id for i in planner.interrupted}
         self._jobs: dict[str, dict[str, _Running]] = {}
         self._again: dict[str, _Running] = {}
         """Trials that ran out of memory and start again."""
@@ -160,7 +169,9 @@ class Driver:
                 return None
             intents = [intent, *self._company(intent)]
             for one in intents:
-                if one.trial_id not in self._durable:
+                if not self.ledger.begun(one.trial_id):
+                    # One of that name may have been lost, and must not lend this one its state.
+                    self._drop_checkpoint(one.trial_id)
                     self._write(self.ledger.add_intent, one)
             outcome = self.planner.settled(intent)
             if self.fatal is not None:
@@ -214,9 +225,11 @@ class Driver:
     def take(self, job_id: str, reports: Sequence[Report]) -> frozenset[str]:
         """Take a job's reports, any of which may come twice; returns the trials that need not go on.
 
-        Those have ended, as pruned.
+        Those have ended, as pruned.  When it returns, the reads of test splits that the reports announce are
+        on the disk; unless ``fatal`` is set, when no step of any job may follow.
         """
         dropped = set()
+        self._announced(job_id, reports)
         for report in reports:
             running = self._jobs[job_id].get(report.trial_id)
             if running is None:  # it has ended before
@@ -229,6 +242,42 @@ class Driver:
                 dropped.add(report.trial_id)
                 self._end(job_id, running, End())
         return frozenset(dropped)
+
+    def _announced(self, job_id: str, reports: Sequence[Report]) -> None:
+        """Write down the reads of test splits that a job is about to do."""
+        pairs = [(self._jobs[job_id].get(report.trial_id), report.reads) for report in reports]
+        new = [(running, images) for running, images in pairs if images and running and not running.announced]
+        if new and self.fatal is None:
+            self._write(self._write_reads, [(running.intent, images) for running, images in new])
+            for running, _ in new:
+                running.announced = True
+
+    def _write_reads(self, announced: Sequence[tuple[Intent, int]]) -> None:
+        """Write that test splits are to be read, for each trial that learns from it: in the ledger, and in
+        the user's log."""
+        # The log first of all is opened: what cannot be written there is not to be read.
+        with reads.logging(self.study.name, self.ledger.folder) as log:
+            for intent, images in announced:
+                read = Read(
+                    read_id=uuid4().hex,
+                    trial_id=intent.trial_id,
+                    task=intent.task,
+                    variant=intent.variant,
+                    split="test",
+                    test_hash=self.environment.fingerprint.data[intent.task].test,
+                    images=images,
+                    time=datetime.now(UTC),
+                    purpose=self._purpose_of(intent.trial_id),
+                )
+                self.ledger.add_read(read)
+                log(read)
+
+    def _purpose_of(self, trial_id: str) -> str:
+        if trial_id in self._retried:
+            return f"{self._purpose}; a retry of a failed trial"
+        if self.ledger.reads(trial_id):
+            return f"{self._purpose}; again, after it was interrupted while scoring"
+        return self._purpose
 
     def running(self, job_id: str) -> int:
         """How many of a job's trials have not ended."""
@@ -247,6 +296,7 @@ class Driver:
         for running in self._jobs[job_id].values():
             running.attempts += 1
             running.error = error
+            running.announced = False
 
     def give_up(self, job_id: str) -> None:
         """A job's workers died too often: its trials have failed."""
@@ -280,7 +330,7 @@ class Driver:
             running.attempts += 1
             self._again[trial_id] = running
             self.planner.requeue(trial_id)
-            self._durable.add(trial_id)
+            running.announced = False
             del self._jobs[job_id][trial_id]
         elif end.error_type != DISK_FULL:
             self._finish(job_id, running, end)
@@ -296,15 +346,18 @@ class Driver:
             return
         self.planner.tell(intent.trial_id, outcome)
         del self._jobs[job_id][intent.trial_id]
-        with suppress(OSError):  # one that stays is in nobody's way
-            checkpoint_path(self.ledger.folder, intent.trial_id).unlink(missing_ok=True)
+        self._drop_checkpoint(intent.trial_id)
         self._trackers.end(intent, outcome)
         self._notice(outcome)
+
+    def _drop_checkpoint(self, trial_id: str) -> None:
+        with suppress(OSError):  # one that stays is in nobody's way
+            checkpoint_path(self.ledger.folder, trial_id).unlink(missing_ok=True)
 
     def _outcome(self, running: _Running, end: End) -> Outcome:
         # The data's hash is known also where the trial never began.
         hashes = self.environment.fingerprint.data[running.intent.task]
-        cost = replace(running.cost, data_hash=hashes.all, tuning_hash=hashes.tuning)
+        cost = replace(running.cost, data_hash=hashes.all, tuning_hash=hashes.tuning, test_hash=hashes.test)
         completed: State = "pruned" if running.stopped else "completed"
         return Outcome(
             completed if end.error_type is None else "failed",
@@ -337,6 +390,9 @@ class Driver:
         except OSError as error:
             found = error.strerror or error
             self.fatal = f"{self.ledger.folder}: expected to write to the ledger; found {found}"
+            return False
+        except InputError as error:
+            self.fatal = str(error)
             return False
         return True
 

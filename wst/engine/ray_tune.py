@@ -115,6 +115,7 @@ class _Scheduler(FIFOScheduler):  # type: ignore[misc]
     def on_trial_result(self, controller: Any, trial: Any, result: dict[str, Any]) -> str:
         dropped = self._driver.take(trial.trial_id, result["reports"])
         over = bool(dropped) and not self._driver.running(trial.trial_id)
+        over = over or self._driver.fatal is not None  # a further step might read what was not written down
         decision: str = TrialScheduler.STOP if over else TrialScheduler.CONTINUE
         return decision
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ RELEASED_TABLES = {
     "vit_base_patch16_224": "released/vit_base",
     "swin_base_patch4_window7_224": "released/swin_base",
 }
+SINGLE = "a single fine-tune"
 RELEASED_SEED = 42
 RELEASED_BACKBONE = "vit_base_patch16_224.orig_in21k"
 
@@ -98,8 +100,7 @@ def single(
         raise first_error(error, "train", data) from None
     hyperparameters = built.recipe.complete(built.variants[name].fixed)
     identity = f"{task}.{name}.{stage}.0000"
-    reason = "a single fine-tune"
-    return built, Intent(identity, task, name, stage, 0, 0, built.seed, hyperparameters, reason=reason)
+    return built, Intent(identity, task, name, stage, 0, 0, built.seed, hyperparameters, reason=SINGLE)
 
 
 def from_options(
@@ -174,12 +175,14 @@ def _suite_of(task: str) -> str:
 def recorded(folder: Path, trial_id: str) -> tuple[Study, Intent, Outcome]:
     """A row of a ledger: its study, its intent and how it ended.
 
+    The intent names no parent: run again, it stands for itself.
+
     Raises:
         InputError: the ledger has no such ended trial.
     """
     for trial in history(folder)[1]:
         if trial.intent.trial_id == trial_id:
-            return resolved_study(folder), trial.intent, trial.outcome
+            return resolved_study(folder), replace(trial.intent, parent=None), trial.outcome
     raise InputError(f"--trial: expected an ended trial of {folder}; found no {trial_id!r}")
 
 
@@ -190,6 +193,7 @@ def run_single(
     root: str | None,
     trackers: Sequence[Tracker] = (),
     told: Callable[[str], None] = lambda line: None,
+    purpose: str = SINGLE,
 ) -> tuple[Outcome, bool]:
     """Run one trial in this process and append it to the ledger in ``out``; an interrupted one goes on, and
     one that failed runs again.
@@ -204,6 +208,7 @@ def run_single(
         root: folder that holds the suite's folder.
         trackers: told of every epoch.
         told: told, a line each, what the check of the data warns of.
+        purpose: what it reads the test split for, if it does.
 
     Returns:
         How it ended, and whether it had completed before.
@@ -224,12 +229,12 @@ def run_single(
         before = next((t.outcome for t in ended if t.intent.trial_id == intent.trial_id), None)
         if before is not None and before.state != "failed":
             return before, True
-        if before is not None:
-            ledger.discard([intent.trial_id])
+        retried = [intent.trial_id] if before is not None else []
+        ledger.discard(retried)
         plan = OneTrial(intent)
         for line in new_warnings(checked, ended):
             told(line)
         environment = Environment(checked.data, checked.fingerprint, device="auto", beside=beside)
-        inline.run(Driver(study, plan, ledger, environment, followers))
+        inline.run(Driver(study, plan, ledger, environment, followers, purpose, retried))
     assert plan.outcome is not None
     return plan.outcome, False

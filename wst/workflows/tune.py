@@ -63,8 +63,10 @@ def run_study(
         same = partial(check_rows, out, study, checked.fingerprint, stage_seeds(study))
         ledger = stack.enter_context(Ledger(out, study, provenance.code(), same))
         intents, ended = history(out)
+        retried: list[str] = []
         if retry_failed:
-            ledger.discard([t.intent.trial_id for t in ended if t.outcome.state == "failed"])
+            retried = [t.intent.trial_id for t in ended if t.outcome.state == "failed"]
+            ledger.discard(retried)
             ended = [t for t in ended if t.outcome.state != "failed"]
         planner = Planner(study, intents, ended, parameter_counter(study))
         for line in new_warnings(checked, ended):
@@ -72,7 +74,7 @@ def run_study(
         beside = stack.enter_context(checked.beside)
         environment = Environment(checked.data, checked.fingerprint, address, deadline, beside=beside)
         trackers.add(display(planner))
-        _engine(inline)(Driver(study, planner, ledger, environment, trackers))
+        _engine(inline)(Driver(study, planner, ledger, environment, trackers, retried=retried))
     return planner
 
 
