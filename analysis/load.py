@@ -25,6 +25,9 @@ def load(
 ) -> pd.DataFrame:
     """One table (``trials``, ``epochs`` or ``intents``) of several studies, one below the other.
 
+    A trial that an older version wrote down as completed though its loss is not a number has failed here, as
+    it would now: what is not a number ranks nowhere.
+
     A hyperparameter that one study has and another has not is missing (NA) there.
 
     Args:
@@ -39,7 +42,10 @@ def load(
             newer schema, or a file in it is not whole.
     """
     names = studies_of(folders)
-    frames = [_frame(read_table(folder, table, columns, where)) for folder in folders]
+    asked = columns
+    if table == "trials" and columns is not None and "state" in columns:
+        asked = list(dict.fromkeys([*columns, *_MEASURED]))
+    frames = [_frame(_judged(read_table(folder, table, asked, where))) for folder in folders]
     for folder, name, frame in zip(folders, names, frames, strict=True):
         others = set(frame["study"].unique()) - {name} if "study" in frame else set()
         if others:
@@ -47,6 +53,23 @@ def load(
     filled = [frame for frame in frames if len(frame)]
     together = pd.concat(filled or frames, ignore_index=True)
     return together if columns is None else together.reindex(columns=list(columns))
+
+
+_MEASURED = ("train_loss", "val_loss", "val_top1_last")
+
+
+def _judged(table: pa.Table) -> pa.Table:
+    """The rows, none of them completed with a loss or an accuracy that is no finite number."""
+    if "state" not in table.schema.names:
+        return table
+    state = table["state"]
+    for name in _MEASURED:
+        if name in table.schema.names and pa.types.is_floating(table.schema.field(name).type):
+            broken = pc.fill_null(pc.invert(pc.is_finite(table[name])), False)
+            broken = pc.and_(broken, pc.equal(state, "completed"))
+            state = pc.if_else(broken, "failed", state)
+    place = table.schema.get_field_index("state")
+    return table.set_column(place, table.schema.field("state"), state)
 
 
 def _frame(table: pa.Table) -> pd.DataFrame:

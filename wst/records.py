@@ -6,6 +6,7 @@ A field with a sentence is a column of the ledger, of that name, type and meanin
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Annotated, Literal
@@ -18,6 +19,13 @@ Scalar = bool | int | float | str
 Value = Scalar | tuple[Scalar, ...]
 """Of a hyperparameter; several where a method takes one for each block, say."""
 Hyperparameters = dict[str, Value]
+
+
+def same(one: object, other: object) -> bool:
+    """Whether two values of a hyperparameter are equal: 1 and 1.0 are, 1 and true are not."""
+    if isinstance(one, tuple | list) and isinstance(other, tuple | list):
+        return len(one) == len(other) and all(map(same, one, other))
+    return isinstance(one, bool) == isinstance(other, bool) and (one is other or one == other)
 
 
 def stable_seed(*parts: object) -> int:
@@ -111,12 +119,21 @@ class Epoch:
     val_top1: Annotated[float | None, "validation accuracy in [0, 1]"]
     seconds: Annotated[float, "wall seconds, scoring included"]
 
+    @property
+    def finite(self) -> bool:
+        """Whether all that was measured are finite numbers."""
+        measured = (self.train_loss, self.val_loss, self.val_top1)
+        return all(math.isfinite(value) for value in measured if value is not None)
+
 
 @dataclass(frozen=True)
 class Score:
-    """Top-1 accuracy in [0, 1] on so many images, each scored once."""
+    """Top-1 accuracy in [0, 1] on so many images, each scored once.
 
-    top1: float
+    None where what the model gave are no finite numbers: the images have been read all the same.
+    """
+
+    top1: float | None
     images: int
 
 
@@ -168,6 +185,32 @@ class Outcome(Cost):
     test_images: Annotated[
         int | None, "test images scored, each once; null where the test split stayed closed"
     ] = None
+    val_overlap: Annotated[
+        float | None, "share of the images of val that are also in train, by their pixels; in [0, 1]"
+    ] = None
+    test_overlap: Annotated[
+        float | None,
+        "share of the test images that are also in train or val, by their pixels; stage final only",
+    ] = None
+    data_warnings: Annotated[
+        str | None,
+        "what the check of the data warned of, for the splits that the trial rests on; null where of nothing",
+    ] = None
+
+    @property
+    def ranked(self) -> bool:
+        """Whether it can be compared with others: completed, with finite numbers on val after the last epoch.
+
+        What is not a number can win nothing, whatever wrote it down as completed.
+        """
+        last = self.epochs[-1] if self.epochs else None
+        return (
+            self.state == "completed"
+            and last is not None
+            and last.val_top1 is not None
+            and last.val_loss is not None
+            and last.finite
+        )
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,7 @@ COLUMNS = (
     "train_seconds",
     "peak_memory",
     "data_hash",
+    "test_overlap",
 )
 """Columns of ``trials`` that the leaderboard needs."""
 
@@ -57,6 +58,7 @@ class Score:
         settings: hyperparameters.
         front: the other members of the cell's front, by falling accuracy on val, in a study of several
             objectives; they count in no average.
+        test_overlap: share of the test images that are also in train or val; None where it was not measured.
     """
 
     by_seed: dict[int, float]
@@ -67,6 +69,7 @@ class Score:
     seconds: float | None = None
     memory: float | None = None
     data_hash: str = ""
+    test_overlap: float | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     front: tuple[Score, ...] = ()
 
@@ -227,6 +230,17 @@ class Leaderboard:
                 different[task] = sorted(set(found.values()))
         return different
 
+    def overlaps(self) -> dict[str, float]:
+        """Tasks whose test images are partly those of train or val, with the share, which rows agree on
+        where their data do."""
+        found = {}
+        for task in self.tasks:
+            shares = [row.scores[task].test_overlap for row in self.rows if _measured(row, task)]
+            largest = max((share for share in shares if share), default=0.0)
+            if largest:
+                found[task] = largest
+        return found
+
     def data_differ(self, one: str, other: str) -> bool:
         """True where two studies share a task but not its images."""
         return any({one, other} <= set(who) for who in self.different_data().values())
@@ -337,6 +351,7 @@ def _score(seeds: pd.DataFrame, study: Study) -> Score:
             for name, value in seeds.iloc[0].items()
             if str(name).startswith("hp_") and (isinstance(value, tuple) or not pd.isna(value))
         },
+        test_overlap=_known(seeds["test_overlap"].max()),
         data_hash="+".join(sorted(map(str, seeds["data_hash"].dropna().unique()))),
     )
 

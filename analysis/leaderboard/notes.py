@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from analysis.leaderboard.board import Leaderboard
+from wst.data.check.overlap import overlap_note
 from wst.ledger.reads import elsewhere, times
 
 _MOST_READS = 6
@@ -24,6 +25,7 @@ def caveats(board: Leaderboard) -> list[str]:
         f"Data of {task} differ between {' and '.join(who)}: these numbers do not compare."
         for task, who in board.different_data().items()
     ]
+    lines += [overlap_note("test", task, share) for task, share in board.overlaps().items()]
     if board.failed:
         lines.append(f"{_counted(board.failed)} failed; see error_text in the ledger.")
     lines += [*_left_out(board), *_reads(board)]

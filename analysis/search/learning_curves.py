@@ -49,7 +49,7 @@ def curve_bands(folder: Path, study: str, without: Collection[str] = ()) -> list
         study: its name.
         without: trials to leave out.
     """
-    wanted = (pc.field("stage") == "search") & pc.field("val_top1").is_valid()
+    wanted = (pc.field("stage") == "search") & pc.is_finite(pc.field("val_top1"))
     columns = ["task", "variant", "epoch", "val_top1"]
     if len(without):
         wanted &= ~pc.field("trial_id").isin(list(without))

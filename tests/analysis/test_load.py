@@ -14,6 +14,7 @@ from analysis.ablation import read_ablation
 from analysis.leaderboard.board import read_leaderboard
 from analysis.leaderboard.table import as_table
 from analysis.load import common_suite, load, studies_of
+from analysis.results import candidates
 from tests.analysis.ledgers import CODE, alpha_study, beta_study
 from wst.errors import InputError
 from wst.ledger import Ledger
@@ -91,7 +92,9 @@ def test_a_malicious_study_name_is_refused_in_one_line(alpha: Path, tmp_path: Pa
     folder = _copy(alpha, tmp_path)
     file = folder / "study.yaml"
     file.write_text(file.read_text().replace("name: alpha", "name: <script>alert(1)</script>"))
-    with pytest.raises(InputError, match=r"study\.yaml: name: expected string .*; found '<script>") as error:
+    with pytest.raises(
+        InputError, match=r"study\.yaml: name: expected a name of letters.*; found '<script>"
+    ) as error:
         load([folder])
     assert "\n" not in str(error.value)
 
@@ -114,3 +117,26 @@ def test_suites_do_not_mix(tmp_path: Path, alpha: Path) -> None:
     folders = [alpha, tmp_path / "vtab"]
     with pytest.raises(InputError, match=r"expected one suite.*found mini, vtab1k"):
         common_suite(studies_of(folders), folders)
+
+
+def test_a_completed_trial_without_numbers_has_failed_and_ranks_nowhere(
+    extended: Path, tmp_path: Path
+) -> None:
+    """As an older version wrote it: an accuracy beside a loss that is not a number."""
+    folder = Path(shutil.copytree(extended, tmp_path / "copy"))
+    searches = load([folder], where=(pc.field("stage") == "search") & (pc.field("state") == "completed"))
+    best = searches.sort_values("val_top1_last").iloc[-1]["trial_id"]
+    for path in (folder / "ledger" / "trials").iterdir():
+        table = pq.read_table(path)
+        broken = pc.equal(table["trial_id"], best)
+        loss = pc.if_else(broken, float("nan"), table["val_loss"])
+        place = table.schema.get_field_index("val_loss")
+        pq.write_table(table.set_column(place, table.schema.field(place), loss), path)
+    for columns in (None, ["trial_id", "state"]):
+        states = load([folder], columns=columns).set_index("trial_id")["state"]
+        assert states[best] == "failed"
+        assert (states.drop(best) == load([extended]).set_index("trial_id")["state"].drop(best)).all()
+    assert list(load([folder], columns=["trial_id", "state"]).columns) == ["trial_id", "state"]
+    studies = studies_of([folder])
+    before, after = (candidates(load([f]), studies)["trial_id"].tolist() for f in (extended, folder))
+    assert best in before and best not in after

@@ -16,6 +16,7 @@ from wst.data import splits
 from wst.data.mini import MINI
 from wst.data.splits import TaskData
 from wst.engine.job import Job
+from wst.models.adapters import read_card
 from wst.records import Cost, End, Epoch, Intent, Score, Stage
 from wst.study import Recipe
 from wst.training.spec import TrialSpec, trial_spec
@@ -102,6 +103,22 @@ def test_killed_job_of_several_seeds_goes_on_with_what_was_trained(mini_root: Pa
         job.step()
     del job
     assert {k: _result(v) for k, v in _run(*specs).items()} == whole
+
+
+def test_a_seed_that_gives_no_numbers_on_test_fails_alone_and_counts_as_read(
+    mini_root: Path, tmp_path: Path
+) -> None:
+    once = Recipe(epochs=1, warmup_epochs=0, batch_size=1000)
+    path = tmp_path / "a.safetensors"
+    first, second = (_spec(mini_root, number, adapter_path=str(path)) for number in range(2))
+    exploding = replace(
+        first.intent, hyperparameters={**first.intent.hyperparameters, "lr": 1e37, "weight_decay": 0.0}
+    )
+    ends = _run(replace(first, recipe=once, intent=exploding), replace(second, recipe=once))
+    failed, sound = (ends[f"digits.linear.final.000{number}"][0] for number in range(2))
+    assert failed.error_type == "DivergedError" and failed.test == Score(None, 797)
+    assert sound.error_type is None and sound.test is not None and sound.test.top1 is not None
+    assert read_card(path).trial_id == "digits.linear.final.0001"  # the sound one's
 
 
 def test_one_seed_that_fails_leaves_the_others_alone(

@@ -53,8 +53,16 @@ def test_a_signature_is_read() -> None:
     }
     assert adapt.checked({"r": 2, "scale": 3, "sizes": [1, 2]}) == {"r": 2, "scale": 3.0, "sizes": (1, 2)}
     assert isinstance(adapt.checked({"r": 2, "scale": 3})["scale"], float)
+    whole = adapt.checked({"r": 2.0, "sizes": [1.0, 2]})  # as programs leave tables that know reals alone
+    assert repr(whole) == "{'r': 2, 'sizes': (1, 2)}"
     with pytest.raises(InputError, match=r"r of test_registry: expected a whole number .*; found no value"):
         adapt.checked({})
+    for value in (2.5, True, 2**63, float("nan"), float("inf"), 1e300):
+        with pytest.raises(InputError, match=r"r of test_registry: expected a whole number .*; found "):
+            adapt.checked({"r": value})
+    for value in (True, 10**400, float("-inf")):
+        with pytest.raises(InputError, match=r"scale of test_registry: expected a number; found "):
+            adapt.checked({"r": 2, "scale": value})
 
 
 @pytest.mark.parametrize("annotation", ["dict", "int | str", "list[int]", "'nothing'", ""])

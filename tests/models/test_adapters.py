@@ -18,7 +18,7 @@ from tests.conftest import small_study
 from wst.data.mini import MINI
 from wst.data.splits import TaskData
 from wst.errors import InputError
-from wst.models.adapters import load_adapter, read_card
+from wst.models.adapters import load_adapter, read_card, save_adapter
 from wst.records import Intent
 from wst.study import Recipe
 from wst.training.spec import trial_spec
@@ -121,6 +121,31 @@ def test_tensors_that_do_not_fit_are_named(
     save_file(tensors, path)
     with pytest.raises(InputError, match=words):
         load_adapter(path)
+
+
+def test_tensors_that_are_no_numbers_are_refused(kept: tuple[Path, float], tmp_path: Path) -> None:
+    path = _copy(kept[0], tmp_path)
+    tensors = load_file(path)
+    tensors["backbone.head.bias"][3] = torch.nan
+    save_file(tensors, path)
+    with pytest.raises(InputError, match="expected the file that its card describes, of hash"):
+        load_adapter(path)
+    card = json.loads(path.with_suffix(".json").read_text())
+    del card["tensors_hash"]  # as an older version left it
+    path.with_suffix(".json").write_text(json.dumps(card))
+    with pytest.raises(
+        InputError, match=r"digits.safetensors: expected finite numbers; found others in back"
+    ):
+        load_adapter(path)
+
+
+def test_an_adapter_of_what_is_no_number_is_not_saved(tmp_path: Path, kept: tuple[Path, float]) -> None:
+    predictor = load_adapter(kept[0])
+    with torch.no_grad():
+        predictor.model.get_classifier().bias[0] = torch.inf  # type: ignore[operator, union-attr, index]
+    with pytest.raises(ArithmeticError, match=r"expected finite numbers; found others in backbone\.head"):
+        save_adapter(predictor.model, predictor.card, tmp_path / "a.safetensors")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_broken_files_get_one_line(kept: tuple[Path, float], tmp_path: Path) -> None:

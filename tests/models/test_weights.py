@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import pickle
 import re
 from collections.abc import Callable
@@ -233,7 +234,7 @@ def without(weights: Weights, *names: str) -> Weights:
             "found missing keys cls_token, surplus keys cls$",
         ),
         (
-            lambda w: {f"module.{name}": value for name, value in w.items()},
+            lambda w: {f"module-{name}": value for name, value in w.items()},
             "missing keys .* and 2. more, surplus",
         ),
     ],
@@ -362,13 +363,15 @@ def test_code_in_a_file_never_runs(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", [{}, [1, 2], {"model": {"a": 1}}, {"a": torch.zeros(1), "epoch": 3}])
 def test_files_without_weights_are_refused(content: object, tmp_path: Path) -> None:
-    assert_refused(save_pth(content, tmp_path / "w.pth"), "expected tensors by name .*; found none")
+    assert_refused(
+        save_pth(content, tmp_path / "w.pth"), "expected tensors by name .*; found (none|a|a, epoch)$"
+    )
 
 
 def test_unknown_endings_and_missing_files_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "weights.bin"
     path.write_bytes(b"")
-    assert_refused(path, r"expected \.safetensors, \.pth, \.pt or \.npz; found '\.bin'")
+    assert_refused(path, r"expected \.safetensors, \.pth, \.pt, \.pth\.tar or \.npz; found '\.bin'")
     assert_refused(tmp_path / "none.pth", "expected a weights file; found none")
 
 
@@ -378,3 +381,95 @@ def test_a_file_that_changes_is_read_again(tmp_path: Path) -> None:
     assert read_weights(path) is read_weights(path)
     save_pth({"a": torch.ones(1)}, path)
     assert read_weights(path)["a"] == 1
+
+
+def _prefixed(weights: Weights) -> Weights:
+    return {f"module.base_encoder.{name}": value for name, value in weights.items()}
+
+
+def _moco(weights: Weights) -> dict[str, object]:
+    momentum = {name.replace("base", "momentum"): v + 1 for name, v in _prefixed(weights).items()}
+    return {"state_dict": {**_prefixed(weights), **momentum, "module.predictor.0.weight": torch.ones(2)}}
+
+
+WRAPPED: dict[str, tuple[str, Callable[[Weights], object], str | None]] = {
+    "net": ("w.pth", lambda w: {"net": w, "acc": 91.2, "epoch": 3}, None),
+    "prefix": ("w.pth.tar", lambda w: {"state_dict": _prefixed(w)}, None),
+    "parallel": ("w.pt", lambda w: {f"module.{name}": value for name, value in w.items()}, None),
+    "moco": ("w.pth.tar", _moco, "takes what is under 'module.base_encoder.'; leaves aside"),
+    "options": ("w.pth", lambda w: {"model": w, "args": argparse.Namespace(lr=1, betas=(0.9, 0.95))}, None),
+    "ema": (
+        "w.pth",
+        lambda w: {"state_dict": w, "state_dict_ema": {name: v + 1 for name, v in w.items()}},
+        "takes 'state_dict'; leaves aside 'state_dict_ema'",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", WRAPPED)
+def test_other_names_and_wrappings_load_and_what_is_left_aside_is_said(
+    case: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    name, wrap, said = WRAPPED[case]
+    saved, model = vit(1).state_dict(), vit(2)
+    before = copied(model)
+    path = tmp_path / name
+    torch.save(wrap(saved), path)
+    for _ in range(2):
+        load_checkpoint(model, path)
+    assert_loaded(model, saved, before)
+    assert [said in line for line in caplog.messages] == ([True] if said else [])  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float64])
+def test_another_precision_is_loaded_as_single(kind: torch.dtype, tmp_path: Path) -> None:
+    saved, model = {name: value.to(kind) for name, value in vit(1, 48).state_dict().items()}, vit(2, 48)
+    before = copied(model)
+    torch.save(saved, tmp_path / "w.pth")
+    load_checkpoint(model, tmp_path / "w.pth")
+    assert_loaded(model, {name: value.float() for name, value in saved.items()}, before)
+    load_checkpoint(vit(2, 24), tmp_path / "w.pth")  # and resampled
+
+
+@pytest.mark.parametrize(("value", "words"), [(torch.nan, "NaN"), (torch.inf, "infinities")])
+@pytest.mark.parametrize("form", FORMS)
+def test_weights_that_are_no_numbers_are_refused(form: str, value: float, words: str, tmp_path: Path) -> None:
+    saved, model = vit(1).state_dict(), vit(2)
+    saved["norm.weight"][3] = value
+    before = copied(model)
+    broken = vit(1)
+    broken.load_state_dict(saved)
+    path = FORMS[form](broken, tmp_path)
+    with pytest.raises(InputError) as caught:
+        load_checkpoint(model, path)
+    assert str(caught.value) == f"{path}: expected finite numbers; found {words} in norm.weight"
+    assert all(torch.equal(model.state_dict()[name], value) for name, value in before.items())
+
+
+def test_a_value_too_large_for_single_precision_is_refused(tmp_path: Path) -> None:
+    saved = {name: value.double() for name, value in vit(1).state_dict().items()}
+    saved["norm.weight"][0] = 1e300
+    torch.save(saved, tmp_path / "w.pth")
+    with pytest.raises(InputError, match="found infinities in norm"):
+        load_checkpoint(vit(2), tmp_path / "w.pth")
+
+
+def test_a_classifier_of_no_numbers_is_not_looked_at(tmp_path: Path) -> None:
+    saved = vit(1).state_dict()
+    saved["head.weight"][0] = torch.nan
+    torch.save(saved, tmp_path / "w.pth")
+    load_checkpoint(vit(2), tmp_path / "w.pth")
+
+
+def test_several_models_in_one_file_are_refused(tmp_path: Path) -> None:
+    state = vit(1).state_dict()
+    both = {f"{part}.{name}": v for part in ("left", "right") for name, v in state.items()}
+    torch.save(both, tmp_path / "w.pth")
+    with pytest.raises(InputError, match=r"w.pth: expected one model; found several, under left\., right\."):
+        load_checkpoint(vit(2), tmp_path / "w.pth")
+
+
+def test_what_a_file_holds_instead_is_said(tmp_path: Path) -> None:
+    torch.save({"teacher": vit(1).state_dict(), "epoch": 3}, tmp_path / "w.pth")
+    with pytest.raises(InputError, match=r"by name \(under .*'net'.*\); found teacher, epoch"):
+        load_checkpoint(vit(2), tmp_path / "w.pth")

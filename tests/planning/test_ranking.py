@@ -34,7 +34,9 @@ def test_ties_go_by_the_studys_rule(ties: str, values: list[float]) -> None:
 
 
 def test_what_is_not_known_beats_nothing() -> None:
-    assert on_front([np.nan, 0.1], [[0.0], [5.0]]).tolist() == [True, True]
+    for unknown in (np.nan, np.inf, -np.inf):
+        assert on_front([unknown, 0.1], [[0.0], [5.0]]).tolist() == [False, True]
+        assert order([unknown, 0.1, 0.0], [0.0] * 3, [0, 1, 2]).tolist() == [1, 2, 0]
     assert on_front([np.nan, np.nan], np.zeros((2, 0))).tolist() == [True, False]
     assert on_front([], np.zeros((0, 1))).tolist() == []
 

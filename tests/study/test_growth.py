@@ -58,6 +58,7 @@ VARIANT = {"method": "linear", "fixed": {"lr": 0.1}}
         {"report_every": 1, "checkpoint_every": 3},
         {"faults": {"retries": 0, "time_limit": "2h"}},
         {"final__save_adapters": True},
+        {"checkpoint": "elsewhere/w.safetensors"},  # whose hash says whether it is the same
     ],
     ids=lambda changes: ",".join(changes) or "nothing",
 )
@@ -71,7 +72,6 @@ def test_a_study_may_grow(changes: dict[str, Any]) -> None:
         ({"name": "other"}, "name: has 'small', asked for 'other'"),
         ({"seed": 1}, "seed: has 0, asked for 1"),
         ({"backbone": "vit_base_patch16_224"}, "backbone: has 'micro', asked for 'vit_base_patch16_224'"),
-        ({"checkpoint": "a.npz"}, "checkpoint: has nothing, asked for 'a.npz'"),
         ({"suite": "vtab1k", "tasks": ["digits"]}, "suite: has 'mini', asked for 'vtab1k'"),
         ({"normalisation": "half"}, "normalisation: has 'checkpoint', asked for 'half'"),
         ({"image_size": 64}, "image_size: has nothing, asked for 64"),
@@ -236,3 +236,15 @@ def test_the_same_file_of_a_method_is_the_same_wherever_it_lies() -> None:
         begun=True,
     )
     assert other.key == "variants.own.method"
+
+
+def test_a_suite_of_ones_own_is_the_same_wherever_it_lies() -> None:
+    def at(suite: str, tasks: tuple[str, ...] = ("digits",)) -> Study:
+        return small_study().model_copy(update={"suite": suite, "tasks": tasks})
+
+    assert _forbidden(at("/here/pets"), at("/there/pets")) == []
+    assert _forbidden(at("vtab1k"), at("/data/vtab-1k")) == []
+    assert _forbidden(at("mini"), at("/here/pets")) == ["suite: has 'mini', asked for '/here/pets'"]
+    # a folder of one task gives it its name
+    renamed = _forbidden(at("/here/pets", ("pets",)), at("/here/dogs", ("dogs",)))
+    assert renamed == ["tasks: has ['pets'], asked for ['dogs']"]

@@ -2,10 +2,14 @@ from __future__ import annotations
 
 from itertools import product
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
-from wst.study.space import Categorical, Float, Int, applies, grid
+from wst.records import Value, same
+from wst.study import Variant
+from wst.study.space import Categorical, Distribution, Float, Int, applies, brought, grid
 
 
 @given(st.floats(1e-6, 1.0), st.floats(1.0, 1e3), st.integers(2, 9), st.booleans())
@@ -46,3 +50,97 @@ def test_condition_leaves_a_hyperparameter_out_of_the_grid_where_it_does_not_app
     ]
     assert grid(space, 5, {"deep": False}) == [{"method": "haar"}, {"method": "average"}]
     assert not applies(space["levels"], {"method": "haar"})
+
+
+_steps = st.tuples(st.decimals(-5, 5, places=3), st.decimals("0.001", 2, places=3), st.integers(0, 40)).map(
+    lambda t: Float(low=float(t[0]), high=float(t[0] + t[1] * t[2]), step=float(t[1]))
+)
+_ranges = st.tuples(st.floats(1e-9, 1e3), st.floats(1, 1e3), st.booleans()).map(
+    lambda t: Float(low=t[0], high=t[0] * t[1], log=t[2])
+)
+_whole = st.tuples(st.integers(-9, 9), st.integers(0, 40), st.integers(1, 4)).map(
+    lambda t: Int(low=t[0], high=t[0] + t[1], step=t[2])
+)
+_scalars = st.one_of(
+    st.booleans(), st.integers(-9, 9), st.sampled_from([0.5, 1.0, 2.0, -3.0]), st.text("ab", max_size=2)
+)
+_values = st.one_of(_scalars, st.lists(_scalars, max_size=3).map(tuple))
+_choices = st.lists(_values, min_size=1, max_size=6).map(
+    lambda found: Categorical(
+        choices=tuple(v for i, v in enumerate(found) if not any(same(v, other) for other in found[:i]))
+    )
+)
+_entries = st.one_of(_steps, _ranges, _whole, _choices)
+_any = st.one_of(_values, st.floats(), st.integers(), st.just(10**400))
+
+
+@given(_entries, _any)
+def test_bringing_again_changes_nothing_and_what_is_not_held_comes_back(
+    entry: Distribution, value: Value
+) -> None:
+    once = entry.brought(value)
+    assert entry.holds(once) == entry.holds(value)
+    if entry.holds(value):
+        assert repr(entry.brought(once)) == repr(once)
+        # a step's slack apart, it is what it was
+        assert same(once, value) or once == pytest.approx(value, rel=1e-6, abs=1e-7)
+    else:
+        assert once is value
+
+
+@given(_entries, st.integers(2, 9))
+def test_points_of_a_grid_are_held_and_are_where_they_are_brought(entry: Distribution, points: int) -> None:
+    for value in entry.values(points):
+        assert entry.holds(value) and repr(entry.brought(value)) == repr(value)
+
+
+@given(_steps, st.integers(0, 40))
+def test_a_step_is_the_same_however_it_was_added_up(entry: Float, place: int) -> None:
+    """As Optuna multiplies it, as a loop adds it, and as a user writes it."""
+    assert entry.step is not None
+    points = entry.values(2)
+    wanted = points[place % len(points)]
+    added = entry.low
+    for _ in range(place % len(points)):
+        added += entry.step
+    for value in (place % len(points) * entry.step + entry.low, added, float(f"{wanted:.12g}")):
+        assert repr(entry.brought(value)) == repr(wanted)
+
+
+def test_equal_values_are_one_value() -> None:
+    tenths = Float(low=0.0, high=0.4, step=0.1)
+    assert [tenths.brought(v) for v in (0.1 + 0.2, 3 * 0.1, 0.3)] == [0.3] * 3
+    assert repr(Float(low=0, high=4).brought(1)) == "1.0" and repr(tenths.brought(0)) == "0.0"
+    assert repr(Int(low=1, high=8).brought(4.0)) == "4" and not Int(low=1, high=8).holds(4.5)
+    scale = Categorical(choices=(1.0, 10.0))
+    assert [repr(scale.brought(v)) for v in (1, 10, 10.0)] == ["1.0", "10.0", "10.0"]
+    lists = Categorical(choices=((1, 2), (1.5, 2)))
+    assert repr(lists.brought((1.0, 2.0))) == "(1, 2)"
+    several = {"scale[0]": scale, "scale[1]": scale}
+    assert repr(brought({"scale": (1, 10)}, several)) == "{'scale[0]': 1.0, 'scale[1]': 10.0}"
+
+
+def test_a_true_is_no_number() -> None:
+    for entry in (Float(low=0, high=1), Float(low=0, high=1, step=0.5), Int(low=0, high=1)):
+        assert not entry.holds(True)
+    assert not Categorical(choices=(1, 2)).holds(True)
+    assert Categorical(choices=(True, 1)).brought(1.0) == 1
+    assert not applies(Float(low=0, high=1, when={"on": (True,)}), {"on": 1})
+
+
+@pytest.mark.parametrize("choices", [[1, 1.0], ["a", "a"], [[1, 2], [1.0, 2]]])
+def test_choices_that_are_equal_are_refused(choices: list[Value]) -> None:
+    with pytest.raises(ValidationError, match="expected each choice once; found"):
+        Categorical(choices=tuple(choices))
+
+
+def test_a_variants_own_values_are_brought_to_its_space() -> None:
+    space = {
+        "lr": {"type": "float", "low": 1e-4, "high": 1e-1, "log": True},
+        "drop_path": {"type": "float", "low": 0.0, "high": 0.4, "step": 0.1},
+        "scale": {"type": "categorical", "choices": [1.0, 10.0], "when": {"drop_path": [0.1 + 0.2]}},
+    }
+    start = [{"drop_path": 3 * 0.1, "scale": 1}]
+    variant = Variant.model_validate({"method": "wst", "space": space, "warm_start": start})
+    assert repr(variant.warm_start) == "({'drop_path': 0.3, 'scale': 1.0},)"
+    assert variant.space is not None and variant.space["scale"].when == {"drop_path": (0.3,)}

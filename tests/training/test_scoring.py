@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -23,6 +25,28 @@ class _Means(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         logits: Tensor = self.dropout(images.mean((2, 3))[:, self.order])
         return logits
+
+
+class _Given(nn.Module):
+    """The same logits for every image."""
+
+    def __init__(self, *logits: float):
+        super().__init__()
+        self.logits = torch.tensor(logits)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.logits.expand(len(images), -1)
+
+
+@pytest.mark.parametrize("broken", [float("nan"), float("inf"), float("-inf")])
+def test_logits_that_are_no_numbers_have_no_loss(broken: float) -> None:
+    """The first of them would be the answer, and right for a class; so would one beside them."""
+    split = Resident(torch.zeros(6, 3, 8, 8, dtype=torch.uint8), torch.zeros(6, dtype=torch.long))
+    models = [_Given(broken, broken, broken), _Given(1.0, broken, 0.0), _Given(1.0, 0.0, 0.0)]
+    normalise = Normaliser((0.5,) * 3, (0.5,) * 3, 8, 4, CPU)
+    scores = score(models, list(split.batches(4)), normalise, Recipe(), CPU)
+    assert [math.isfinite(loss) for _, loss in scores] == [False, False, True]
+    assert scores[2][0] == 6
 
 
 @pytest.mark.parametrize("mapped", [False, True])

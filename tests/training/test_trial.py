@@ -1,17 +1,24 @@
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from tests.training.specs import SETTINGS, spec, without_times
 from wst.data import splits
-from wst.records import Epoch, Hyperparameters
+from wst.records import Backbone, Epoch, Hyperparameters, Score
+from wst.shipped import ASSETS
 from wst.study import Recipe
+from wst.training import state
+from wst.training.finite import DivergedError
+from wst.training.identity import identity
 from wst.training.spec import TrialSpec
-from wst.training.trial import DivergedError, Trial, score_together
+from wst.training.trial import Trial, score_together
+from wst.training.update import Update
 
 pytestmark = pytest.mark.slow  # trains
 
@@ -155,6 +162,111 @@ def test_diverged_training_is_an_error(mini_root: Path) -> None:
     trial = Trial(spec(mini_root, settings={**SETTINGS, "lr": 1e30, "scale": 1e30}))
     with pytest.raises(DivergedError, match="training loss is nan in epoch"):
         list(trial.epochs())
+
+
+ONE_STEP = Recipe(epochs=1, warmup_epochs=0, batch_size=1000)
+EXPLODES: Hyperparameters = {**SETTINGS, "lr": 1e30}
+"""The loss is finite before the only step, and the weights are large after it."""
+
+
+def test_weights_that_break_in_the_last_step_are_an_error(mini_root: Path, tmp_path: Path) -> None:
+    path = tmp_path / "t.pt"
+    trial = Trial(spec(mini_root, settings=EXPLODES, recipe=ONE_STEP, checkpoint_path=str(path)))
+    with pytest.raises(DivergedError, match=r"validation loss is (nan|inf) in epoch 1"):
+        list(trial.epochs())
+    assert trial.curve == [] and not path.exists()
+
+
+def test_what_breaks_in_the_last_step_of_a_final_leaves_the_test_split_unread(
+    mini_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trial = Trial(spec(mini_root, "final", recipe=ONE_STEP))
+    update = Update.__call__
+
+    def breaks(self: Update, *arguments: Any) -> torch.Tensor:
+        loss = update(self, *arguments)
+        with torch.no_grad():
+            next(p for p in trial.model.parameters() if p.requires_grad).view(-1)[0] = torch.nan
+        return loss
+
+    monkeypatch.setattr(Update, "__call__", breaks)
+    with pytest.raises(DivergedError, match="is not finite after epoch 1"):
+        list(trial.epochs())
+
+
+def test_a_final_that_gives_no_numbers_on_test_has_no_accuracy_and_leaves_no_adapter(
+    mini_root: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.safetensors"
+    broken = Trial(
+        spec(mini_root, "final", settings=EXPLODES, recipe=ONE_STEP, adapter_path=str(path), seed=1)
+    )
+    sound = Trial(spec(mini_root, "final", recipe=ONE_STEP, seed=2))
+    for trial in (broken, sound):
+        list(trial.epochs())
+    test, other = score_together([broken, sound])
+    assert test == Score(None, 797)
+    assert other.top1 is not None
+    with pytest.raises(DivergedError, match="test loss is not finite on 797 images"):
+        broken.save_adapter(test)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"seed": 4},
+        {"settings": {**SETTINGS, "lr": 1e-3}},
+        {"recipe": Recipe(epochs=3, warmup_epochs=1, label_smoothing=0.1)},
+        {"tuning_hash": "other images"},
+        {"backbone": Backbone("micro", normalisation="imagenet")},
+    ],
+    ids=["seed", "settings", "recipe", "data", "normalisation"],
+)
+def test_the_state_of_another_trial_is_not_gone_on_with(
+    mini_root: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, changes: dict[str, Any]
+) -> None:
+    path = {"checkpoint_path": str(tmp_path / "t.pt"), "checkpoint_every": 1}
+    next(Trial(spec(mini_root, **path)).epochs())  # type: ignore[arg-type]
+    assert Trial(spec(mini_root, **{**path, **changes})).curve == []  # type: ignore[arg-type]
+    assert "found that of another trial" in caplog.text
+    assert len(Trial(spec(mini_root, **path)).curve) == 1  # type: ignore[arg-type]
+
+
+def test_the_same_weights_elsewhere_are_the_same_trial(mini_root: Path, tmp_path: Path) -> None:
+    copy = shutil.copy(ASSETS / "micro.safetensors", tmp_path / "copy.safetensors")
+    kept = {"checkpoint_path": str(tmp_path / "t.pt"), "checkpoint_every": 1}
+    next(Trial(spec(mini_root, **kept)).epochs())  # type: ignore[arg-type]
+    moved = spec(mini_root, backbone=Backbone("micro", str(copy)), **kept)
+    assert len(Trial(moved).curve) == 1
+
+
+def _lacking(parts: dict[str, Any]) -> None:
+    del parts["draws"]["noise"]
+
+
+def _reshaped(parts: dict[str, Any]) -> None:
+    trainable = parts["update"]["trainable"]
+    trainable |= {name: torch.zeros(1) for name in trainable}  # which would be broadcast
+
+
+def _gap(parts: dict[str, Any]) -> None:
+    parts["curve"][0]["epoch"] = 2
+
+
+@pytest.mark.parametrize("change", [_lacking, _reshaped, _gap])
+def test_a_state_that_does_not_fit_begins_again_with_the_same_numbers(
+    mini_root: Path, tmp_path: Path, alone: Numbers, caplog: pytest.LogCaptureFixture, change: Any
+) -> None:
+    path = tmp_path / "t.pt"
+    kept = spec(mini_root, checkpoint_path=str(path), checkpoint_every=1)
+    trial = Trial(kept)
+    next(trial.epochs())
+    parts = trial._parts()
+    change(parts)
+    state.save(path, identity(kept, trial.input), parts)
+    _assert_equal(_trained(kept), alone)
+    assert "it begins again" in caplog.text
 
 
 def test_lower_precision_trains_to_about_the_same(mini_root: Path, alone: Numbers) -> None:

@@ -10,7 +10,7 @@ import pytest
 from wst.errors import InputError
 from wst.shipped import shipped_names
 from wst.study import Study, load_study
-from wst.workflows.settings import check_settings
+from wst.workflows.settings import check_settings, typed
 
 METHOD = """
 from typing import Annotated, Literal
@@ -84,7 +84,7 @@ def _in_per_task(method: str, name: str, value: object) -> Study:
 
 
 def _in_choices(method: str, name: str, value: object) -> Study:
-    space = {"lr": LR, name: {"type": "categorical", "choices": [value, value]}}
+    space = {"lr": LR, name: {"type": "categorical", "choices": [value]}}
     return _study({"own": {"method": method, "space": space}})
 
 
@@ -125,7 +125,10 @@ def test_a_wrong_list_is_one_line_too(
 @pytest.mark.parametrize(
     ("entry", "expected"),
     [
-        ({"type": "float", "low": 1, "high": 4}, "r of own: expected a whole number .*; found 1.0"),
+        (
+            {"type": "float", "low": 1, "high": 4},
+            "r of own: expected a whole number .*; found a range of type float",
+        ),
         ({"type": "int", "low": 0, "high": 4}, "r of own: expected a whole number of at least 1; found 0"),
     ],
 )
@@ -190,3 +193,28 @@ def test_a_shipped_ablation_can_run_and_be_compared(name: str) -> None:
     study = load_study(name)
     assert study.final is not None and study.final.seeds >= 3  # the noise over seeds has to be known
     assert len(study.variants) >= 2
+
+
+def test_values_are_of_their_types_wherever_they_stand(method: str) -> None:
+    space = {"lr": LR, "scale": {"type": "categorical", "choices": [1, 10.0]}}
+    study = typed(
+        _study(
+            {
+                "a": {
+                    "method": method,
+                    "space": {**space, "sizes[0..1]": {"type": "categorical", "choices": [1.0, 2]}},
+                    "fixed": {"r": 2.0, "weight_decay": 0},
+                    "warm_start": {"digits": [{"scale": 1, "sizes": [2.0, 1]}]},
+                },
+                "b": {"method": method, "per_task": {"digits": {"lr": 1, "r": 3.0, "sizes": [1.0, 4]}}},
+                "c": {"method": method, "fixed": {"lr": 1, "r": 2.5, "unknown": 1}},
+            }
+        )
+    )
+    a, b, c = study.variants.values()
+    assert repr(a.fixed) == "{'r': 2, 'weight_decay': 0.0}" and a.space is not None
+    assert repr(a.space["scale"].choices) == "(1.0, 10.0)"  # type: ignore[union-attr]
+    assert repr(a.space["sizes[1]"].choices) == "(1, 2)"  # type: ignore[union-attr]
+    assert repr(a.first_points("digits")) == "[{'scale': 1.0, 'sizes[0]': 2, 'sizes[1]': 1}]"
+    assert repr(b.settings("digits")) == "{'lr': 1.0, 'r': 3, 'sizes': (1, 4)}"
+    assert repr(c.fixed) == "{'lr': 1.0, 'r': 2.5, 'unknown': 1}"  # for the check to say

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -99,3 +101,24 @@ def test_study_from_python_looks_into_the_other_ledger_too(
     run_study(small_study(**data), tmp_path / "s", inline=True)
     (trial,) = history(tmp_path / "s")[1]
     assert trial.intent.hyperparameters["lr"] == _best(other[1], "digits")[0]
+
+
+def test_what_is_not_a_number_is_never_taken_and_steps_are_brought(
+    tmp_path: Path, other: tuple[Path, list[EndedTrial]]
+) -> None:
+    space = {"lr": LR, "drop_path": {"type": "float", "low": 0.0, "high": 0.4, "step": 0.1}}
+    study = small_study(variants={"a": {"method": "linear", "space": space}}, final=None)
+    (good, *_) = [t for t in run_all(Planner(study)) if t.outcome.state == "completed"]
+    noisy = replace(good.intent, hyperparameters={**good.intent.hyperparameters, "drop_path": 3 * 0.1})
+    number = noisy.number + 1
+    settings = {**noisy.hyperparameters, "lr": 0.05}
+    bad = replace(noisy, trial_id="digits.a.search.0099", number=number, hyperparameters=settings)
+    *epochs, last = good.outcome.epochs
+    broken = replace(good.outcome, epochs=(*epochs, replace(last, val_top1=1.0, val_loss=math.nan)))
+    with Ledger(tmp_path / "runs", study, CODE) as ledger:
+        for intent, outcome in ((noisy, good.outcome), (bad, broken)):
+            ledger.add_intent(intent)
+            ledger.add_trial(intent, outcome)
+    taken = _study(tmp_path, {"ledger": str(tmp_path / "runs")}, **space).variants["lin"]
+    (point,) = taken.first_points("digits")
+    assert point == {"lr": good.intent.hyperparameters["lr"], "drop_path": 0.3}

@@ -31,7 +31,7 @@ from wst.errors import InputError
 from wst.screen import printable
 
 if TYPE_CHECKING:
-    from wst.data.check.check import TaskReport
+    from wst.data.check.report import TaskReport
     from wst.data.splits import TaskData
     from wst.data.tasks import Suite, Task
 
@@ -64,7 +64,7 @@ def _opened(
 @contextmanager
 def _bar(text: str) -> Iterator[tuple[Bar, Any]]:
     """A progress bar on stderr, so that stdout holds the result alone."""
-    with Bar(console=error_console, transient=True) as bar:
+    with Bar(console=error_console, transient=True, disable=not error_console.is_terminal) as bar:
         yield bar, bar.add_task(text, total=None)
 
 
@@ -142,6 +142,9 @@ def build(
     original: Annotated[
         bool, typer.Option("--original", help="Keep the bytes of picture files; else lossless PNG.")
     ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace what is in the place of mini, whoever made it.")
+    ] = False,
     jobs: Jobs = None,
     as_json: Json = False,
 ) -> None:
@@ -151,14 +154,14 @@ def build(
     if suite not in suites():
         raise InputError(f"suite: expected {' or '.join(suites())}; found {suite!r}")
     found = suites()[suite]
+    tasks = [found.task(name) for name in task] if task else list(found.tasks)
     if found.build is not None:
-        where = found.build(root)
+        where = found.build(root, force)
         if as_json:
             print_json([{"suite": suite, "folder": str(where)}])
         else:
             print_line(f"built {where}")
         return
-    tasks = [found.task(name) for name in task] if task else list(found.tasks)
     below = archives or root / "archives"
     if explain:
         _explain(tasks, below, as_json)

@@ -24,6 +24,7 @@ from wst.cli.output import (
     add_row,
     console,
     error_console,
+    file,
     narrow_table,
     path,
     print_json,
@@ -80,17 +81,17 @@ def tune(
     from wst.workflows.status import status_rows
     from wst.workflows.warm_start import resolve_warm_starts
 
-    loaded = load_study(study, overrides=set_ or (), tasks=task or ())
-    folder = out or Path("runs") / loaded.name
-    if dry_run:
-        _print_costs(resolve_warm_starts(loaded), root, as_json)
-        return
     if inline and address is not None:
         raise InputError(f"--inline: expected no --address beside it; found {address}")
     try:
         limit = parse_duration(stop_after) if stop_after is not None else None
     except ValueError as error:
         raise InputError(f"--stop-after: {error}") from None
+    loaded = load_study(study, overrides=set_ or (), tasks=task or ())
+    folder = out or Path("runs") / loaded.name
+    if dry_run:
+        _print_costs(resolve_warm_starts(loaded), root, as_json)
+        return
     told = error_console if as_json else console
     planner = _run(
         loaded,
@@ -161,7 +162,13 @@ def _run(study: Any, folder: Path, told: Console, **options: Any) -> Planner:
     from wst.workflows.tune import run_study
 
     with stopping(folder):
-        planner = run_study(study, folder, display=lambda planner: Progress(planner, told), **options)
+        planner = run_study(
+            study,
+            folder,
+            display=lambda planner: Progress(planner, told),
+            told=lambda line: print_line(line, told),
+            **options,
+        )
     failed = sum(trial.outcome.state == "failed" for trial in _run_trials(planner))
     if failed:
         print_line(
@@ -224,14 +231,21 @@ def status(folder: Folder, as_json: Json = False) -> None:
 
     Lines below say how often the test images have been read: by this study, and by others on this machine.
     """
-    from wst.workflows.status import status_lines, status_rows
+    from wst.workflows.status import overlap_notes, status_lines, status_rows
 
     rows = status_rows(folder)
     if as_json:
         print_json(rows)
         return
     table = narrow_table()
-    hidden = {"begun", "best settings", "test read by", "test reads of the task"}  # these are in --json
+    hidden = {
+        "begun",
+        "best settings",
+        "test read by",
+        "test reads of the task",
+        "val overlap",
+        "test overlap",
+    }
     hidden |= {name for name in rows[0] if all(row[name] == "-" for row in rows)}
     shown = [name for name in rows[0] if name not in hidden]
     for name in shown:
@@ -239,7 +253,7 @@ def status(folder: Folder, as_json: Json = False) -> None:
     for row in rows:
         add_row(table, *(_status_text(row[name]) for name in shown))
     console.print(table)
-    for line in status_lines(folder):
+    for line in [*overlap_notes(rows), *status_lines(folder)]:
         print_line(line)
 
 
@@ -282,7 +296,7 @@ def repair(
 def best(
     folder: Folder,
     out: Annotated[
-        Path | None, typer.Option("-o", "--output", parser=path, help="Write a study file.")
+        Path | None, typer.Option("-o", "--output", parser=file, help="Write a study file.")
     ] = None,
     force: Force = False,
     as_json: Json = False,

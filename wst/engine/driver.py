@@ -15,6 +15,9 @@ from pathlib import Path
 from typing import Any, Protocol
 from uuid import uuid4
 
+from wst.data.check.beside import Beside
+from wst.data.check.gate import TUNING
+from wst.data.lists import SPLITS
 from wst.data.splits import TaskData
 from wst.engine.faults import DISK_FULL, OUT_OF_MEMORY, WORKER_LOST, no_room
 from wst.engine.fingerprint import Fingerprint
@@ -70,6 +73,8 @@ class Environment:
         address: a running Ray cluster; None starts Ray on this machine, on loopback.
         deadline: when the study stops, to be gone on with later, by ``time.monotonic()``.
         device: where its trials train; None as its resources say.
+        beside: what is known of each task's images, and who looks at large test splits meanwhile; None where
+            nothing is known.
     """
 
     data: Mapping[str, TaskData]
@@ -77,6 +82,7 @@ class Environment:
     address: str | None = None
     deadline: float | None = None
     device: Device | None = None
+    beside: Beside | None = None
 
 
 @dataclass
@@ -135,6 +141,12 @@ class Driver:
         """Trials that ran out of memory and start again."""
         self._ends: deque[str | None] = deque(maxlen=_WINDOW)
         """Why the last trials failed; None for one that did not."""
+        self.while_waiting: Callable[[], object] = lambda: None
+        """Called while nothing else is to be done than to wait; what it raises ends the study."""
+        self._held: Intent | None = None
+        """A final whose test split has not been looked at whole."""
+        if environment.beside is not None:
+            environment.beside.on_problem(self._stop)
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing: Ray pickles its searcher for a restore that we never ask for."""
@@ -151,8 +163,9 @@ class Driver:
         None when all slots are taken, a running trial must end first, or the study is finished.
         """
         while self.fatal is None and len(self._jobs) < self.slots:
-            intent = self.planner.ask()
-            if intent is None:
+            intent = self._held or self.planner.ask()
+            self._held = None
+            if intent is None or not self._fit(intent):
                 return None
             intents = [intent, *self._company(intent)]
             for one in intents:
@@ -171,6 +184,23 @@ class Driver:
             self.planner.finish(intent.trial_id, outcome)
             self._trackers.end(intent, outcome)
         return None
+
+    def _stop(self, reason: str) -> None:
+        """End the study, whoever calls: engines look between two events."""
+        self.fatal = self.fatal or reason
+
+    def _fit(self, intent: Intent) -> bool:
+        """Whether a trial may start: a final when every test image has been decoded once.
+
+        One that may not is held until then; the study waits for it where nothing else runs.
+        """
+        task, beside = intent.task, self.environment.beside
+        if intent.stage != "final" or beside is None or beside.seen(task):
+            return True
+        if not self._jobs and beside.wait(task, self.while_waiting):
+            return True
+        self._held = intent
+        return False
 
     def _company(self, intent: Intent) -> list[Intent]:
         """Further seeds that share a final trial's job."""
@@ -337,8 +367,20 @@ class Driver:
             attempts=running.attempts,
             test_top1=end.test.top1 if end.test else None,
             test_images=end.test.images if end.test else None,
+            **self._data_notes(running.intent),
             **vars(cost),
         )
+
+    def _data_notes(self, intent: Intent) -> dict[str, Any]:
+        """What the check of the data says of the splits that a trial rests on."""
+        if self.environment.beside is None:
+            return {}
+        final, report = intent.stage == "final", self.environment.beside.reports[intent.task]
+        return {
+            "val_overlap": report.val_overlap,
+            "test_overlap": report.test_overlap if final else None,
+            "data_warnings": "; ".join(report.warnings(SPLITS if final else TUNING)) or None,
+        }
 
     def _write(self, write: Callable[..., None], *what: object) -> bool:
         """Write to the ledger.  An error ends the study rather than the trial in hand: Ray would take an
@@ -366,12 +408,14 @@ class Driver:
     def _spec(self, intent: Intent) -> TrialSpec:
         final = self.study.final
         adapter = self.ledger.folder / "adapters" / f"{intent.trial_id}.safetensors"
+        hashes = self.environment.fingerprint.data[intent.task]
         return trial_spec(
             self.study,
             intent,
             data=self.environment.data[intent.task],
             device=self.device,
-            data_hash=self.environment.fingerprint.data[intent.task].all,
+            data_hash=hashes.all,
+            tuning_hash=hashes.tuning,
             checkpoint_path=checkpoint_path(self.ledger.folder, intent.trial_id),
             adapter_path=adapter if final and final.save_adapters and intent.stage == "final" else None,
         )

@@ -219,7 +219,7 @@ def run(driver: Driver, job: type[tune.Trainable] = TrialJob) -> None:
             )
         if driver.environment.address is not None:
             _check_nodes(study, driver.environment)
-        driver.slots = slots
+        driver.slots, driver.while_waiting = slots, interruption.stop_all
         os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(slots)  # start actors at once, not one by one
         tune.Tuner(
             tune.with_resources(job, {"cpu": need.cpus_per_trial, "gpu": need.gpus_per_trial}),
@@ -253,11 +253,12 @@ def _check_nodes(study: Study, environment: Environment) -> None:
         InputError: naming the node, and what it lacks.
     """
     backbone = backbone_anywhere(study)
+    data, expected = environment.data, environment.fingerprint  # what travels
 
     @ray.remote(num_cpus=0)  # type: ignore[untyped-decorator]
     def look() -> str | None:
         try:
-            return environment.fingerprint.difference(fingerprint(backbone, environment.data))
+            return expected.difference(fingerprint(backbone, data))
         except InputError as error:
             return str(error)
 

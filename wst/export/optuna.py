@@ -144,7 +144,8 @@ def _optuna_trial(study: Study, intent: Intent, trial: EndedTrial | None, number
     if trial is not None:
         outcome = trial.outcome
         several = len(study.search.objectives) > 1
-        curve = {e.epoch: e.val_top1 for e in outcome.epochs if e.val_top1 is not None and not several}
+        told = () if several else outcome.epochs
+        curve = {e.epoch: e.val_top1 for e in told if e.val_top1 is not None and e.finite}
         started, finished = outcome.started or intent.time, outcome.ended or intent.time
         attributes |= {
             "trainable_parameters": outcome.trainable_parameters,
@@ -152,13 +153,13 @@ def _optuna_trial(study: Study, intent: Intent, trial: EndedTrial | None, number
             "train_seconds": outcome.train_seconds,
             "epochs": len(outcome.epochs),
         }
-        if outcome.state == "completed":
+        if outcome.ranked:
             state, values = TrialState.COMPLETE, objective_values(study.search.objectives, outcome)
         elif outcome.state == "pruned":
             state, values = TrialState.PRUNED, [curve[max(curve)]] if curve else None
         else:
             state = TrialState.FAIL
-            attributes["error"] = outcome.error_type
+            attributes["error"] = outcome.error_type or "DivergedError"
     return FrozenTrial(
         number=number,
         trial_id=-1,  # the database gives it

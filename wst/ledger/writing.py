@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,6 +32,7 @@ from wst.data.suites import find_suite
 from wst.errors import InputError
 from wst.files import locked, replacing
 from wst.ledger.agreement import check_agreement, settings_key
+from wst.ledger.configuration import configuration
 from wst.ledger.files import COMPACTED
 from wst.ledger.generations import newest, settle
 from wst.ledger.hyperparameters import column_types
@@ -65,14 +66,21 @@ class Ledger:
         study: the resolved study; its hyperparameters give the ``hp_*`` columns.  It may ask for more than
             the study in the folder, as :func:`wst.study.growth.check_extension` says.
         code: code version, commit and library versions, as :func:`wst.ledger.provenance.code` gives them.
+        check: called before anything of what the folder holds is changed; it may refuse to go on.
 
     Raises:
         InputError: the folder belongs to another study, another process writes to it, a file is damaged, or
             rows, curves and intents do not agree.
     """
 
-    def __init__(self, folder: Path, study: Study, code: Mapping[str, str | None]):
-        self.folder, self.study, self._code = folder, study, code
+    def __init__(
+        self,
+        folder: Path,
+        study: Study,
+        code: Mapping[str, str | None],
+        check: Callable[[], None] = lambda: None,
+    ):
+        self.folder, self.study, self._code, self._check = folder, study, code, check
         self._suite = find_suite(study.suite)
         self._types = column_types(study)
         self._schemas = table_schemas(self._types)
@@ -100,13 +108,16 @@ class Ledger:
 
     def _open(self) -> None:
         if not (self.folder / "study.yaml").exists():
-            if newest(self.folder) is not None:
-                self._check_own()
+            if newest(self.folder) is not None:  # its study file is lost: the rows say whose it is
+                settle(self.folder)
+                check_agreement(self.folder, self.study.name)
+                self._check()
             self._write_study()
         settle(self.folder)
         listed = {table: fragments(self.folder, table) for table in TABLES}
         begun = bool(listed["intents"][0])
         check_extension(self.folder, resolved_study(self.folder), self.study, begun=begun)
+        self._check()
         self._note_settings()
         (self.folder / "ledger" / "reads").mkdir(exist_ok=True)  # an older version's has none
         self._partial.mkdir(exist_ok=True)
@@ -137,29 +148,6 @@ class Ledger:
         # They agree, so that a row's settings are its intent's.
         for trial_id in read_table(self.folder, "trials", ["trial_id"])["trial_id"].to_pylist():
             self._settings["trials"][trial_id] = self._settings["intents"][trial_id]
-
-    def _check_own(self) -> None:
-        """Refuse a ledger whose study file is lost, unless its rows are of this study.
-
-        Raises:
-            InputError: naming the first thing that differs.
-        """
-        settle(self.folder)
-        check_agreement(self.folder, self.study.name)
-        for text in read_table(self.folder, "trials", ["configuration"])["configuration"].to_pylist():
-            found = json.loads(text)
-            # A row has no variant's name, but all that a variant says of it.
-            methods = {(v.method, v.method_hash) for v in self.study.variants.values()}
-            now = {**self._common(), "recipe": self.study.recipe.model_dump(mode="json")}
-            differing = [name for name, value in now.items() if found.get(name) != value]
-            if (found.get("method"), found.get("method_hash")) not in methods:
-                differing.append("method")
-            if differing:
-                name = differing[0]
-                raise InputError(
-                    f"{self.folder}: expected a ledger of this study, since its study.yaml is lost; found a "
-                    f"trial with {name} {found.get(name)!r}"
-                )
 
     def _keep_reads(self) -> None:
         """Write down the reads that rows alone show, in a ledger from before reads were kept."""
@@ -264,25 +252,9 @@ class Ledger:
             for trial_id in unwanted:
                 del self._settings["trials"][trial_id]
 
-    def _common(self) -> dict[str, Any]:
-        """What all trials of the study have in common, of what defines them."""
-        names = ("suite", "backbone", "checkpoint", "pretrained", "image_size", "normalisation", "background")
-        return {name: getattr(self.study, name) for name in names}
-
     def _row(self, intent: Intent, outcome: Outcome) -> dict[str, Any]:
         study, last = self.study, outcome.epochs[-1] if outcome.epochs else None
         values = [epoch.val_top1 for epoch in outcome.epochs if epoch.val_top1 is not None]
-        variant = study.variants[intent.variant]
-        configuration = {
-            **self._common(),
-            "task": intent.task,
-            "stage": intent.stage,
-            "method": variant.method,
-            "method_hash": variant.method_hash,
-            "hyperparameters": intent.hyperparameters,
-            "recipe": study.recipe.model_dump(mode="json"),
-            "seed": intent.seed,
-        }
         return {
             **vars(intent),
             **vars(outcome),
@@ -290,10 +262,10 @@ class Ledger:
             "study": study.name,
             "suite": study.suite,
             "group": self._suite.task(intent.task).group,
-            "method": variant.method,
+            "method": study.variants[intent.variant].method,
             "backbone": study.backbone,
             "recipe_hash": study.recipe.digest(),
-            "configuration": json.dumps(configuration, sort_keys=True),
+            "configuration": json.dumps(configuration(study, intent), sort_keys=True),
             "epochs": len(outcome.epochs),
             "val_top1_last": last.val_top1 if last else None,
             "val_top1_best": max(values, default=None),

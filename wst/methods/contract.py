@@ -22,6 +22,8 @@ _RESERVED = frozenset(
     {"backbone", "checkpoint", "drop_path", "image_size", "method", "num_classes", "pretrained", "self"}
 )
 """Names that :func:`wst.create_model` has arguments of."""
+_EXACT, _MOST = 2**53, 2**63
+"""The largest whole number up to which all are real ones, and the first that a column of them cannot hold."""
 _WORDS: dict[type, str] = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
 
 
@@ -72,7 +74,9 @@ class Parameter:
         return f"a list, each {words}" if self.several else words
 
     def checked(self, value: object) -> Value:
-        """The value as a method takes it: a whole number for a real one becomes real, a list a tuple.
+        """The value as a method takes it: 1 for a real number is 1.0, 2.0 for a whole one 2, a list a tuple.
+
+        Tables that went through other programs have whole numbers as real ones; 2.5 is none.
 
         Raises:
             ValueError: it is none; the message says what was expected and found.
@@ -91,13 +95,16 @@ class Parameter:
 
     def _converted(self, value: object) -> Scalar | None:
         """One value of the right kind, or None."""
-        if self.kind is float and type(value) is int:
+        if self.kind is float and type(value) is int and abs(value) <= _EXACT:
             value = float(value)
+        elif self.kind is int and type(value) is float and value.is_integer():
+            value = int(value)
         if type(value) is not self.kind or (self.choices and value not in self.choices):
             return None
         if isinstance(value, float | int) and not isinstance(value, bool):
             # NaN fails every comparison.
-            return value if self.low <= value < self.high and abs(value) < math.inf else None
+            finite = abs(value) < (math.inf if self.kind is float else _MOST)
+            return value if finite and self.low <= value < self.high else None
         assert isinstance(value, bool | str)
         return value
 

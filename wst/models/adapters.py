@@ -6,6 +6,7 @@ which backbone, task and data they stand and what they reached.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import warnings
 from collections.abc import Mapping, Sequence
@@ -17,7 +18,8 @@ import numpy as np
 import torch
 from pydantic import Field, ValidationError, field_validator, model_validator
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as saved_tensors
 from torch import Tensor, nn
 
 from wst.data.class_names import unfit
@@ -25,7 +27,7 @@ from wst.data.decode import Preprocessing, content_of, opaque_colour
 from wst.errors import InputError
 from wst.files import read_text, replacing
 from wst.models import backbones
-from wst.models.create import adapted, own_tensors
+from wst.models.create import adapted, not_finite, own_tensors
 from wst.models.weights import check_fit
 from wst.records import Backbone, Hyperparameters
 from wst.screen import printable
@@ -53,6 +55,7 @@ class Card(Strict):
         mean, std: normalisation of each channel in [0, 1].
         test_top1: accuracy in [0, 1] on ``test_images`` images; None where the test split was not read.
         trial_id: the ledger's row.
+        tensors_hash: SHA-256 of the tensors' file; None in a card of an older version.
     """
 
     format: int = 1
@@ -77,6 +80,7 @@ class Card(Strict):
     test_images: int | None
     study: str
     trial_id: str
+    tensors_hash: str | None = None
 
     @field_validator("background")
     @classmethod
@@ -106,12 +110,21 @@ class Card(Strict):
 
 
 def save_adapter(model: nn.Module, card: Card, path: Path) -> None:
-    """Write an adapter and its card; each file appears whole or not at all."""
+    """Write an adapter and its card; each file appears whole or not at all.
+
+    Raises:
+        ArithmeticError: a tensor holds what is no finite number; nothing is written then.
+    """
+    broken = not_finite(model)
+    if broken is not None:
+        raise ArithmeticError(f"{path.name}: expected finite numbers; found others in {broken}")
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in own_tensors(model).items()}
+    content = saved_tensors(tensors)
+    card = card.model_copy(update={"tensors_hash": hashlib.sha256(content).hexdigest()})
     with replacing(path.with_suffix(".json")) as aside:
         aside.write_text(card.model_dump_json(indent=1))
     with replacing(path) as aside:
-        save_file(tensors, aside)
+        aside.write_bytes(content)
 
 
 class Predictor(nn.Module):
@@ -206,7 +219,8 @@ def load_adapter(
         any_backbone: accept backbone weights other than those that the adapter was trained on.
 
     Raises:
-        InputError: a file is missing or broken, tensors do not fit, or the backbone's weights differ.
+        InputError: a file is missing or broken, tensors do not fit, are not those that the card describes or
+            hold what is no number, or the backbone's weights differ.
 
     Example::
 
@@ -228,17 +242,24 @@ def load_adapter(
             f"({card.checkpoint_hash[:12]}); found {found[:12]}"
         )
     try:
-        tensors = load_file(path)
+        content = path.read_bytes()
+        tensors = load_tensors(content)
     except (SafetensorError, OSError) as error:
         raise InputError(f"{path}: expected safetensors; found a broken file ({error})") from None
-    broken = next((name for name, tensor in tensors.items() if not tensor.isfinite().all()), None)
-    if broken is not None:
-        raise InputError(f"{path}: expected finite numbers; found others in {shown(broken)}")
     _check_tensors(path, card, replace(backbone, checkpoint=None, pretrained=False), method, tensors)
+    digest = hashlib.sha256(content).hexdigest()
+    if card.tensors_hash not in (None, digest):
+        raise InputError(
+            f"{path}: expected the file that its card describes, of hash {card.tensors_hash[:12]}; "
+            f"found {digest[:12]}"
+        )
     model = _made(card, backbone, method)
     with torch.no_grad():
         for name, parameter in own_tensors(model).items():
             parameter.copy_(tensors[name])
+    broken = not_finite(model)
+    if broken is not None:
+        raise InputError(f"{path}: expected finite numbers; found others in {shown(broken)}")
     return Predictor(model, card)
 
 

@@ -16,7 +16,7 @@ from timm.models.deit import VisionTransformerDistilled
 from torch import Tensor, nn
 
 from wst.errors import InputError
-from wst.models.weights import load_checkpoint
+from wst.models.weights import check_finite, load_checkpoint
 from wst.records import Backbone
 from wst.shipped import ASSETS
 
@@ -229,6 +229,7 @@ def _fetched(name: str, num_classes: int, **settings: Any) -> nn.Module:
             f"pretrained: expected weights for {name} in timm's cache or on its hub; "
             f"found none ({type(error).__name__}: {first})"
         ) from error
+    check_finite(model.state_dict(), f"pretrained weights of {name}")
     model.reset_classifier(num_classes)  # type: ignore[operator]
     return model
 

@@ -114,6 +114,19 @@ def own_tensors(model: nn.Module) -> dict[str, Tensor]:
     return {name: t for name, t in state.items() if name in buffers or t.requires_grad}
 
 
+def not_finite(model: nn.Module) -> str | None:
+    """The name of the first of :func:`own_tensors` that holds what is no number; None where all do.
+
+    A parameter's values must be finite besides; a buffer, such as a mask, may hold infinities.
+    """
+    for name, tensor in own_tensors(model).items():
+        if tensor.is_floating_point() or tensor.is_complex():
+            sound = tensor.isfinite() if tensor.requires_grad else ~tensor.isnan()
+            if not bool(sound.all()):
+                return name
+    return None
+
+
 def count_without_weights(
     backbone: Backbone, method: str, hyperparameters: Mapping[str, object]
 ) -> dict[str, int]:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from wst.errors import InputError
 from wst.methods.wst.branch import Design, WaveletTuned
-from wst.models.weights import check_fit, read_weights
+from wst.models.weights import check_finite, check_fit, read_weights
 
 
 def load_released_adapter(model: nn.Module, source: str | Path | Mapping[str, Tensor]) -> None:
@@ -37,6 +37,7 @@ def load_released_adapter(model: nn.Module, source: str | Path | Mapping[str, Te
     if not all(isinstance(tensor, Tensor) for tensor in tensors.values()):
         raise InputError(f"{where}: expected tensors by name; found something else among them")
     check_fit(tensors, parameters, f"{where}: expected this model's trainable tensors")
+    check_finite(tensors, where)
     with torch.no_grad():
         for name, parameter in parameters.items():
             parameter.copy_(tensors[name])

@@ -1,11 +1,14 @@
 """Weights files of backbones: read without running code in them, and loaded in full or not at all.
 
-The forms are ``.safetensors``; ``.pth`` and ``.pt`` (tensors by name, also under ``model`` or
-``state_dict``); and ``.npz`` with the names of Google's ViT releases, such as ``ViT-B_16.npz``.
+The forms are ``.safetensors``; ``.pth``, ``.pt`` and ``.pth.tar`` (tensors by name, also under ``model``,
+``state_dict`` or ``net``, and with a prefix such as ``module.base_encoder.``); and ``.npz`` with the names of
+Google's ViT releases, such as ``ViT-B_16.npz``.  What of a file is left aside is said in one line.
 """
 
 from __future__ import annotations
 
+import argparse
+import logging
 import re
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
@@ -22,6 +25,11 @@ from torch import Tensor, nn
 
 from wst.errors import InputError
 
+_log = logging.getLogger(__name__)
+_WRAPPERS = ("model", "state_dict", "net", "model_state_dict")
+"""Under which a file may keep a model's tensors."""
+_SECOND = re.compile(r"(^|[._])(momentum|ema|teacher)")
+"""In the prefix of a second model beside the trained one, such as MoCo's momentum encoder."""
 _TABLE = ".relative_position_bias_table"
 
 
@@ -41,16 +49,33 @@ def load_checkpoint(model: nn.Module, path: Path) -> None:
     """Load a backbone's weights, except its classifier's: the head for a new task starts afresh.
 
     Position embeddings and relative position tables are resampled to the model's image size; Microsoft's
-    names of a Swin's layers and Google's of a ViT's become timm's.  All of it fits, or nothing is loaded.
+    names of a Swin's layers and Google's of a ViT's become timm's, and half precision becomes single.  All of
+    it fits, or nothing is loaded.
 
     Raises:
-        InputError: the file cannot be read, or keys are missing, surplus or of another shape, and which.
+        InputError: the file cannot be read, keys are missing, surplus or of another shape, or a value is no
+            finite number, and which.
     """
     own = _without_classifier(model.state_dict(), model)
-    weights = _without_classifier(_renamed(read_weights(path), model), model)
+    read = _unprefixed(read_weights(path), own, path)
+    read = {key: value.float() if value.is_floating_point() else value for key, value in read.items()}
+    weights = _without_classifier(_renamed(read, model), model)
+    check_finite(weights, path)
     weights = {key: _resampled(key, value, own.get(key), model) for key, value in weights.items()}
     check_fit(weights, own, f"{path}: expected this backbone's weights")
     model.load_state_dict(weights, strict=False)  # the classifier alone is not in it
+
+
+def check_finite(weights: Mapping[str, Tensor], source: Path | str) -> None:
+    """Refuse weights that hold NaN or infinities.
+
+    Raises:
+        InputError: naming the source and the first such tensor.
+    """
+    for name, tensor in weights.items():
+        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+            found = "NaN" if bool(tensor.isnan().any()) else "infinities"
+            raise InputError(f"{source}: expected finite numbers; found {found} in {name}")
 
 
 def check_fit(found: Mapping[str, Tensor], expected: Mapping[str, Tensor], expectation: str) -> None:
@@ -83,8 +108,11 @@ def _read(path: Path, _modified: int) -> dict[str, Tensor]:
         if path.suffix == ".npz":
             with np.load(path, allow_pickle=False) as arrays:
                 return {name: torch.from_numpy(arrays[name]) for name in arrays.files}
-        if path.suffix in (".pth", ".pt"):
-            return _tensors_in(torch.load(path, map_location="cpu", weights_only=True), str(path))
+        if path.name.endswith((".pth", ".pt", ".pth.tar")):
+            # The options of a training script, which many files hold: plain attributes, no code.
+            with torch.serialization.safe_globals([argparse.Namespace]):
+                content = torch.load(path, map_location="cpu", weights_only=True)
+            return _tensors_in(content, path)
     except InputError:
         raise
     except Exception as error:  # each library refuses in its own way, some with advice to load unsafely
@@ -93,17 +121,62 @@ def _read(path: Path, _modified: int) -> dict[str, Tensor]:
             f"found a broken one, or one with objects that could hold code ({type(error).__name__})"
         ) from None
     raise InputError(
-        f"{path}: expected .safetensors, .pth, .pt or .npz; found {path.suffix or 'no ending'!r}"
+        f"{path}: expected .safetensors, .pth, .pt, .pth.tar or .npz; found {path.suffix or 'no ending'!r}"
     )
 
 
-def _tensors_in(content: object, source: str) -> dict[str, Tensor]:
-    for key in ("model", "state_dict"):
-        if isinstance(content, dict) and isinstance(content.get(key), dict):
-            content = content[key]
-    if isinstance(content, dict) and content and all(isinstance(v, Tensor) for v in content.values()):
-        return {str(key): value for key, value in content.items()}
-    raise InputError(f"{source}: expected tensors by name (under 'model' or 'state_dict'); found none")
+def _tensors_in(content: object, path: Path) -> dict[str, Tensor]:
+    """The one model of a file; others beside it are said."""
+    aside: list[str] = []
+    while isinstance(content, dict) and not _is_model(content):
+        key = next((key for key in _WRAPPERS if isinstance(content.get(key), dict)), None)
+        if key is None:
+            break
+        aside += [str(other) for other, value in content.items() if other != key and _is_model(value)]
+        content = content[key]
+    if not _is_model(content):
+        found = ", ".join(map(str, list(content)[:8])) if isinstance(content, dict) else "none"
+        known = " or ".join(map(repr, _WRAPPERS))
+        raise InputError(f"{path}: expected tensors by name (under {known}); found {found or 'none'}")
+    if aside:
+        _say(f"{path}: takes {key!r}; leaves aside {', '.join(map(repr, aside))}")
+    assert isinstance(content, dict)
+    return {str(name): value for name, value in content.items()}
+
+
+def _is_model(content: object) -> bool:
+    if not isinstance(content, dict) or not content:
+        return False
+    return all(isinstance(value, Tensor) for value in content.values())
+
+
+@lru_cache(maxsize=64)
+def _say(line: str) -> None:
+    """Once a process: a model is made anew for each trial."""
+    _log.warning("wst: %s", line)
+
+
+def _unprefixed(weights: dict[str, Tensor], own: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
+    """The weights without what a wrapper put before every name, such as ``module.base_encoder.``.
+
+    Raises:
+        InputError: several models are in the file, of which none is known to be the trained one.
+    """
+    anchor = "patch_embed.proj.weight"
+    if anchor not in own or anchor in weights:
+        return weights
+    prefixes = [name.removesuffix(anchor) for name in weights if name.endswith(f".{anchor}")]
+    trained = [prefix for prefix in prefixes if not _SECOND.search(prefix)] or prefixes
+    if not trained:
+        return weights
+    if len(trained) > 1:
+        raise InputError(f"{path}: expected one model; found several, under {', '.join(sorted(trained))}")
+    (prefix,) = trained
+    found = {name.removeprefix(prefix): t for name, t in weights.items() if name.startswith(prefix)}
+    rest = len(weights) - len(found)
+    if rest:
+        _say(f"{path}: takes what is under {prefix!r}; leaves aside {rest} other tensors")
+    return found
 
 
 def _without_classifier(weights: Mapping[str, Tensor], model: nn.Module) -> dict[str, Tensor]:

@@ -13,8 +13,9 @@ from typing import Any, Literal, NamedTuple, TypeVar
 
 from wst.planning.cell_search import CellSearch
 from wst.planning.ranking import Candidate, candidates, confirmed, front
-from wst.records import EndedTrial, Hyperparameters, Intent, Stage, State
+from wst.records import EndedTrial, Hyperparameters, Intent, Stage, State, Value
 from wst.study import Study
+from wst.study.space import brought
 
 Later = Literal["confirm", "final"]
 LATER: tuple[Later, ...] = ("confirm", "final")
@@ -84,7 +85,7 @@ class Cell:
         self.asked[intent.stage] += 1
         self._numbers[intent.stage].add(intent.number)
         if intent.stage == "search":
-            self._known.setdefault(_key(intent.hyperparameters), None)
+            self._known.setdefault(self._key(intent.hyperparameters), None)
         else:
             self._begun.add((intent.stage, intent.parent, intent.seed))
         self._changes += 1
@@ -93,7 +94,7 @@ class Cell:
         """Note that a trial has ended."""
         intent = trial.intent
         if intent.stage == "search":
-            key = _key(intent.hyperparameters)
+            key = self._key(intent.hyperparameters)
             self._known[key] = self._known.get(key) or trial
             self.waiting = False
         self.ended[intent.stage].append(trial)
@@ -248,11 +249,11 @@ class Cell:
             return self._study.recipe.complete({**self._variant.fixed, **suggested})
 
         def refused(suggested: Hyperparameters) -> bool:
-            return _key(whole(suggested)) in self._known or above(whole(suggested))
+            return self._key(whole(suggested)) in self._known or above(whole(suggested))
 
         suggested, reason = self.search.ask(number, refused)
         settings, parent = whole(suggested), None
-        if _key(settings) in self._known:
+        if self._key(settings) in self._known:
             first = self.first(settings)
             if first is None:
                 self.search.withdraw(number)
@@ -264,7 +265,12 @@ class Cell:
 
     def first(self, settings: Hyperparameters) -> EndedTrial | None:
         """The first of the search's ended trials that had these settings, which are complete."""
-        return self._known.get(_key(settings))
+        return self._known.get(self._key(settings))
+
+    def _key(self, settings: Hyperparameters) -> str:
+        """Equal for equal settings, as the space has them; an older ledger has steps as Optuna adds them."""
+        placed = brought(settings, self._variant.space or {})
+        return repr(sorted((name, _plain(value)) for name, value in placed.items()))
 
     def _intent(
         self,
@@ -313,5 +319,8 @@ class Cell:
         return reason if source is self else f"settings found for {source.variant} ({reason})"
 
 
-def _key(hyperparameters: Hyperparameters) -> str:
-    return repr(sorted(hyperparameters.items()))
+def _plain(value: Value) -> Value:
+    """A value whose text tells it from others: 1.0 is 1, and true is neither."""
+    if isinstance(value, tuple):
+        return tuple(map(_plain, value))  # type: ignore[arg-type]
+    return int(value) if isinstance(value, float) and value.is_integer() else value

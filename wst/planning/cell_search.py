@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
@@ -14,8 +16,8 @@ from optuna.trial import TrialState
 from wst.planning.ranking import objective_values
 from wst.records import Epoch, Hyperparameters, Outcome, Value, stable_seed
 from wst.study import Study
-from wst.study.search import GP, NSGA2, TPE, Grid, Median, Search, SuccessiveHalving
-from wst.study.space import Distribution, Float, Int, applies, gathered, grid, plain, spread
+from wst.study.search import GP, NSGA2, TPE, Grid, Median, Objective, Search, SuccessiveHalving
+from wst.study.space import Distribution, Float, Int, Space, applies, brought, gathered, grid, plain, spread
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -40,6 +42,58 @@ def _suggest(trial: optuna.Trial, name: str, entry: Distribution) -> Value:
         return trial.suggest_int(name, entry.low, entry.high, log=entry.log, step=entry.step)
     chosen = trial.suggest_categorical(name, [plain(choice) for choice in entry.choices])
     return next(choice for choice in entry.choices if plain(choice) == chosen)
+
+
+class _OnGrid(optuna.samplers.BaseSampler):
+    """A sampler whose steps are the space's: Optuna's are sums of binary fractions."""
+
+    def __init__(self, inner: optuna.samplers.BaseSampler, space: Space):
+        self.inner, self._space = inner, space
+
+    def infer_relative_search_space(
+        self, study: optuna.Study, trial: optuna.trial.FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        """As the sampler says."""
+        return self.inner.infer_relative_search_space(study, trial)
+
+    def sample_relative(
+        self,
+        study: optuna.Study,
+        trial: optuna.trial.FrozenTrial,
+        search_space: dict[str, BaseDistribution],
+    ) -> dict[str, Any]:
+        """Values for several hyperparameters together."""
+        found = self.inner.sample_relative(study, trial, search_space)
+        return {name: self._brought(name, value) for name, value in found.items()}
+
+    def sample_independent(
+        self,
+        study: optuna.Study,
+        trial: optuna.trial.FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
+    ) -> Any:
+        """A value for one hyperparameter."""
+        found = self.inner.sample_independent(study, trial, param_name, param_distribution)
+        return self._brought(param_name, found)
+
+    def _brought(self, name: str, value: Any) -> Any:
+        entry = self._space[name]
+        return entry.brought(value) if isinstance(entry, Float) else value
+
+    def before_trial(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
+        """Passed on."""
+        self.inner.before_trial(study, trial)
+
+    def after_trial(
+        self,
+        study: optuna.Study,
+        trial: optuna.trial.FrozenTrial,
+        state: TrialState,
+        values: Any,
+    ) -> None:
+        """Passed on."""
+        self.inner.after_trial(study, trial, state, values)
 
 
 def _sampler(search: Search, seed: int) -> optuna.samplers.BaseSampler:
@@ -147,29 +201,32 @@ class CellSearch:
             self.tell(number, outcome)
             return
         told = () if self._several else outcome.epochs
-        curve = {epoch.epoch: epoch.val_top1 for epoch in told if epoch.val_top1 is not None}
+        curve = {epoch.epoch: _value(epoch) for epoch in told if epoch.val_top1 is not None}
         params = {name: plain(value) for name, value in self._searched(hyperparameters).items()}
-        values = None
-        if outcome.state == "completed":
-            values = objective_values(self._search.objectives, outcome)
-        elif outcome.state == "pruned" and curve:
+        state, values = _told(self._search.objectives, outcome)
+        if state == TrialState.PRUNED and curve and not math.isnan(curve[max(curve)]):
             values = [curve[max(curve)]]  # as Optuna has it
         self._optuna.add_trial(
             optuna.trial.create_trial(
-                state=_STATES[outcome.state],
+                state=state,
                 values=values,
                 params=params,
                 distributions={name: self._distributions[name] for name in params},
                 intermediate_values=curve,
-                system_attrs={name: curve[at] for name, at in self._noted.items() if at in curve},
+                system_attrs={
+                    name: curve[at]
+                    for name, at in self._noted.items()
+                    if at in curve and not math.isnan(curve[at])  # as Optuna notes
+                },
             )
         )
 
     def _searched(self, hyperparameters: Hyperparameters) -> Hyperparameters:
         """Those hyperparameters of a configuration that were suggested, each by its place."""
-        settings, hyperparameters = spread(self._fixed), spread(hyperparameters, self._space)
+        settings, hyperparameters = spread(self._fixed), brought(hyperparameters, self._space)
         for name, entry in self._space.items():
-            if applies(entry, settings):
+            # An older ledger may lack one whose condition names a step that Optuna missed by a last digit.
+            if applies(entry, settings) and name in hyperparameters:
                 settings[name] = hyperparameters[name]
         return {name: settings[name] for name in self._space if name in settings}
 
@@ -187,7 +244,7 @@ class CellSearch:
             self._optuna.sampler = optuna.samplers.RandomSampler(seed=0)  # cheap: nothing is left to suggest
         else:
             parts = (*self._seeds, number) if attempt == 0 else (*self._seeds, number, attempt)
-            self._optuna.sampler = _sampler(self._search, stable_seed(*parts))
+            self._optuna.sampler = _OnGrid(_sampler(self._search, stable_seed(*parts)), self._space)
         trial = self._trials[number] = self._optuna.ask()
         if genetic and given is not None:
             self._join_generation(trial.number)
@@ -199,7 +256,8 @@ class CellSearch:
 
     def _join_generation(self, number: int) -> None:
         """Put a trial with given settings into a generation: NSGA-II does so for its own suggestions only."""
-        sampler = self._optuna.sampler
+        assert isinstance(self._optuna.sampler, _OnGrid)
+        sampler = self._optuna.sampler.inner
         assert isinstance(sampler, optuna.samplers.NSGAIISampler)
         trial = self._optuna.get_trials(deepcopy=False)[number]
         sampler.get_parent_population(self._optuna, sampler.get_trial_generation(self._optuna, trial))
@@ -208,13 +266,28 @@ class CellSearch:
         """Record a value; True when the pruner would stop the trial here."""
         if epoch.val_top1 is None or self._several:
             return False
-        self._trials[number].report(epoch.val_top1, epoch.epoch)
+        self._trials[number].report(_value(epoch), epoch.epoch)
         return epoch.epoch in self._decisions and self._trials[number].should_prune()
 
     def tell(self, number: int, outcome: Outcome) -> None:
         """End a trial."""
-        trial = self._trials.pop(number)
-        if outcome.state == "completed":
-            self._optuna.tell(trial, objective_values(self._search.objectives, outcome))
-        else:
-            self._optuna.tell(trial, state=_STATES[outcome.state])
+        state, values = _told(self._search.objectives, outcome)
+        self._optuna.tell(self._trials.pop(number), values, state=state)
+
+
+def _value(epoch: Epoch) -> float:
+    """What the pruner goes by: NaN, which it stops, where the loss beside an accuracy is no number."""
+    assert epoch.val_top1 is not None
+    return epoch.val_top1 if epoch.finite else math.nan
+
+
+def _told(objectives: tuple[Objective, ...], outcome: Outcome) -> tuple[TrialState, list[float] | None]:
+    """A trial's end as Optuna takes it: without a number for each objective it has failed."""
+    if outcome.state != "completed":
+        return _STATES[outcome.state], None
+    values = objective_values(objectives, outcome) if outcome.ranked else []
+    return (
+        (TrialState.COMPLETE, values)
+        if values and all(map(math.isfinite, values))
+        else (TrialState.FAIL, None)
+    )

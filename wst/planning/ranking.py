@@ -25,11 +25,11 @@ def order(accuracy: ArrayLike, tie: ArrayLike, number: ArrayLike) -> NDArray[np.
     """Indices of trials, the best first: by accuracy, then by ``tie``, lower first, then by number.
 
     Args:
-        accuracy: (trials,); NaN, not known, comes last.
+        accuracy: (trials,); what is no finite number, not known, comes last.
         tie: (trials,), what equal accuracies go by, as :func:`tie_values` gives it.
         number: (trials,), of the search trial: the earlier one goes first.
     """
-    return np.lexsort((np.asarray(number, dtype=float), _rounded(tie), -_rounded(accuracy)))
+    return np.lexsort((np.asarray(number, dtype=float), _rounded(tie), -_known(accuracy)))
 
 
 def tie_values(ties: Ties, val_loss: ArrayLike, trainable_parameters: ArrayLike) -> NDArray[np.float64]:
@@ -48,13 +48,15 @@ def on_front(accuracy: ArrayLike, costs: ArrayLike, keep_equals: bool = False) -
     Without costs that is the first of the highest accuracy: the winner, of trials in their :func:`order`.
 
     Args:
-        accuracy: (trials,), higher is better; NaN, not known, beats nothing.
+        accuracy: (trials,), higher is better; what is no finite number, not known, is on no front beside one
+            that is known, however little it cost.
         costs: (trials, costs), lower is better.
         keep_equals: keep all of those that are equal in everything.
     """
-    values = np.column_stack([-_rounded(accuracy), np.asarray(costs, dtype=float)])
+    values = np.column_stack([-_known(accuracy), np.asarray(costs, dtype=float)])
     values = np.where(np.isnan(values), np.inf, values)
-    kept = np.ones(len(values), dtype=bool)
+    known = np.isfinite(values[:, 0])
+    kept = known if known.any() else np.ones(len(values), dtype=bool)
     for place, own in enumerate(values):
         if kept[place]:
             beaten = (own <= values).all(axis=1)
@@ -63,6 +65,12 @@ def on_front(accuracy: ArrayLike, costs: ArrayLike, keep_equals: bool = False) -
                 beaten &= (own != values).any(axis=1)
             kept &= ~beaten
     return kept
+
+
+def _known(values: ArrayLike) -> NDArray[np.float64]:
+    """Rounded, and NaN for what is no finite number."""
+    rounded = _rounded(values)
+    return np.where(np.isfinite(rounded), rounded, np.nan)
 
 
 def _rounded(values: ArrayLike) -> NDArray[np.float64]:
@@ -89,11 +97,12 @@ class Candidate:
 def candidates(search: Iterable[EndedTrial], objectives: Sequence[Objective], ties: Ties) -> list[Candidate]:
     """The completed trials of a search, each configuration once, the best first.
 
+    Those whose accuracy or loss on val is no finite number are none of them (:attr:`Outcome.ranked`).
     Accuracy after the last epoch decides; ties go by the study's rule, and after that to the earlier trial.
     """
     found = []
     for trial in search:
-        if trial.outcome.state == "completed" and trial.outcome.attempts > 0:  # 0: settings that came again
+        if trial.outcome.ranked and trial.outcome.attempts > 0:  # 0: settings that came again
             last = trial.outcome.epochs[-1]
             assert last.val_top1 is not None and last.val_loss is not None
             values = objective_values(tuple(objectives), trial.outcome)
@@ -112,7 +121,7 @@ def confirmed(found: Iterable[Candidate], confirm: Iterable[EndedTrial], ties: T
     means = []
     for candidate in found:
         trials = by_parent[candidate.trial.intent.trial_id]
-        if trials and all(trial.outcome.state == "completed" for trial in trials):
+        if trials and all(trial.outcome.ranked for trial in trials):
             lasts = [trial.outcome.epochs[-1] for trial in trials]
             top1 = sum(last.val_top1 or 0.0 for last in lasts) / len(lasts)
             loss = sum(last.val_loss or 0.0 for last in lasts) / len(lasts)

@@ -19,7 +19,7 @@ from wst.errors import InputError
 from wst.ledger import history, resolved_study
 from wst.records import Hyperparameters, Outcome
 from wst.study import Study, Variant
-from wst.study.space import Categorical, Float, Int, spread
+from wst.study.space import Categorical, Float, Int, brought
 
 _CONDITIONS = ("suite", "backbone", "image_size", "normalisation", "background")
 _OUTSIDE = 0.1
@@ -81,7 +81,7 @@ class Recording:
 def _completed(folder: Path, study: Study) -> Iterator[Recorded]:
     for trial in history(folder)[1]:
         intent, outcome = trial.intent, trial.outcome
-        if intent.stage != "search" or outcome.state != "completed" or outcome.attempts == 0:
+        if intent.stage != "search" or not outcome.ranked or outcome.attempts == 0:
             continue
         found = sum(epoch.val_top1 is not None for epoch in outcome.epochs)
         if found != study.recipe.epochs:
@@ -146,7 +146,7 @@ class CellCurves:
         self._ranges = {n: e for n, e in variant.space.items() if isinstance(e, Float | Int)}
         self._space = variant.space
         trials = [
-            replace(trial, hyperparameters=spread(trial.hyperparameters, variant.space))
+            replace(trial, hyperparameters=brought(trial.hyperparameters, variant.space))
             for trial in _of_task_and_method(recording, task, variant.method)
         ]
         _check_covered(recording.where, task, variant, trials)
@@ -173,7 +173,7 @@ class CellCurves:
         Raises:
             InputError: no recorded configuration agrees in the hyperparameters that have no range.
         """
-        settings = spread(settings, self._space)
+        settings = brought(settings, self._space)
         key, place = self._place(settings)
         if key not in self._places:
             raise InputError(

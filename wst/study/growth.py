@@ -3,6 +3,9 @@
 More trials, seeds, tasks and variants extend a study; so does a stage that it did not have.  Where it runs
 and how often it reports may change at will.  Everything else decides about results, and another value is
 another study.
+
+Bytes are not compared here: where a study's weights and its own images lie may change, and whether they are
+the same is for their hashes to say, which stand in the rows.
 """
 
 from __future__ import annotations
@@ -12,7 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from wst.data.suites import suites
 from wst.errors import InputError
+from wst.records import same
 from wst.study.study import Study
 
 _FREE = {
@@ -20,6 +25,7 @@ _FREE = {
     "faults",
     "report_every",
     "checkpoint_every",
+    "accept",
     "final.save_adapters",
     "final.seeds_per_job",
 }
@@ -79,6 +85,8 @@ def forbidden_changes(found: Study, wanted: Study, *, begun: bool) -> Iterator[D
     """
     before, after = found.model_dump(mode="json"), wanted.model_dump(mode="json")
     for study in (before, after):
+        del study["checkpoint"]  # its hash says which it is, wherever it lies
+        study["suite"] = _shipped(study["suite"])
         for variant in study["variants"].values():
             if variant["method_hash"] is not None:  # the same file, wherever it lies now
                 del variant["method"]
@@ -93,7 +101,10 @@ def forbidden_changes(found: Study, wanted: Study, *, begun: bool) -> Iterator[D
         del after["variants"][name]
     del before["tasks"], after["tasks"]
     trials = [_search_trials(study) for study in (found, wanted)]
-    for difference in _differences("", before, after):
+    if before["suite"] != after["suite"]:
+        yield Difference("suite", found.suite, wanted.suite)
+    del before["suite"], after["suite"]
+    for difference in differences("", before, after):
         if difference.key == "search.trials":
             if any(number > trials[1].get(name, number) for name, number in trials[0].items()):
                 yield difference
@@ -110,6 +121,13 @@ def _allowed(difference: Difference) -> bool:
     return any(key == free or key.startswith(f"{free}.") for free in _FREE)
 
 
+def _shipped(suite: str) -> str | None:
+    """The name of a suite that comes with wst, also where a path names it; None for a user's own."""
+    known = suites()
+    named = known.get(suite) or next((s for s in known.values() if s.folder == Path(suite).name), None)
+    return named.name if named else None
+
+
 def _search_trials(study: Study) -> dict[str, int]:
     """Trials of the search by variant: a grid has a number of its own."""
     return {name: study.search_trials(name) for name in study.variants}
@@ -122,7 +140,7 @@ def _by_task(table: Any, tasks: list[str]) -> Any:
     return dict.fromkeys(tasks, table) if table else None
 
 
-def _differences(key: str, found: Any, wanted: Any) -> Iterator[Difference]:
+def differences(key: str, found: Any, wanted: Any) -> Iterator[Difference]:
     """Keys at which two nested mappings differ, in the order of the first, then of the second."""
     if isinstance(found, Mapping) and isinstance(wanted, Mapping):
         if found.get("type") != wanted.get("type"):  # of a sampler, say: its other keys say no more
@@ -130,6 +148,6 @@ def _differences(key: str, found: Any, wanted: Any) -> Iterator[Difference]:
             return
         for name in [*found, *(name for name in wanted if name not in found)]:
             inner = f"{key}.{name}" if key else name
-            yield from _differences(inner, found.get(name), wanted.get(name))
-    elif found != wanted or isinstance(found, bool) != isinstance(wanted, bool):
+            yield from differences(inner, found.get(name), wanted.get(name))
+    elif not same(found, wanted):
         yield Difference(key, found, wanted)

@@ -77,6 +77,15 @@ def absolute_suite(name: str, beside: Path = Path()) -> str:
     return name
 
 
+def absolute_file(name: str, *folders: Path) -> str:
+    """A file's path made absolute, as seen from one of these folders or from the current one; as it is where
+    none has it.  Links are not followed: a model hub's lead to names without an ending."""
+    for base in (*folders, Path()):
+        if (base / name).is_file():
+            return str((base / name).absolute())
+    return name
+
+
 def _resolve_files(data: dict[str, Any], source: Path) -> None:
     """Put the contents of files in the place of their names."""
     if "recipe" in data:
@@ -137,8 +146,12 @@ def load_study(name: str, *, overrides: Sequence[str] = (), tasks: Sequence[str]
     data = read_yaml(read_text(path), str(path))
     if not isinstance(data, dict):
         raise InputError(f"{path}: expected a mapping; found {shown(data)}")
+    if isinstance(data.get("checkpoint"), str):
+        data["checkpoint"] = absolute_file(data["checkpoint"], path.parent)
     for assignment in overrides:
         _override(data, assignment, path)
+    if isinstance(data.get("checkpoint"), str):  # an override is seen from here
+        data["checkpoint"] = absolute_file(data["checkpoint"], Path(), path.parent)
     _resolve_files(data, path)
     if tasks:
         data["tasks"] = list(tasks)

@@ -6,12 +6,13 @@ import json
 import random
 import re
 from collections.abc import Container, Mapping
+from decimal import Decimal
 from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
 from pydantic import Field, model_validator
 
-from wst.records import Hyperparameters, Scalar, Value
+from wst.records import Hyperparameters, Scalar, Value, same
 from wst.study.bounds import MANY, End, Flag, OneValue, Real, SomeValue, Text, WholeEnd
 from wst.yaml_files import Strict
 
@@ -19,7 +20,12 @@ _Range = TypeVar("_Range", "Float", "Int")
 
 
 class _Entry(Strict):
-    """What every entry of a search space has."""
+    """What every entry of a search space has.
+
+    ``brought(value)`` is a value as the entry has it: of its type and on its grid, so that values that are
+    equal to a user are equal to a program.  It gives what it gave when it is applied again.  A value that the
+    entry does not hold comes back as it is.
+    """
 
     when: dict[Text, Annotated[tuple[OneValue, ...], Field(min_length=1)]] = Field(default_factory=dict)
     """Searched only where each of these hyperparameters, set before this one, has one of these values."""
@@ -41,17 +47,37 @@ class Float(_Entry):
     def values(self, points: int) -> list[Value]:
         """The steps, or ``points`` values evenly spaced on the scale, both ends included."""
         if self.step is not None:
-            count = int((self.high - self.low) / self.step + 1e-9)
-            return [round(self.low + i * self.step, 12) for i in range(count + 1)]
+            low, high, step = (Decimal(repr(one)) for one in (self.low, self.high, self.step))
+            return [self._at(place) for place in range(int((high - low) / step) + 1)]
         spread = np.geomspace if self.log else np.linspace
-        return [float(f"{value:.6g}") for value in spread(self.low, self.high, points)]
+        rounded = (float(f"{value:.6g}") for value in spread(self.low, self.high, points))
+        return [min(max(value, self.low), self.high) for value in rounded]
 
     def holds(self, value: Value) -> bool:
         """Whether the range, or one of its steps, includes a value."""
-        if not isinstance(value, int | float) or not self.low <= value <= self.high:
-            return False
-        steps = (value - self.low) / self.step if self.step is not None else 0.0
-        return abs(steps - round(steps)) < 1e-8  # as Optuna has it
+        return self._placed(value) is not None
+
+    def brought(self, value: Value) -> Value:
+        """A value as a real number, and on its step: 0.30000000000000004 in steps of 0.1 is 0.3."""
+        placed = self._placed(value)
+        return value if placed is None else placed
+
+    def _placed(self, value: Value) -> float | None:
+        """The number of the range that a value is; None where it is none."""
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return None
+        if self.step is None:
+            return float(value) if self.low <= value <= self.high else None
+        if not self.low - self.step < value < self.high + self.step:
+            return None  # NaN and infinities, too
+        steps = (value - self.low) / self.step
+        placed = self._at(round(steps))
+        near = abs(steps - round(steps)) < 1e-8  # as Optuna has it
+        return placed if near and self.low <= placed <= self.high else None
+
+    def _at(self, place: int) -> float:
+        """The number so many steps from low, in decimals, as users write them."""
+        return float(Decimal(repr(self.low)) + place * Decimal(repr(self.step)))
 
 
 class Int(_Entry):
@@ -76,7 +102,18 @@ class Int(_Entry):
 
     def holds(self, value: Value) -> bool:
         """Whether the range includes a value."""
-        return isinstance(value, int) and value in range(self.low, self.high + 1, self.step)
+        brought = self.brought(value)
+        return type(brought) is int and brought in range(self.low, self.high + 1, self.step)
+
+    def brought(self, value: Value) -> Value:
+        """A value as a whole number: 4.0 is 4."""
+        if (
+            isinstance(value, float)
+            and value.is_integer()
+            and int(value) in range(self.low, self.high + 1, self.step)
+        ):
+            return int(value)
+        return value
 
 
 class Categorical(_Entry):
@@ -84,7 +121,15 @@ class Categorical(_Entry):
 
     type: Literal["categorical"] = "categorical"
     choices: tuple[SomeValue, ...] = Field(min_length=1)
-    """Each a value, or a list of values where the hyperparameter takes several."""
+    """Each a value, or a list of values where the hyperparameter takes several; 1 and 1.0 are one value."""
+
+    @model_validator(mode="after")
+    def _each_once(self) -> Categorical:
+        for place, choice in enumerate(self.choices):
+            twin = next((other for other in self.choices[:place] if same(other, choice)), None)
+            if twin is not None:
+                raise ValueError(f"expected each choice once; found {twin!r} and {choice!r}, which are equal")
+        return self
 
     def values(self, points: int) -> list[Value]:
         """The choices."""
@@ -92,7 +137,11 @@ class Categorical(_Entry):
 
     def holds(self, value: Value) -> bool:
         """Whether a value is one of the choices."""
-        return value in self.choices
+        return any(same(choice, value) for choice in self.choices)
+
+    def brought(self, value: Value) -> Value:
+        """The choice that a value is equal to: 10 is 10.0 where that is a choice."""
+        return next((choice for choice in self.choices if same(choice, value)), value)
 
 
 def _check_range(space: _Range) -> _Range:
@@ -198,7 +247,15 @@ Space = Mapping[str, Distribution]
 
 def applies(entry: Distribution, settings: Mapping[str, Value]) -> bool:
     """Whether a hyperparameter is searched, given those that were set before it."""
-    return all(settings.get(name) in values for name, values in entry.when.items())
+    return all(
+        any(same(settings.get(name), value) for value in values) for name, values in entry.when.items()
+    )
+
+
+def brought(settings: Mapping[str, Value], space: Space) -> Hyperparameters:
+    """Settings with each value of the space as its entry has it, and others as they are; several by place."""
+    placed = spread(settings, space)
+    return {name: space[name].brought(value) if name in space else value for name, value in placed.items()}
 
 
 def grid(space: Space, points: int, fixed: Hyperparameters, seed: int | None = None) -> list[Hyperparameters]:

@@ -9,7 +9,16 @@ from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from wst.records import Hyperparameters, Value
 from wst.study.bounds import Count, Settings, Text, check_of_the_trial
-from wst.study.space import Categorical, Distribution, applies, check_places, expanded, gathered, spread
+from wst.study.space import (
+    Categorical,
+    Distribution,
+    applies,
+    brought,
+    check_places,
+    expanded,
+    gathered,
+    spread,
+)
 from wst.yaml_files import Strict
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]*\z"
@@ -114,6 +123,32 @@ class Variant(Strict):
         ):
             raise ValueError("expected a learning rate ('lr') in space, per_task or fixed; found none")
         return self
+
+    @model_validator(mode="after")
+    def _on_the_grid(self) -> Variant:
+        """Values that refer to the space are as the space has them, so that equal ones are equal anywhere."""
+        space = self.space or {}
+        if any(condition in space for entry in space.values() for condition in entry.when):
+            conditioned = {}
+            for name, entry in space.items():
+                when = {
+                    condition: tuple(space[condition].brought(value) for value in values)
+                    if condition in space
+                    else values
+                    for condition, values in entry.when.items()
+                }
+                conditioned[name] = entry.model_copy(update={"when": when})
+            object.__setattr__(self, "space", conditioned)
+        start = self.warm_start
+        if isinstance(start, dict):
+            points = {task: tuple(map(self._brought, found)) for task, found in start.items()}
+            object.__setattr__(self, "warm_start", points)
+        elif isinstance(start, tuple):
+            object.__setattr__(self, "warm_start", tuple(map(self._brought, start)))
+        return self
+
+    def _brought(self, point: Hyperparameters) -> Hyperparameters:
+        return gathered(brought(point, self.space or {}))
 
     @model_validator(mode="after")
     def _possible(self) -> Variant:

@@ -85,9 +85,10 @@ class Clock:
 
     def load_state_dict(self, state: dict[str, float]) -> None:
         """Count what an interrupted trial took before :meth:`state_dict` was taken."""
-        self.training_seconds += state["training"]
-        self.evaluation_seconds += state["evaluation"]
-        self._earlier += state["wall"]
+        training, evaluation, wall = (float(state[key]) for key in ("training", "evaluation", "wall"))
+        self.training_seconds += training
+        self.evaluation_seconds += evaluation
+        self._earlier += wall
 
 
 def cost(

@@ -38,7 +38,8 @@ def score(
         device: where the models are.
 
     Returns:
-        For each model: number of images classified correctly, and sum of the cross-entropies.
+        For each model: number of images classified correctly, and sum of the cross-entropies; the sum is NaN
+        where a logit is no finite number, since the class of such logits, the first of them, is no answer.
     """
     correct, loss = [0] * len(models), [0.0] * len(models)
     for model in models:
@@ -49,8 +50,9 @@ def score(
         for i, model in enumerate(models):
             with autocast(recipe, device):
                 logits = model(inputs)
+            entropy = F.cross_entropy(logits.float(), target, reduction="sum")
             correct[i] += int((logits.argmax(1) == target).sum())
-            loss[i] += F.cross_entropy(logits.float(), target, reduction="sum").item()
+            loss[i] += torch.where(logits.isfinite().all(), entropy, torch.nan).item()
     return list(zip(correct, loss, strict=True))
 
 

@@ -29,6 +29,7 @@ class TrialSpec:
         checkpoint_every: epochs between two states kept.
         threads: CPU threads that the trial may use.
         data_hash: hash of the task's data, for the ledger.
+        tuning_hash: of train and val alone.
         adapter_path: where a final trial keeps its trainable tensors; None keeps none.
         gpu_share: share of a GPU's memory that the trial may take.
         time_limit: longest that it may train, in seconds.
@@ -47,6 +48,7 @@ class TrialSpec:
     checkpoint_every: int = 10
     threads: int = 1
     data_hash: str | None = None
+    tuning_hash: str | None = None
     adapter_path: str | None = None
     gpu_share: float = 1.0
     time_limit: float | None = None
@@ -64,6 +66,7 @@ def trial_spec(
     data: TaskData,
     device: Device | None = None,
     data_hash: str | None = None,
+    tuning_hash: str | None = None,
     checkpoint_path: Path | None = None,
     adapter_path: Path | None = None,
 ) -> TrialSpec:
@@ -88,6 +91,7 @@ def trial_spec(
         checkpoint_every=study.checkpoint_every,
         threads=study.resources.cpus_per_trial,
         data_hash=data_hash,
+        tuning_hash=tuning_hash,
         adapter_path=str(adapter_path.absolute()) if adapter_path else None,
         gpu_share=min(1.0, study.resources.gpus_per_trial or 1.0),
         time_limit=study.faults.time_limit,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -20,15 +22,13 @@ from wst.training.adapter import card
 from wst.training.batches import Normaliser, Resident, resident
 from wst.training.draws import Draws, seeded
 from wst.training.drop_path import StochasticDepth
+from wst.training.finite import check_loss, check_score, check_trained
+from wst.training.identity import identity
 from wst.training.optimisation import learning_rate
 from wst.training.scoring import SCORING_BATCH, score
 from wst.training.spec import TrialSpec
 from wst.training.step import Step
 from wst.training.update import Update
-
-
-class DivergedError(ArithmeticError):
-    """The training loss is no longer a finite number."""
 
 
 class Trial:
@@ -91,7 +91,8 @@ class Trial:
         """Train the epochs that are left, one at a time.
 
         Raises:
-            DivergedError: the loss is not finite.
+            DivergedError: a loss is not finite, or in stage ``final``, which does not validate, what was
+                trained.
         """
         while len(self.curve) < self.spec.recipe.epochs:
             yield self._epoch()
@@ -112,7 +113,13 @@ class Trial:
         return score_together([self])[0]
 
     def save_adapter(self, test: Score | None) -> None:
-        """Keep the trainable tensors and their card at the spec's ``adapter_path``."""
+        """Keep the trainable tensors and their card at the spec's ``adapter_path``, if it has one.
+
+        Raises:
+            DivergedError: the model gave no finite numbers on the test split, path or no path.
+        """
+        if test is not None:
+            check_score(test)
         if self.spec.adapter_path is not None:
             last = self.curve[-1] if self.curve else None
             save_adapter(self.model, card(self.spec, self.input, last, test), Path(self.spec.adapter_path))
@@ -123,24 +130,43 @@ class Trial:
         return cost.cost(self.spec, self.model, self.input, self.clock, images, self.device)
 
     def _save(self) -> None:
-        if self.spec.checkpoint_path is None:
-            return
-        parts = {
+        if self.spec.checkpoint_path is not None:
+            state.save(Path(self.spec.checkpoint_path), identity(self.spec, self.input), self._parts())
+
+    def _parts(self) -> dict[str, Any]:
+        """All that changes from one epoch to the next."""
+        return {
             "update": self.update.state_dict(),
             "draws": self.draws.state_dict(),
             "clock": self.clock.state_dict(),
             "curve": [asdict(epoch) for epoch in self.curve],
         }
-        state.save(Path(self.spec.checkpoint_path), parts)
 
     def _restore(self) -> None:
-        path = self.spec.checkpoint_path
-        parts = state.load(Path(path)) if path is not None else None
-        if parts is not None:
-            self.update.load_state_dict(parts["update"])
-            self.draws.load_state_dict(parts["draws"])
-            self.clock.load_state_dict(parts["clock"])
-            self.curve = [Epoch(**epoch) for epoch in parts["curve"]]
+        """Go on from the state that was kept, or begin again where it is not what this trial left."""
+        if self.spec.checkpoint_path is None:
+            return
+        path = Path(self.spec.checkpoint_path)
+        parts = state.load(path, identity(self.spec, self.input))
+        if parts is None:
+            return
+        fresh = copy.deepcopy(self._parts())
+        try:
+            self._take(parts)
+        except (MemoryError, torch.OutOfMemoryError):
+            raise
+        except Exception as error:  # a state of another version may lack anything, or have it otherwise
+            state.left_out(path, f"one that does not fit ({type(error).__name__}: {error})")
+            self._take(fresh)
+
+    def _take(self, parts: dict[str, Any]) -> None:
+        curve = [Epoch(**epoch) for epoch in parts["curve"]]
+        if [epoch.epoch for epoch in curve] != list(range(1, len(curve) + 1)):
+            raise ValueError("expected a curve without gaps")
+        self.update.load_state_dict(parts["update"])
+        self.draws.load_state_dict(parts["draws"])
+        self.clock.load_state_dict(parts["clock"])
+        self.curve = curve
 
     def _epoch(self) -> Epoch:
         recipe, begin = self.spec.recipe, time.perf_counter()
@@ -152,10 +178,13 @@ class Trial:
                 lr = learning_rate(recipe, self.spec.settings.lr, done + number / steps)
                 total += self.update(draw, lr)
             train_loss = total.item() / steps
-        if not math.isfinite(train_loss):
-            raise DivergedError(f"training loss is {train_loss} in epoch {done + 1}")
+        check_loss("training", train_loss, done + 1)
         with self.clock.evaluation():
             val_loss, val_top1 = self._validate()
+        check_loss("validation", val_loss, done + 1)
+        # Weights may break in the last step of all, and a loss comes before its step.
+        if val_loss is None and done + 1 == recipe.epochs:
+            check_trained(self.model, done + 1)
         epoch = Epoch(done + 1, lr, train_loss, val_loss, val_top1, time.perf_counter() - begin)
         self.curve.append(epoch)
         last = epoch.epoch == recipe.epochs
@@ -193,4 +222,5 @@ def score_together(trials: Sequence[Trial]) -> list[Score]:
     share = (time.perf_counter() - begin) / len(trials)
     for trial in trials:
         trial.clock.add_evaluation(share)
-    return [Score(correct / len(split.labels), len(split.labels)) for correct, _ in scores]
+    images = len(split.labels)
+    return [Score(correct / images if math.isfinite(loss) else None, images) for correct, loss in scores]

@@ -64,8 +64,18 @@ class Update:
 
     @torch.no_grad()
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from where :meth:`state_dict` was taken."""
+        """Go on from where :meth:`state_dict` was taken.
+
+        Raises:
+            ValueError: it was taken of other tensors.
+        """
+        kept = state["trainable"]
+        if {name: t.shape for name, t in kept.items()} != {n: p.shape for n, p in self._trainable.items()}:
+            raise ValueError("expected this model's trainable tensors; found others")
         for name, parameter in self._trainable.items():
-            parameter.copy_(state["trainable"][name])
+            parameter.copy_(kept[name])
         self._optimiser.load_state_dict(state["optimiser"])
+        for tensor, moments in self._optimiser.state.items():
+            if any(moment.ndim and moment.shape != tensor.shape for moment in moments.values()):
+                raise ValueError("expected moments in the shapes of their tensors; found others")
         self._scaler.load_state_dict(state["scaler"])

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 from wst.errors import InputError
 from wst.methods import registry
-from wst.methods.contract import TRIAL_PARAMETERS, Method
-from wst.records import Hyperparameters
-from wst.study import Study
-from wst.study.space import Categorical, Distribution, gathered
+from wst.methods.contract import TRIAL_PARAMETERS, Method, Parameter
+from wst.records import Hyperparameters, Value
+from wst.study import Study, Variant
+from wst.study.space import Categorical, Distribution, Float, gathered
 from wst.study.variant import FromLedger
 
 
@@ -31,10 +33,8 @@ def check_settings(study: Study) -> None:
         InputError: one line that names variant, hyperparameter, what was expected and what was found.
     """
     for name, variant in study.variants.items():
-        try:
-            method = registry.get(variant.method, variant.method_hash)
-        except InputError as error:
-            raise InputError(f"variants.{name}: {error}") from None
+        method = _method(name, variant)
+        _check_ranges(study, name, method)
         values = list(given(study, name))
         for one in values:
             _check(one, method)
@@ -48,6 +48,81 @@ def check_settings(study: Study) -> None:
                         f"{place}: {needed} of {method.name}: expected {parameter.expectation}; "
                         "found no value"
                     )
+
+
+def typed(study: Study) -> Study:
+    """The study with every value in the type in which its method takes it: ``lr: 1`` is 1.0 from here on.
+
+    What the method does not take stays as it is, for :func:`check_settings` to say.
+
+    Raises:
+        InputError: a method cannot be imported.
+    """
+    variants = {}
+    for name, variant in study.variants.items():
+        known = TRIAL_PARAMETERS | _method(name, variant).parameters
+        changes: dict[str, Any] = {"fixed": _typed_table(variant.fixed, known)}
+        if variant.per_task is not None:
+            changes["per_task"] = {task: _typed_table(t, known) for task, t in variant.per_task.items()}
+        if variant.space is not None:
+            changes["space"] = {
+                key: entry.model_copy(update={"choices": tuple(_typed(key, v, known) for v in entry.choices)})
+                if isinstance(entry, Categorical)
+                else entry
+                for key, entry in variant.space.items()
+            }
+        start = variant.warm_start
+        if isinstance(start, dict):
+            changes["warm_start"] = {
+                task: tuple(_typed_table(point, known) for point in points) for task, points in start.items()
+            }
+        elif isinstance(start, tuple):
+            changes["warm_start"] = tuple(_typed_table(point, known) for point in start)
+        variants[name] = variant.model_copy(update=changes)
+    return study.model_copy(update={"variants": variants})
+
+
+def _typed_table(table: Hyperparameters, known: Mapping[str, Parameter]) -> Hyperparameters:
+    return {key: _typed(key, value, known) for key, value in table.items()}
+
+
+def _typed(key: str, value: Value, known: Mapping[str, Parameter]) -> Value:
+    """A value of a hyperparameter, or of one of its places."""
+    place = re.fullmatch(r"(.+)\[\d+\]", key)
+    parameter = known.get(place[1] if place else key)
+    try:
+        if parameter is None:
+            return value
+        if place and parameter.several:
+            return replace(parameter, several=False).checked(value)
+        return parameter.checked(value)
+    except ValueError:
+        return value
+
+
+def _method(name: str, variant: Variant) -> Method:
+    try:
+        return registry.get(variant.method, variant.method_hash)
+    except InputError as error:
+        raise InputError(f"variants.{name}: {error}") from None
+
+
+def _check_ranges(study: Study, name: str, method: Method) -> None:
+    """Refuse a range of real numbers for a hyperparameter that takes whole ones.
+
+    Raises:
+        InputError: naming it.
+    """
+    source = study.variants[name].settings_from
+    where = "space" if source is None else f"settings_from ({source})"
+    for key, entry in (study.variants[source or name].space or {}).items():
+        taken = next(iter(gathered({key: 0})))
+        parameter = method.parameters.get(taken)
+        if isinstance(entry, Float) and parameter is not None and parameter.kind is int:
+            raise InputError(
+                f"variants.{name}.{where}: {taken} of {method.name}: expected {parameter.expectation}; "
+                "found a range of type float"
+            )
 
 
 def given(study: Study, name: str) -> Iterator[Given]:

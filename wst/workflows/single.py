@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from pydantic import ValidationError
 from wst.data.suites import suites
 from wst.engine import inline
 from wst.engine.driver import Driver, Environment
-from wst.engine.fingerprint import check_unchanged
+from wst.engine.rows import check_rows
 from wst.errors import InputError
 from wst.files import read_text
 from wst.ledger import Ledger, history, provenance, resolved_study
@@ -21,9 +22,10 @@ from wst.planning.one_trial import OneTrial
 from wst.records import Hyperparameters, Intent, Outcome, Stage
 from wst.shipped import find_yaml
 from wst.study import Recipe, Study
-from wst.study.load import absolute_suite
+from wst.study.load import absolute_file, absolute_suite
 from wst.trackers import Tracker, Trackers
-from wst.workflows.preflight import check
+from wst.workflows.preflight import check, new_warnings
+from wst.workflows.settings import typed
 from wst.yaml_files import first_error, read_yaml, shown
 
 RELEASED_TABLES = {
@@ -83,6 +85,8 @@ def single(
     reference = registry.beside(method, Path())
     digest = registry.source_hash(reference)
     name = registry.short_name(reference)
+    if study.get("checkpoint") is not None:
+        study["checkpoint"] = absolute_file(study["checkpoint"])
     data = {
         "name": f"train-{task}-{name}",
         "tasks": [task],
@@ -91,10 +95,10 @@ def single(
         **study,
     }
     try:
-        built = Study.model_validate(data)
+        built = typed(Study.model_validate(data))
     except ValidationError as error:
         raise first_error(error, "train", data) from None
-    hyperparameters = built.recipe.complete(settings)
+    hyperparameters = built.recipe.complete(built.variants[name].fixed)
     identity = f"{task}.{name}.{stage}.0000"
     return built, Intent(identity, task, name, stage, 0, 0, built.seed, hyperparameters, reason=SINGLE)
 
@@ -130,7 +134,7 @@ def from_options(
         if not separator or not name:
             raise InputError(f"--set: expected NAME=VALUE, such as lr=1e-3; found {shown(assignment)}")
         settings = {**settings, name: read_yaml(value, f"--set {name}")}
-    path = find_yaml("recipes", recipe or ("released" if released else "default"))
+    path = find_yaml("recipes", recipe if recipe is not None else "released" if released else "default")
     steps = read_yaml(read_text(path), str(path))
     return single(
         task=task,
@@ -139,7 +143,7 @@ def from_options(
         seed=seed if seed is not None else RELEASED_SEED if released else 0,
         suite=_suite_of(task) if suite is None else absolute_suite(suite),
         backbone=backbone,
-        normalisation=normalisation or ("half" if released else "checkpoint"),
+        normalisation=normalisation if normalisation is not None else "half" if released else "checkpoint",
         **rest,
     )
 
@@ -188,6 +192,7 @@ def run_single(
     out: Path,
     root: str | None,
     trackers: Sequence[Tracker] = (),
+    told: Callable[[str], None] = lambda line: None,
     purpose: str = SINGLE,
 ) -> tuple[Outcome, bool]:
     """Run one trial in this process and append it to the ledger in ``out``; an interrupted one goes on, and
@@ -202,6 +207,7 @@ def run_single(
         out: output folder.
         root: folder that holds the suite's folder.
         trackers: told of every epoch.
+        told: told, a line each, what the check of the data warns of.
         purpose: what it reads the test split for, if it does.
 
     Returns:
@@ -214,18 +220,21 @@ def run_single(
     """
     changes = {"tasks": (intent.task,), "report_every": 1, "checkpoint_every": 1}
     study = study.model_copy(update=changes)
-    checked = check(study, root)
-    told = Trackers(trackers)
-    with told, Ledger(out, study, provenance.code()) as ledger:
+    checked = check(study, root, told)
+    followers = Trackers(trackers)
+    seeds = {intent.stage: range(intent.seed, intent.seed + 1)}
+    same = partial(check_rows, out, study, checked.fingerprint, seeds)
+    with followers, Ledger(out, study, provenance.code(), same) as ledger, checked.beside as beside:
         ended = history(out)[1]
         before = next((t.outcome for t in ended if t.intent.trial_id == intent.trial_id), None)
         if before is not None and before.state != "failed":
             return before, True
-        check_unchanged(ended, checked.fingerprint)
         retried = [intent.trial_id] if before is not None else []
         ledger.discard(retried)
         plan = OneTrial(intent)
-        environment = Environment(checked.data, checked.fingerprint, device="auto")
-        inline.run(Driver(study, plan, ledger, environment, told, purpose, retried))
+        for line in new_warnings(checked, ended):
+            told(line)
+        environment = Environment(checked.data, checked.fingerprint, device="auto", beside=beside)
+        inline.run(Driver(study, plan, ledger, environment, followers, purpose, retried))
     assert plan.outcome is not None
     return plan.outcome, False

@@ -2,13 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
+from wst.data.check.overlap import overlap_note
 from wst.ledger import history, resolved_study
 from wst.ledger.reads import TaskReads, count_reads, read_lines, read_log
 from wst.planning.cell import STAGES
 from wst.planning.planner import Planner
+from wst.records import Outcome
+
+_Measured = Literal["val", "test"]
+
+
+def overlap_notes(rows: Iterable[Mapping[str, Any]]) -> list[str]:
+    """What to say under the table of images that are in two splits, a line a task and split."""
+    lines = [
+        overlap_note(split, row["task"], row[f"{split} overlap"])
+        for row in rows
+        for split in get_args(_Measured)
+        if row[f"{split} overlap"]
+    ]
+    return list(dict.fromkeys(lines))
+
+
+def _overlaps(outcomes: Iterable[Outcome]) -> dict[str, float | None]:
+    """The largest share that a cell's trials have measured."""
+    val: list[float] = []
+    test: list[float] = []
+    for outcome in outcomes:
+        val += [] if outcome.val_overlap is None else [outcome.val_overlap]
+        test += [] if outcome.test_overlap is None else [outcome.test_overlap]
+    return {"val overlap": max(val, default=None), "test overlap": max(test, default=None)}
 
 
 def status_rows(folder: Path) -> list[dict[str, Any]]:
@@ -40,6 +66,7 @@ def status_rows(folder: Path) -> list[dict[str, Any]]:
                 "test read by": list(reads),
                 "test reads of the task": task.as_json(),
                 "val": best.val_top1 if best else None,
+                **_overlaps(trial.outcome for trials in cell.ended.values() for trial in trials),
                 "best settings": best.trial.intent.hyperparameters if best else None,
             }
         )

@@ -11,7 +11,7 @@ from wst.ledger import history, resolved_study
 from wst.planning.ranking import Candidate, candidates
 from wst.records import EndedTrial, Hyperparameters
 from wst.study import Study
-from wst.study.space import Space, spread
+from wst.study.space import Space, brought
 from wst.study.variant import FromLedger
 
 
@@ -70,6 +70,6 @@ def _points(start: FromLedger, tasks: Iterable[str], space: Space) -> dict[str, 
 
 
 def _fitting(candidate: Candidate, space: Space) -> Hyperparameters | None:
-    settings = spread(candidate.trial.intent.hyperparameters, space)
+    settings = brought(candidate.trial.intent.hyperparameters, space)
     point = {name: settings[name] for name in space if name in settings}
     return point if all(space[name].holds(value) for name, value in point.items()) else None
