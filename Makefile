@@ -2,7 +2,7 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 
-.PHONY: demo figures test lint bench clean
+.PHONY: demo figures test lint bench mutants clean
 
 demo: .venv/ready
 	$(BIN)/wst demo --out runs/demo
@@ -24,8 +24,14 @@ lint: .venv/ready
 bench: .venv/ready
 	$(BIN)/python -m benchmarks
 
+# Small wrong changes to what the promises rest on, and whether a test notices; tests/mutants.md is one run's result.
+# Hours on two cores.
+mutants: .venv/ready
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[mutants]'
+	nice -n 10 $(BIN)/python -m tools.mutants
+
 clean:
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis runs data
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis mutants runs data
 
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

@@ -280,7 +280,7 @@ def check(out: Path, before: tuple[set[str], set[str]]) -> tuple[set[str], set[s
 
 
 def tables(out: Path) -> list[pd.DataFrame]:
-    """Trials, epochs and intents without what may differ."""
+    """Trials, epochs and intents without what may differ; a kill while a final is scored adds a read."""
     found = []
     for name, keys in (
         ("trials", ["trial_id"]),

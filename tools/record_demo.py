@@ -18,6 +18,7 @@ from rich.console import Console
 from wst.cli.analysis import draw_pareto, show_leaderboard
 from wst.cli.output import Style
 from wst.ledger import read_table
+from wst.ledger.schema import TABLES
 
 
 def main() -> None:
@@ -26,7 +27,7 @@ def main() -> None:
     parser.add_argument("record", type=Path)
     args = parser.parse_args()
     shutil.rmtree(args.record, ignore_errors=True)
-    for table in ("trials", "epochs", "intents"):
+    for table in TABLES:
         folder = args.record / "ledger" / table
         folder.mkdir(parents=True)
         content = without_machine(read_table(args.study, table))

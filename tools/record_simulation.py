@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from wst.ledger import history, read_table, resolved_study
+from wst.ledger.schema import TABLES
 from wst.ledger.writing import COMPACTED
 from wst.planning.planner import Planner
 
@@ -40,7 +41,7 @@ def main() -> None:
     planner = Planner(study, *history(args.study))
     if not planner.done:
         parser.error(f"{args.study}: expected a finished study; found trials left")
-    for name in ("trials", "epochs", "intents"):
+    for name in TABLES:
         table = without_machine(read_table(args.study, name))
         folder = args.record / "ledger" / name
         folder.mkdir(parents=True, exist_ok=True)

@@ -160,6 +160,9 @@ class Cost:
     normalisation: Annotated[str | None, "mean/std that images are normalised with"] = None
     data_hash: Annotated[str | None, "hash over the task's images and labels, all splits"] = None
     tuning_hash: Annotated[str | None, "hash over those of train and val alone, which the search sees"] = None
+    test_hash: Annotated[
+        str | None, "hash over those of the test split alone, by which reads are counted"
+    ] = None
     preprocessing: Annotated[str | None, "what was done to each image"] = None
     started: Annotated[datetime | None, "start of the last attempt"] = None
     ended: Annotated[datetime | None, "end"] = None
@@ -181,6 +184,17 @@ class Outcome(Cost):
     test_top1: Annotated[float | None, "test accuracy; stage final only"] = None
     test_images: Annotated[
         int | None, "test images scored, each once; null where the test split stayed closed"
+    ] = None
+    val_overlap: Annotated[
+        float | None, "share of the images of val that are also in train, by their pixels; in [0, 1]"
+    ] = None
+    test_overlap: Annotated[
+        float | None,
+        "share of the test images that are also in train or val, by their pixels; stage final only",
+    ] = None
+    data_warnings: Annotated[
+        str | None,
+        "what the check of the data warned of, for the splits that the trial rests on; null where of nothing",
     ] = None
 
     @property
@@ -222,12 +236,29 @@ class Report:
         epochs: those since its last report, or more.
         cost: what it took so far; None where the trial cannot say.
         end: how it ended; None while it goes on.
+        reads: images of the test split that it scores in its next step, and in no step before; 0 otherwise.
     """
 
     trial_id: str
     epochs: tuple[Epoch, ...]
     cost: Cost | None
     end: End | None = None
+    reads: int = 0
+
+
+@dataclass(frozen=True)
+class Read:
+    """A read of a test split for one trial: written before it happens, whatever comes of it."""
+
+    read_id: Annotated[str, "unique; the user's log of reads has it, too"]
+    trial_id: Annotated[str, "the trial whose model is scored"]
+    task: Annotated[str, "task"]
+    variant: Annotated[str, "variant of a method, as the study file names it"]
+    split: Annotated[str, "test"]
+    test_hash: Annotated[str | None, "hash over the split's images and labels; null where it was not kept"]
+    images: Annotated[int, "images in the split"]
+    time: Annotated[datetime | None, "when it was written, just before the read"]
+    purpose: Annotated[str, "what for, in words"]
 
 
 @dataclass(frozen=True)

@@ -133,7 +133,7 @@ def _float(loader: _Loader, node: yaml.Node) -> float:
     text = _scalar(loader, node)
     if not re.fullmatch(f"{_CORE[3][1]}|{_CORE[2][1]}", text):
         raise _mistagged(node, "a number")
-    return float(text.replace(".inf", "inf").replace(".nan", "nan") if text[-1] in "fFnN" else text)
+    return float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))
 
 
 def _text(loader: _Loader, node: yaml.Node) -> str:

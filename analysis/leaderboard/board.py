@@ -7,6 +7,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
@@ -16,6 +17,7 @@ from analysis.results import CELL, read_finals
 from analysis.tables import Estimate
 from wst.data.tasks import GROUPS, Suite
 from wst.errors import InputError
+from wst.ledger.reads import TaskReads, count_reads
 from wst.planning.ranking import DIGITS
 from wst.study import Study
 
@@ -31,12 +33,12 @@ COLUMNS = (
     "method",
     "normalisation",
     "test_top1",
-    "test_images",
     "trainable_parameters",
     "head_parameters",
     "train_seconds",
     "peak_memory",
     "data_hash",
+    "test_overlap",
 )
 """Columns of ``trials`` that the leaderboard needs."""
 
@@ -56,6 +58,7 @@ class Score:
         settings: hyperparameters.
         front: the other members of the cell's front, by falling accuracy on val, in a study of several
             objectives; they count in no average.
+        test_overlap: share of the test images that are also in train or val; None where it was not measured.
     """
 
     by_seed: dict[int, float]
@@ -66,6 +69,7 @@ class Score:
     seconds: float | None = None
     memory: float | None = None
     data_hash: str = ""
+    test_overlap: float | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     front: tuple[Score, ...] = ()
 
@@ -200,7 +204,8 @@ class Leaderboard:
     Attributes:
         failed: final trials that failed, of those that count.
         put_aside: final trials of settings that the search has put aside since, by row and task.
-        reads: trials that read a task's test split, by task and row, whether or not they count.
+        reads: how often each task's test images have been read, by these studies and by others.
+        several: whether they are of several studies.
     """
 
     suite: Suite
@@ -208,7 +213,13 @@ class Leaderboard:
     rows: list[Row] = field(default_factory=list)
     failed: int = 0
     put_aside: dict[str, dict[str, int]] = field(default_factory=dict)
-    reads: dict[str, dict[str, tuple[str, ...]]] = field(default_factory=dict)
+    reads: Mapping[str, TaskReads] = field(default_factory=dict)
+
+    several: bool = False
+
+    def readers(self, task: str) -> dict[str, tuple[str, ...]]:
+        """The trials that read a task's test split, each as often as it did, by row."""
+        return {_label(*who, self.several): ids for who, ids in self.reads[task].by_variant.items()}
 
     def different_data(self) -> dict[str, list[str]]:
         """Tasks whose images differ between rows, with the studies in question."""
@@ -218,6 +229,17 @@ class Leaderboard:
             if len(found) > 1:
                 different[task] = sorted(set(found.values()))
         return different
+
+    def overlaps(self) -> dict[str, float]:
+        """Tasks whose test images are partly those of train or val, with the share, which rows agree on
+        where their data do."""
+        found = {}
+        for task in self.tasks:
+            shares = [row.scores[task].test_overlap for row in self.rows if _measured(row, task)]
+            largest = max((share for share in shares if share), default=0.0)
+            if largest:
+                found[task] = largest
+        return found
 
     def data_differ(self, one: str, other: str) -> bool:
         """True where two studies share a task but not its images."""
@@ -229,7 +251,11 @@ def _measured(row: Row, task: str) -> bool:
 
 
 def leaderboard(
-    trials: pd.DataFrame, suite: Suite, studies: Mapping[str, Study], tasks: Sequence[str] = ()
+    trials: pd.DataFrame,
+    suite: Suite,
+    studies: Mapping[str, Study],
+    tasks: Sequence[str] = (),
+    reads: Mapping[str, TaskReads] = MappingProxyType({}),
 ) -> Leaderboard:
     """Compute the leaderboard.
 
@@ -242,6 +268,7 @@ def leaderboard(
         suite: the suite that they are on.
         studies: the studies by name.
         tasks: these tasks alone.
+        reads: how often each task's test images have been read.
 
     Raises:
         InputError: a task that no study asked for.
@@ -264,7 +291,8 @@ def leaderboard(
         ranked(rows, suite),
         failed=int((counting["state"] == "failed").sum()),
         put_aside=_put_aside(trials[trials["place"] == 0], len(studies) > 1),
-        reads=_reads(trials[trials["test_images"].notna()], order, len(studies) > 1),
+        reads={task: reads[task] for task in order if task in reads},
+        several=len(studies) > 1,
     )
 
 
@@ -273,15 +301,6 @@ def _put_aside(trials: pd.DataFrame, several: bool) -> dict[str, dict[str, int]]
     for (study, task, variant), ids in trials.groupby(CELL, sort=False)["trial_id"]:
         found.setdefault(_label(study, variant, several), {})[str(task)] = len(ids)
     return found
-
-
-def _reads(
-    trials: pd.DataFrame, order: Sequence[str], several: bool
-) -> dict[str, dict[str, tuple[str, ...]]]:
-    found: dict[str, dict[str, tuple[str, ...]]] = {task: {} for task in order}
-    for (study, task, variant), ids in trials.groupby(CELL, sort=False)["trial_id"]:
-        found[str(task)][_label(study, variant, several)] = tuple(sorted(ids))
-    return {task: by_row for task, by_row in found.items() if by_row}
 
 
 def _label(study: object, variant: object, several: bool) -> str:
@@ -332,6 +351,7 @@ def _score(seeds: pd.DataFrame, study: Study) -> Score:
             for name, value in seeds.iloc[0].items()
             if str(name).startswith("hp_") and (isinstance(value, tuple) or not pd.isna(value))
         },
+        test_overlap=_known(seeds["test_overlap"].max()),
         data_hash="+".join(sorted(map(str, seeds["data_hash"].dropna().unique()))),
     )
 
@@ -377,4 +397,4 @@ def read_leaderboard(folders: Sequence[Path], tasks: Sequence[str] = ()) -> Lead
     """
     studies = studies_of(folders)
     finals = read_finals(folders, studies, [*COLUMNS, *hyperparameter_columns(folders)])
-    return leaderboard(finals, common_suite(studies, folders), studies, tasks)
+    return leaderboard(finals, common_suite(studies, folders), studies, tasks, count_reads(folders))

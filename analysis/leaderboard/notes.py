@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from analysis.leaderboard.board import Leaderboard
+from wst.data.check.overlap import overlap_note
+from wst.ledger.reads import elsewhere, times
 
 _MOST_READS = 6
 """Lines on reads of the test splits."""
@@ -23,6 +25,7 @@ def caveats(board: Leaderboard) -> list[str]:
         f"Data of {task} differ between {' and '.join(who)}: these numbers do not compare."
         for task, who in board.different_data().items()
     ]
+    lines += [overlap_note("test", task, share) for task, share in board.overlaps().items()]
     if board.failed:
         lines.append(f"{_counted(board.failed)} failed; see error_text in the ledger.")
     lines += [*_left_out(board), *_reads(board)]
@@ -71,16 +74,22 @@ def front_members(board: Leaderboard) -> Iterator[str]:
 
 def _reads(board: Leaderboard) -> Iterator[str]:
     """How often test splits were read, tasks of equal numbers in one line."""
-    alike: dict[tuple[tuple[str, int], ...], list[str]] = {}
-    for task, by_row in board.reads.items():
-        numbers = tuple((label, len(trials)) for label, trials in sorted(by_row.items()))
-        alike.setdefault(numbers, []).append(task)
-    for numbers, tasks in list(alike.items())[:_MOST_READS]:
-        total, each = sum(n for _, n in numbers), ", ".join(f"{label} {n}" for label, n in numbers)
+    alike: dict[tuple[tuple[tuple[str, int], ...], int | None], list[str]] = {}
+    for task, reads in board.reads.items():
+        numbers = tuple((label, len(trials)) for label, trials in sorted(board.readers(task).items()))
+        if numbers or reads.others:
+            alike.setdefault((numbers, reads.others), []).append(task)
+    for (numbers, others), tasks in list(alike.items())[:_MOST_READS]:
+        each = ", ".join(f"{label} {n}" for label, n in numbers) or "none here"
         where = "each task" if len(tasks) == len(board.tasks) > 1 else ", ".join(tasks)
-        yield f"Test split of {where} read {total} {'time' if total == 1 else 'times'}: {each}."
+        total = sum(n for _, n in numbers)
+        besides = f" Besides, {elsewhere(others)}." if others is not None else ""
+        yield f"Test split of {where} read {times(total)}: {each}.{besides}"
     if len(alike) > _MOST_READS:
         yield "Reads of the other tasks' test splits: see --json."
+    unknown = [task for task, reads in board.reads.items() if reads.others is None]
+    if unknown:
+        yield f"Reads by others on this machine are not known ({', '.join(unknown)}): no hash of the images."
 
 
 def _counted(number: int) -> str:

@@ -96,5 +96,15 @@ def trial_ids(board: Leaderboard) -> dict[str, dict[str, list[str]]]:
 
 
 def reads_by_task(board: Leaderboard) -> dict[str, dict[str, list[str]]]:
-    """The trials that read each task's test split, by task and variant, whether or not they count."""
-    return {task: {label: list(ids) for label, ids in by_row.items()} for task, by_row in board.reads.items()}
+    """The trials that read each task's test split, by task and variant, each as often as it did and whether
+    or not it counts."""
+    return {
+        task: {label: list(ids) for label, ids in board.readers(task).items()}
+        for task, reads in board.reads.items()
+        if reads.own
+    }
+
+
+def reads_by_others(board: Leaderboard) -> dict[str, int | None]:
+    """How often each task's test images were read by all others on this machine; None where not known."""
+    return {task: reads.others for task, reads in board.reads.items()}

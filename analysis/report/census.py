@@ -14,6 +14,8 @@ import pyarrow.compute as pc
 from analysis.load import load
 from analysis.tables import Cell, Column, Table
 from wst.ledger import read_table
+from wst.ledger.reading import all_reads
+from wst.ledger.reads import count_reads, read_lines, read_log
 from wst.study import Study
 from wst.study.search import NoPruner
 
@@ -53,11 +55,11 @@ _DISTINCT = {
 
 def census(folder: Path, study: Study) -> Census:
     """Count one study's trials; the columns pass through Arrow, not through pandas."""
-    columns = [*_GROUPED, *_DISTINCT, "task", "data_hash", "epochs", "wall_seconds", "test_images"]
+    columns = [*_GROUPED, *_DISTINCT, "task", "data_hash", "epochs", "wall_seconds"]
     columns += ["started", "ended"]
     table = read_table(folder, "trials", columns)
     sums = table.group_by(list(_GROUPED)).aggregate(
-        [("wall_seconds", "sum"), ("epochs", "sum"), ("test_images", "count"), ("state", "count")]
+        [("wall_seconds", "sum"), ("epochs", "sum"), ("state", "count")]
     )
     by_stage: dict[str, dict[str, Any]] = {}
     for row in sums.to_pylist():
@@ -72,7 +74,8 @@ def census(folder: Path, study: Study) -> Census:
         stage[row["state"]] += row["state_count"]
         stage["epochs"] += row["epochs_sum"] or 0
         stage["slot-hours"] += (row["wall_seconds_sum"] or 0.0) / 3600
-        stage["test reads"] += row["test_images_count"]
+    if "final" in by_stage:
+        by_stage["final"]["test reads"] = all_reads(folder).num_rows
     counts = [by_stage[stage] for stage in ("search", "confirm", "final") if stage in by_stage]
     return Census(study.name, [*_asked(study), *_found(table, study, counts)], counts)
 
@@ -186,8 +189,10 @@ def failures_table(folders: list[Path]) -> Table:
 
 def reads_table(folders: list[Path]) -> Table:
     """Reads of the test split by variant; any but one read a seed and settings in stage final is named."""
-    names = ["study", "trial_id", "task", "variant", "stage", "parent", "seed", "test_images"]
-    reads = load(folders, columns=names, where=pc.field("test_images").is_valid())
+    of_trials = load(folders, "intents", columns=["study", "trial_id", "stage", "parent", "seed"])
+    columns_of_reads = ["study", "trial_id", "task", "variant", "images", "purpose"]
+    found = pd.concat([all_reads(folder).select(columns_of_reads).to_pandas() for folder in folders])
+    reads = found.merge(of_trials, on=["study", "trial_id"], how="left")
     rows: list[dict[str, Cell]] = []
     notes = []
     for (study, variant), part in reads.groupby(["study", "variant"], sort=False):
@@ -201,19 +206,22 @@ def reads_table(folders: list[Path]) -> Table:
                 "reads": len(part),
                 "seeds a task": _span(tasks),
                 "settings a task": _span(settings),
-                "test images scored": int(part["test_images"].sum()),
+                "test images scored": int(part["images"].sum()),
             }
         )
-    for row in reads[reads["stage"] != "final"].to_dict("records"):
+    for row in reads[reads["stage"].notna() & (reads["stage"] != "final")].to_dict("records"):
         notes.append(f"{row['trial_id']} read the test split in stage {row['stage']}: not allowed.")
     twice = reads[reads.duplicated(["study", "task", "variant", "parent", "seed"])]
     for row in twice.to_dict("records"):
-        notes.append(f"{row['trial_id']} read the test split again for seed {row['seed']}.")
+        notes.append(f"{row['trial_id']} read the test split again for its seed ({row['purpose']}).")
     notes.append(
         "No read outside stage final, and one a seed and settings."
         if not notes
         else f"{len(notes)} reads are not as they should be."
     )
+    log = read_log()
+    noun = "this study" if len(folders) == 1 else "these studies"
+    notes += [*read_lines(count_reads(folders, log), noun), *filter(None, [log.caveat])]
     columns = [Column("variant"), Column("study"), Column("tasks", "count"), Column("reads", "count")]
     columns += [Column("seeds a task"), Column("settings a task"), Column("test images scored", "count")]
     return Table("Reads of the test split", columns, rows, notes[:50])

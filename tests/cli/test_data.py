@@ -1,11 +1,12 @@
 import json
+from dataclasses import replace
 
 import pytest
 from typer.testing import CliRunner
 
 from tests.data.trees import class_folders, small_vtab, write_task
 from wst.cli.data import data_app as app
-from wst.data import suites
+from wst.data import mini, suites
 from wst.errors import InputError
 
 
@@ -108,3 +109,16 @@ def test_cache(run, tmp_path):
     assert "14" in shown and "of64GB" in shown
     assert json.loads(run("cache", "--clear", "--json").stdout)["freed"] == found["size"]
     assert json.loads(run("cache", "--json").stdout)["entries"] == []
+
+
+def test_building_mini_replaces_nothing_of_the_users(run, monkeypatch, tmp_path):
+    (task,) = (task for task in mini.MINI.tasks if task.name == "sprite_loc")
+    small = replace(mini.MINI, tasks=(replace(task, train=4, val=2, test=2),))
+    monkeypatch.setattr(mini, "MINI", small)
+    monkeypatch.setattr(suites, "suites", lambda: {"mini": small})
+    class_folders(tmp_path / "X" / "mini", {"cat": 2})
+    with pytest.raises(InputError, match=r"X/mini: expected nothing but what this command makes; found cat"):
+        run("build", "mini", "--root", "X")
+    assert len(list((tmp_path / "X/mini/cat").iterdir())) == 2
+    assert "built" in run("build", "mini", "--root", "X", "--force").stdout
+    assert not (tmp_path / "X/mini/cat").exists()

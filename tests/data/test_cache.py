@@ -1,6 +1,8 @@
 import hashlib
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,11 +14,12 @@ from torchvision import transforms
 
 from tests.conftest import ROOT
 from tests.data.trees import small_vtab, write_task
-from wst.data import cache, hashes, splits
+from wst.data import cache, decoded, hashes, splits
 from wst.data.decode import Preprocessing
 from wst.data.lists import ImageList
 from wst.data.splits import TaskData
 from wst.errors import InputError
+from wst.files import locked
 
 SUITE = small_vtab(["svhn", "clevr_count"])
 TASK = SUITE.task("svhn")
@@ -26,7 +29,6 @@ TASK = SUITE.task("svhn")
 def root(tmp_path, monkeypatch):
     monkeypatch.setenv("WST_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("WST_CACHE_LIMIT", raising=False)
-    monkeypatch.setattr(cache, "_verified", {})
     write_task(tmp_path, SUITE, TASK, ".png", size=20)
     return tmp_path
 
@@ -64,7 +66,6 @@ def test_pixels_are_those_of_torchvision(listed):
             expected = np.asarray(resize(image.convert("RGB"))).transpose(2, 0, 1)
         assert np.array_equal(pixels, expected)
     assert decoded.labels.tolist() == list(listed.labels)
-    assert not decoded.images.flags.writeable
 
 
 def test_decoded_once(listed, decodes):
@@ -120,15 +121,70 @@ DAMAGES = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_entry_is_made_again(listed, decodes, damage, monkeypatch):
-    before = np.array(cache.load(listed, Preprocessing(16)).images)
+def test_a_damaged_entry_is_made_again_and_said_once(listed, decodes, damage, caplog):
+    before = cache.load(listed, Preprocessing(16)).images
     DAMAGES[damage](entry_folder())
-    monkeypatch.setattr(cache, "_verified", {})  # as in a new process
     after = cache.load(listed, Preprocessing(16))
-    assert len(decodes) == 2 * len(listed.images) and np.array_equal(after.images, before)
-    monkeypatch.setattr(cache, "_verified", {})
+    assert np.array_equal(after.images, before) and len(decodes) == 2 * len(listed.images)
+    (line,) = caplog.messages
+    assert re.fullmatch(r"/.*: expected a whole split; found .*: made again", line)
+    assert np.array_equal(cache.load(listed, Preprocessing(16)).images, before)
+    assert len(decodes) == 2 * len(listed.images) and len(caplog.messages) == 1
+
+
+@pytest.mark.parametrize("read", ["images", "batches"])
+@pytest.mark.parametrize("damage", ["a bit flipped", "cut off", "empty", "gone", "record damaged"])
+def test_damage_to_an_entry_in_use_ends_no_process(listed, decodes, damage, read, monkeypatch):
+    """A file cut off under a memory mapping ends the process; a read of it comes back short."""
+    monkeypatch.setattr(decoded, "_BLOCK_BYTES", 5 * 3 * 16 * 16)  # five images a block
+    split = cache.load(listed, Preprocessing(16))
+    before, batches = split.images, split.batches(7)
+    first = next(batches)[0]
+    DAMAGES[damage](entry_folder())
+    if read == "images":
+        assert np.array_equal(split.images, before)
+    else:
+        assert np.array_equal(np.concatenate([first, *(images for images, _ in batches)]), before)
+    made_again = damage not in ("gone", "record damaged")  # what is open stays readable
+    assert len(decodes) == (1 + made_again) * len(listed.images)
+
+
+def test_a_file_that_changes_while_it_is_made_again_is_refused(listed, monkeypatch):
+    split = cache.load(listed, Preprocessing(16))
+    _flip(entry_folder() / "images.npy")
+    original = cache._fill
+
+    def fill(entry, listed, preprocessing):
+        original(entry, listed, preprocessing)
+        _flip(entry / "images.npy")
+
+    monkeypatch.setattr(cache, "_fill", fill)
+    with pytest.raises(InputError, match=r"expected the pixels just written; found other pixels"):
+        split.images  # noqa: B018
+
+
+def test_an_entry_of_an_earlier_version_is_made_again_without_a_word(listed, decodes, caplog):
+    before = cache.load(listed, Preprocessing(16)).images
+    record = entry_folder() / "entry.json"
+    old = {k: v for k, v in json.loads(record.read_text()).items() if k != "sums"}
+    record.write_text(json.dumps({**old, "sha256": hashlib.sha256(before.tobytes()).hexdigest()}))
+    assert np.array_equal(cache.load(listed, Preprocessing(16)).images, before)
+    assert len(decodes) == 2 * len(listed.images) and not caplog.messages
+
+
+def test_what_another_process_fills_is_not_evicted(listed, monkeypatch):
+    """Its entry stands complete under a hidden name for a moment, and then until it is opened."""
     cache.load(listed, Preprocessing(16))
-    assert len(decodes) == 2 * len(listed.images)
+    (entry,) = cache.entries()
+    hidden = entry.folder.with_name(f".{'0' * 32}.abc")
+    shutil.copytree(entry.folder, hidden)
+    assert [e.folder for e in cache.entries()] == [entry.folder]
+    monkeypatch.setenv("WST_CACHE_LIMIT", f"{entry.size}B")
+    with locked(cache._lock_file("0" * 32)), locked(cache._lock_file(entry.folder.name)):
+        cache.load(listed, Preprocessing(15))
+        assert hidden.is_dir() and entry.folder.is_dir()
+    cache.load(listed, Preprocessing(14))  # nobody holds them any more
+    assert not hidden.exists() and not entry.folder.exists()
 
 
 def test_damage_while_the_process_runs_is_noticed(listed, decodes):
@@ -140,11 +196,36 @@ def test_damage_while_the_process_runs_is_noticed(listed, decodes):
     assert np.array_equal(cache.load(listed, Preprocessing(16)).images, before)
 
 
-def test_a_damaged_memo_of_hashes_is_not_trusted(listed):
+@pytest.mark.parametrize("content", [b"", b"\xff nonsense", b"0" * 64 + b"\n[1, 2]\n", b"a\nb\n", b"[]"])
+def test_a_damaged_memo_of_hashes_is_made_again(listed, content):
     right = hashes.content_hash(listed)
-    for memo in (hashes.cache_folder() / "hashes").iterdir():
-        memo.write_bytes(b"\xff nonsense")
+    (memo,) = (hashes.cache_folder() / "hashes").iterdir()
+    whole = memo.read_bytes()
+    memo.write_bytes(content)
     assert hashes.content_hash(listed) == right
+    assert memo.read_bytes() == whole
+
+
+def test_a_fifo_is_no_image(listed):
+    listed.images[4].unlink()
+    os.mkfifo(listed.images[4])
+    with pytest.raises(InputError, match=r"000004.png: expected an image file; found something else"):
+        hashes.content_hash(listed)
+
+
+def test_a_change_while_files_are_read_is_not_remembered_as_what_was_read(listed, monkeypatch):
+    original = hashes._file_hash
+
+    def changed_after(path):
+        found = original(path)
+        if path == listed.images[3]:
+            Image.new("RGB", (20, 20), "red").save(path)
+        return found
+
+    monkeypatch.setattr(hashes, "_file_hash", changed_after)
+    before = hashes.content_hash(listed)
+    monkeypatch.setattr(hashes, "_file_hash", original)
+    assert hashes.content_hash(listed) != before
 
 
 def test_content_hash_is_that_of_the_files_and_labels(listed):
@@ -293,7 +374,7 @@ hashes.content_hash(listed)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 decoded = cache.load(listed, Preprocessing(224))
 total = sum(int(images[0, 0, 0, 0]) for images, _ in decoded.batches(64))
-print(decoded.images.nbytes, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)
+print(decoded.nbytes, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)
 """
 
 

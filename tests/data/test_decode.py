@@ -13,7 +13,8 @@ import pytest
 from PIL import Image, features
 
 from tests.data.trees import png_16_bit
-from wst.data.check.image_files import UNUSABLE, examine, examine_all
+from wst.data.check.image_files import UNUSABLE, examine
+from wst.data.check.known import look_at
 from wst.data.decode import (
     AS_STORED,
     Preprocessing,
@@ -259,7 +260,7 @@ def test_only_regular_files_are_opened(tmp_path: Path):
         file.truncate(2**40)
     with pytest.raises(InputError, match=r"z.png: expected an image file; found 1,099,511,627,776 bytes"):
         content_of(sparse)
-    problems = [found.problem for found in examine_all([pipe, sparse, link, tmp_path / "none.png"])]
+    problems = [found.problem for found in look_at([pipe, sparse, link, tmp_path / "none.png"])]
     assert problems == ["unreadable"] * 4
 
 

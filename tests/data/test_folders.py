@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, features
 
 from tests.data.trees import class_folders, small_vtab, write_task
 from wst.data import splits
@@ -146,7 +146,7 @@ tasks:
         ("name: a\ntasks: []", "tasks: "),
         ("name: a\ntasks: [{name: b, folder: nowhere}]", "found none at nowhere"),
         ("name: a\ntasks: [{name: b, colour: red}]", "tasks.0: expected only the keys"),
-        ("name: a\ntasks: [{name: b, val: 2}]", "tasks.0.val: expected less than 1; found 2"),
+        ("name: a\ntasks: [{name: b, val: 2}]", "tasks.0.val: expected a number less than 1; found 2"),
         ("name: '<script>'\ntasks: [{name: b}]", "name: "),
         ("- 1", "expected a mapping; found [1]"),
     ],
@@ -406,3 +406,14 @@ def test_a_suite_file_with_a_byte_order_mark_is_read(tmp_path):
     assert find_suite(str(file)).tasks[0].classes == 2
     file.write_bytes(b"name: own\ncaveat: caf\xe9\ntasks: [{name: pets}]\n")
     assert refused(file).startswith(f"{file}, line 2: expected UTF-8 text; found the byte 0xe9")
+
+
+@pytest.mark.skipif(not features.check("avif"), reason="this Pillow reads no AVIF")
+def test_avif_counts_and_is_not_lossless(tmp_path):
+    folder = class_folders(tmp_path / "pets", PETS)
+    for path in folder.rglob("*.png"):
+        Image.open(path).save(path.with_suffix(".avif"))
+        path.unlink()
+    of = find_suite(str(folder))
+    report = check_task(TaskData.of(data_root(of, None), of, of.tasks[0]))
+    assert report.formats == {"AVIF": 10} and report.encoding == "mixed"

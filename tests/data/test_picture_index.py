@@ -13,7 +13,7 @@ from PIL import Image
 from tests.conftest import ROOT, small_study
 from wst.data import picture_index as indices
 from wst.data.hashes import cache_folder
-from wst.data.picture_index import picture_index
+from wst.data.picture_index import images_in, picture_index
 from wst.data.splits import TaskData, data_root
 from wst.data.suites import find_suite
 from wst.ledger import Ledger
@@ -201,3 +201,23 @@ def test_the_index_is_plain_json_under_its_hash(tmp_path):
     (file,) = (cache_folder() / "folders").iterdir()
     content = json.loads(file.read_text().splitlines()[1])
     assert content["folder"] == str(folder) and content["images"]["c1"] == ["c1/1.png", "c1/3.png"]
+
+
+def test_an_index_of_a_pillow_that_opens_other_formats_is_made_again(tmp_path, walks, monkeypatch):
+    folder = many(tmp_path / "pictures", 20, 2)
+    (folder / "c0" / "new.heic").touch()
+    settle(folder)
+    assert picture_index(folder).others == ("c0/new.heic",)
+    indices._known.clear()
+    monkeypatch.setattr(indices, "endings", lambda: frozenset({".png", ".heic"}))
+    assert "c0/new.heic" in picture_index(folder).images["c0"] and len(walks) == 2
+
+
+def test_all_pictures_of_a_folder_at_any_depth(tmp_path):
+    folder = many(tmp_path / "pictures", 4, 2)
+    for name in ("top.png", ".hidden.png", "notes.txt", "c0/deep/x.png", "c0/.cache/y.png"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+    os.mkfifo(folder / "pipe.png")
+    found = [path.relative_to(folder).as_posix() for path in images_in(folder)]
+    assert found == ["c0/0.png", "c0/2.png", "c0/deep/x.png", "c1/1.png", "c1/3.png", "top.png"]

@@ -10,7 +10,8 @@ from tests.conftest import LR, small_study
 from tests.synthetic import curve, environment
 from wst.engine.driver import Driver
 from wst.engine.faults import DISK_FULL
-from wst.ledger import Ledger, history
+from wst.ledger import Ledger, history, read_table
+from wst.ledger.reads import count_reads, log_path, read_log
 from wst.planning.planner import Planner
 from wst.records import Cost, End, EndedTrial, Epoch, Intent, Outcome, Report, Score
 from wst.study import Study
@@ -295,3 +296,104 @@ def test_trials_train_where_the_studys_resources_say(
     with Ledger(tmp_path / "s", study, CODE) as ledger:
         specs = _driver(ledger).next_job("job")
         assert specs is not None and specs[0].device == device
+
+
+@pytest.fixture
+def final(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ledger]:
+    """Of a study of two finals, with a cache of its own."""
+    monkeypatch.setenv("WST_CACHE", str(tmp_path / "cache"))
+    variants = {"linear": {"method": "linear", "fixed": {"lr": 0.1}}}
+    study = _study(variants=variants, search=None, final={"seeds": 2, "seeds_per_job": 2})
+    with Ledger(tmp_path / "s", study, CODE) as opened:
+        yield opened
+
+
+def _both(driver: Driver, job: str = "job") -> list[Intent]:
+    specs = driver.next_job(job)
+    assert specs is not None
+    return [spec.intent for spec in specs]
+
+
+def _announced(intents: Sequence[Intent]) -> list[Report]:
+    return [Report(i.trial_id, tuple(curve(i, 4)), Cost(), reads=797) for i in intents]
+
+
+def _purposes(ledger: Ledger) -> list[str]:
+    return [row["purpose"] for row in read_table(ledger.folder, "reads").sort_by("time").to_pylist()]
+
+
+def test_a_read_is_in_the_ledger_and_the_users_log_before_it_happens(final: Ledger) -> None:
+    driver = _driver(final)
+    intents = _both(driver)
+    driver.take("job", _announced(intents))
+    rows = read_table(final.folder, "reads").to_pylist()
+    assert [
+        (r["trial_id"], r["test_hash"], r["images"]) for r in sorted(rows, key=lambda r: r["trial_id"])
+    ] == [(intent.trial_id, "d", 797) for intent in intents]
+    assert {entry["read_id"] for entry in read_log().entries} == {row["read_id"] for row in rows}
+    assert not _rows(final)
+    driver.take("job", _announced(intents))  # comes twice
+    assert _purposes(final) == ["final trial of the study"] * 2
+
+
+def test_a_lost_worker_and_a_next_start_read_again_and_both_are_counted(final: Ledger) -> None:
+    driver = _driver(final)
+    intents = _both(driver)
+    driver.take("job", _announced(intents))
+    driver.lost("job", "killed")
+    driver.take("job", _announced(intents))
+    again = _driver(final)  # as after a kill
+    again.take("next", _announced(_both(again, "next")))
+    assert len(_purposes(final)) == 6
+    assert _purposes(final)[-1] == "final trial of the study; again, after it was interrupted while scoring"
+    assert count_reads([final.folder])["digits"].own == 6
+
+
+@pytest.mark.parametrize("what", ["log", "ledger"])
+def test_what_cannot_be_written_down_stops_the_study_before_the_read(what: str, final: Ledger) -> None:
+    driver = _driver(final)
+    intents = _both(driver)
+    if what == "log":
+        log_path().mkdir(parents=True)
+    else:
+        reads = final.folder / "ledger" / "reads"
+        reads.rmdir()
+        reads.write_text("")
+    driver.take("job", _announced(intents))
+    assert driver.fatal is not None and "\n" not in driver.fatal
+    assert driver.next_job("next") is None and driver.finished
+    if what == "log":
+        assert str(log_path()) in driver.fatal
+        assert not read_table(final.folder, "reads").num_rows
+    driver.close("job", [])
+    assert not _rows(final)
+
+
+def test_a_failed_final_that_has_read_stays_counted_and_a_retry_counts_again(final: Ledger) -> None:
+    driver = _driver(final)
+    intents = _both(driver)
+    driver.take("job", _announced(intents))
+    ended = [
+        *_ended(intents[0], End("OSError", "no adapter", Score(0.5, 797))),
+        *_ended(intents[1], End("X")),
+    ]
+    driver.close("job", ended)
+    final.discard(intent.trial_id for intent in intents)
+    assert count_reads([final.folder])["digits"].own == 2
+    planner = Planner(final.study, *history(final.folder))
+    retried = [intent.trial_id for intent in intents]
+    again = Driver(final.study, planner, final, environment(final.folder, final.study), retried=retried)
+    again.take("job", _announced(_both(again)))
+    assert _purposes(final)[-1] == "final trial of the study; a retry of a failed trial"
+    counted = count_reads([final.folder])["digits"]
+    assert (counted.own, counted.others) == (4, 0)
+
+
+def test_a_new_trial_does_not_go_on_from_the_state_of_a_lost_one_of_its_name(ledger: Ledger) -> None:
+    left = ledger.folder / "checkpoints" / "digits.linear.search.0000.pt"
+    left.parent.mkdir()
+    left.write_text("of other settings")
+    assert _only(_driver(ledger)).trial_id == left.stem
+    assert not left.exists()
+    left.write_text("its own")  # an interrupted one keeps it
+    assert _only(_driver(ledger)).trial_id == left.stem and left.exists()

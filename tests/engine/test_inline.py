@@ -229,3 +229,21 @@ def test_a_trial_has_the_same_numbers_alone_after_another_inline_and_through_ray
     for trial in reversed(runs["inline"][:4]):  # in another order than they ran in
         alone = Trial(trial_spec(study, trial.intent, data=data))
         assert _numbers(list(alone.epochs())) == _numbers(trial.outcome.epochs), trial.intent.trial_id
+
+
+def test_a_study_that_cannot_write_a_read_down_stops_before_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WST_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "cache" / "test-reads.jsonl").mkdir(parents=True)
+    steps: list[str] = []
+
+    class Announcing(SyntheticJob):
+        def step(self) -> tuple[Report, ...]:
+            steps.append("scored" if steps else "announced")
+            return (Report(self._spec.intent.trial_id, (), Cost(), reads=797),)
+
+    monkeypatch.setattr(inline, "Job", Announcing)
+    with pytest.raises(StudyStoppedError, match=r"test-reads\.jsonl: expected to write down a read"):
+        _run(tmp_path / "s", small_study(**ONE_FINAL))
+    assert steps == ["announced"]

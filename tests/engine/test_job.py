@@ -192,6 +192,7 @@ def test_seeds_that_cannot_be_scored_keep_their_curves_and_costs(
     monkeypatch.setattr("wst.engine.job.score_together", fail)
     job = Job([_spec(mini_root, number) for number in range(2)], set())
     assert job.step() == ()
+    assert [(report.reads, len(report.epochs)) for report in job.step()] == [(797, 2), (797, 2)]
     first, second = job.step()
     for report in (first, second):
         assert report.end is not None and (report.end.error_type, report.end.test) == ("OSError", None)
@@ -221,3 +222,16 @@ def test_confirm_trains_like_a_search_and_cannot_open_the_test_split(mini_root: 
     trial = Trial(_spec(mini_root, 0, "confirm"))
     with pytest.raises(splits.TestSplitClosedError, match="opens in stage 'final' only"):
         score_together([trial])
+
+
+def test_no_test_image_is_opened_before_a_step_has_said_so(mini_root: Path, opened: list[str]) -> None:
+    """Also where the last seed fails, after which only the others are scored."""
+    job = Job([_spec(mini_root, 0), _spec(mini_root, 1), _spec(mini_root, 2, method="missing")], {2})
+    said: list[str] = []
+    while not job.done:
+        before = len(opened)
+        reports = job.step()
+        if len(opened) > before:
+            assert len(said) == 2, "read before it was said"
+        said += [report.trial_id for report in reports if report.reads == 797]
+    assert said == ["digits.linear.final.0000", "digits.linear.final.0001"] and opened

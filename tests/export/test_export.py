@@ -41,12 +41,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("scheme", ["", "file://"])
-def test_parquet_export_holds_the_three_tables(folder: Path, scheme: str, tmp_path: Path) -> None:
+def test_parquet_export_holds_the_tables(folder: Path, scheme: str, tmp_path: Path) -> None:
     target = tmp_path / "new" / "place"
     export_parquet(folder, f"{scheme}{target}")
     assert sorted(path.name for path in target.iterdir()) == [
         "epochs.parquet",
         "intents.parquet",
+        "reads.parquet",
         "study.yaml",
         "trials.parquet",
     ]

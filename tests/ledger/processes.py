@@ -2,28 +2,41 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import signal
 from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from wst.ledger import Ledger
 from wst.ledger import writing as ledgers
-from wst.records import EndedTrial
+from wst.records import EndedTrial, Read
 from wst.study import Study
 
 CODE = {"version": "0.1", "commit": "abc", "libraries": "{}"}
+_WHEN = datetime(2026, 1, 1, tzinfo=UTC)
 SYSTEM_CALLS = ("rename", "replace", "symlink", "mkdir", "unlink", "rmdir")
 """Those with which files and folders come and go; between two of them half-written files alone change."""
 
 
 def write(ledger: Ledger, trials: Iterable[EndedTrial]) -> None:
-    """Write these trials, each from its intent to its row."""
+    """Write these trials, each from its intent to its row, with its read of the test split in between."""
     for trial in trials:
         ledger.add_intent(trial.intent)
+        if trial.outcome.test_images is not None:
+            ledger.add_read(read_of(trial))
         ledger.add_trial(trial.intent, trial.outcome)
+
+
+def read_of(trial: EndedTrial, test_hash: str = "d") -> Read:
+    """The same whenever it is asked for, so that a trial written again does not read again."""
+    intent = trial.intent
+    who = (intent.trial_id, intent.task, intent.variant)
+    read_id = hashlib.sha256(intent.trial_id.encode()).hexdigest()[:32]
+    return Read(read_id, *who, "test", test_hash, trial.outcome.test_images or 0, _WHEN, "a test")
 
 
 def write_for_ever(folder: Path, study: Study, trials: list[EndedTrial]) -> None:

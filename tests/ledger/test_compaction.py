@@ -244,7 +244,7 @@ def test_disk_full_while_compacting_leaves_the_ledger_as_it_was(
     with _open(tmp_path) as ledger:
         write(ledger, small_trials()[:6])
         monkeypatch.setattr(ledgers, "COMPACT_ABOVE", 0)
-        monkeypatch.setattr(ledgers.pq, "write_table", full)
+        monkeypatch.setattr(pq, "write_table", full)
     assert len(history(tmp_path)[1]) == 6
     assert _files(tmp_path) == [".lock", "ledger", "ledger-1", "study.yaml"]
     monkeypatch.undo()

@@ -23,7 +23,7 @@ from tests.ledger.processes import CODE, write, write_for_ever
 from tests.synthetic import run_all
 from wst.errors import InputError
 from wst.ledger import Ledger, history, read_table, resolved_study
-from wst.ledger.schema import SCHEMA_VERSION
+from wst.ledger.schema import SCHEMA_VERSION, TABLES
 from wst.planning.planner import Planner
 from wst.records import EndedTrial
 
@@ -73,6 +73,10 @@ DESIGNED = [
     "pass_size",
     "data_hash",
     "tuning_hash",
+    "val_overlap",
+    "test_overlap",
+    "data_warnings",
+    "test_hash",
     "preprocessing",
     "code_version",
     "code_commit",
@@ -142,7 +146,7 @@ def test_three_foreign_readers_see_every_column_of_two_variants(tmp_path: Path) 
 
 def test_schema_is_typed_commented_and_versioned(tmp_path: Path) -> None:
     _filled(tmp_path / "s")
-    for table in ("trials", "epochs", "intents"):
+    for table in TABLES:
         fragments = list((tmp_path / "s" / "ledger" / table).glob("*.parquet"))
         schemas = [pq.read_schema(path) for path in fragments]
         assert all(schema.equals(schemas[0], check_metadata=True) for schema in schemas)
@@ -246,7 +250,7 @@ def test_reader_beside_a_killed_writer_sees_whole_rows_only(tmp_path: Path) -> N
     where = tmp_path / "s" / "ledger" / "trials"
     deadline = time.monotonic() + 60
     sizes = []
-    while len(sizes) < 40 and time.monotonic() < deadline:
+    while (len(sizes) < 40 or sizes[-1] < len(ended)) and time.monotonic() < deadline:
         if where.is_dir() and any(where.iterdir()):
             frame = pd.read_parquet(where)
             assert frame["trial_id"].is_unique

@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from tests.conftest import LR, small_study
+from tests.synthetic import run_all
 from wst.planning import cell as module
 from wst.planning.cell import Cell
+from wst.planning.planner import Planner
 from wst.records import EndedTrial, Epoch, Hyperparameters, Intent, Outcome, Stage, State
 
 SEEDS: dict[Stage, range] = {"search": range(1), "confirm": range(1001, 1003), "final": range(1, 4)}
@@ -276,3 +278,21 @@ def test_what_is_kept_is_what_a_fresh_cell_finds() -> None:
         fresh_giver, fresh_taker = replayed(events, place + 1)
         assert _all_that_is_known(fresh_giver) == givers[place]
         assert _all_that_is_known(fresh_taker) == takers[place]
+
+
+@pytest.mark.parametrize("sampler", [{"type": "grid", "points": 6}, {"type": "random"}])
+def test_a_search_that_has_lost_a_trial_asks_for_that_one_again(sampler: dict[str, object]) -> None:
+    """Its number is the lowest that is free; no other trial gets a name that is taken."""
+    study = small_study(
+        variants={"linear": {"method": "linear", "space": {"lr": LR}}},
+        search={"trials": 6, "sampler": sampler},
+        final=None,
+    )
+    whole = run_all(Planner(study))
+    left = [trial for trial in whole if trial.intent.number not in (1, 4)]
+    rest = run_all(Planner(study, [trial.intent for trial in left], left))
+    assert [trial.intent.number for trial in rest] == [1, 4]
+    assert [trial.intent.hyperparameters for trial in rest] == [
+        whole[number].intent.hyperparameters for number in (1, 4)
+    ]
+    assert [trial.intent.ask_order for trial in rest] == [6, 7]

@@ -75,6 +75,7 @@ def test_a_study_may_grow(changes: dict[str, Any]) -> None:
         ({"suite": "vtab1k", "tasks": ["digits"]}, "suite: has 'mini', asked for 'vtab1k'"),
         ({"normalisation": "half"}, "normalisation: has 'checkpoint', asked for 'half'"),
         ({"image_size": 64}, "image_size: has nothing, asked for 64"),
+        ({"background": "white"}, "background: has nothing, asked for '#ffffff'"),
         ({"ties": "earlier"}, "ties: has 'val_loss', asked for 'earlier'"),
         ({"recipe__epochs": 5}, "recipe.epochs: has 4, asked for 5"),
         ({"search__trials": 5}, "search.trials: has 6, asked for 5"),

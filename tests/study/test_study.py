@@ -46,6 +46,8 @@ def _changed(keys: str, value: object) -> str:
             3,
             ["search", "expected only the keys trials", "'trails'", "did you mean 'trials'"],
         ),
+        ("background", "whyte", ["background: expected a colour such as white", "'whyte'"]),
+        ("background", "#ffffff80", ["background: expected a colour that is not transparent itself"]),
         ("tasks", ["digitz"], ["expected one of digits", "'digitz'"]),
         ("suite", "imagenet", ["expected one of mini", "'imagenet'"]),
         (
@@ -246,3 +248,13 @@ def test_a_grid_too_large_to_list_is_refused() -> None:
         small_study(
             variants={"own": {"method": "own.py", "space": space}}, search={"sampler": {"type": "grid"}}
         )
+
+
+def test_a_background_is_part_of_what_a_study_is_whatever_its_spelling(tmp_path: Path) -> None:
+    plain = _load(tmp_path, _changed("seed", 0))
+    spelled = {colour: _load(tmp_path, _changed("background", colour)) for colour in ("white", "#FFF")}
+    assert {study.background for study in spelled.values()} == {"#ffffff"}
+    assert len({study.digest() for study in spelled.values()}) == 1
+    assert plain.digest() not in {study.digest() for study in spelled.values()}
+    again = _load(tmp_path, spelled["white"].to_yaml())
+    assert again.background == "#ffffff" and again.digest() == spelled["white"].digest()

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import LR, small_study
+from wst.data.check.beside import Beside
 from wst.data.mini import MINI
 from wst.data.splits import TaskData
 from wst.engine.fingerprint import Fingerprint
@@ -40,7 +41,7 @@ def test_seconds_go_by_the_images_that_each_task_trains_on(
         search={"trials": 1} if stage == "search" else None,
     )
     parameters = {(task, "linear"): {"trainable": 0} for task in sizes}
-    checked = Checked(data, Fingerprint("w", dict.fromkeys(sizes, "d")), parameters)
+    checked = Checked(data, Fingerprint("w", dict.fromkeys(sizes, "d")), parameters, Beside(data, {}))
     found = {cost.task: cost.seconds for cost in costs.expected_costs(study, checked)}
     for task, (train, val) in sizes.items():
         images = 4 * (train * (stage == "search") + 2 * (train + val))

@@ -149,3 +149,46 @@ def test_released_option_takes_the_authors_recipe_seed_and_normalisation() -> No
         "drop_path": 0.5,
         "r": 2,
     }
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("[1]", "expected a mapping; found [1]"),
+        ("", "expected a mapping; found null"),
+        ("warmup_epochs: x", "warmup_epochs: expected a number; found 'x'"),
+        ("warmup: 1", "expected only the keys epochs"),
+        ("cooldown_epochs: 5", "expected warmup_epochs + cooldown_epochs < epochs"),
+    ],
+)
+def test_other_epochs_with_an_odd_recipe_get_one_line(tmp_path: Path, text: str, line: str) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(text)
+    options = {"suite": None, "backbone": None, "normalisation": None, "seed": None, "stage": "search"}
+    with pytest.raises(InputError) as error:
+        from_options(
+            task="digits",
+            method="linear",
+            assignments=["lr=0.1"],
+            released=False,
+            recipe=str(path),
+            epochs=3,
+            **options,  # type: ignore[arg-type]
+        )
+    assert str(error.value).startswith(str(path)) and line in str(error.value)
+
+
+def test_fewer_epochs_warm_up_for_a_tenth_of_them(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text("batch_size: 16")
+    options = {"suite": None, "backbone": None, "normalisation": None, "seed": None, "stage": "search"}
+    study, _ = from_options(
+        task="digits",
+        method="linear",
+        assignments=["lr=0.1"],
+        released=False,
+        recipe=str(path),
+        epochs=5,
+        **options,  # type: ignore[arg-type]
+    )
+    assert (study.recipe.epochs, study.recipe.warmup_epochs, study.recipe.batch_size) == (5, 0.5, 16)

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from analysis import tables
-from wst.cli.output import Formatted, Json, Style, Tasks, console, path, print_json, print_line
+from wst.cli.output import Formatted, Json, Style, Tasks, console, file, path, print_json, print_line
 from wst.cli.outputs import Force, check_output, whole
 from wst.screen import printable
 
@@ -66,7 +66,11 @@ def show_leaderboard(
             table,
             suite=board.suite.name,
             trials=leaderboard_table.trial_ids(board),
-            **{"test reads": leaderboard_table.reads_by_task(board)},
+            **{
+                "test reads": leaderboard_table.reads_by_task(board),
+                "test reads by others": leaderboard_table.reads_by_others(board),
+                "test overlap": board.overlaps(),
+            },
         )
         print(found, file=console.file)
     elif style is not Style.terminal:
@@ -105,7 +109,7 @@ def leaderboard(
 @analysis_app.command()
 def pareto(
     folders: Folders,
-    out: Annotated[Path, typer.Option("-o", parser=path, help="PNG, SVG, PDF or HTML file.")] = Path(
+    out: Annotated[Path, typer.Option("-o", parser=file, help="PNG, SVG, PDF or HTML file.")] = Path(
         "pareto.png"
     ),
     over: Annotated[
@@ -182,7 +186,7 @@ def importance(
 @analysis_app.command()
 def report(
     folders: Folders,
-    out: Annotated[Path, typer.Option("-o", parser=path, help="HTML file.")] = Path("report.html"),
+    out: Annotated[Path, typer.Option("-o", parser=file, help="HTML file.")] = Path("report.html"),
     literature: Literature = False,
     force: Force = False,
 ) -> None:

@@ -31,30 +31,40 @@ from wst.errors import InputError
 from wst.screen import printable
 
 if TYPE_CHECKING:
-    from wst.data.check.check import TaskReport
+    from wst.data.check.report import TaskReport
     from wst.data.splits import TaskData
     from wst.data.tasks import Suite, Task
 
 data_app = typer.Typer(no_args_is_help=True, help="Make, verify and describe suites of tasks.")
 
 SuiteName = Annotated[str, typer.Argument(metavar="SUITE", help="vtab1k, mini, or a path of your own.")]
+Background = Annotated[
+    str | None, typer.Option(metavar="COLOUR", help="Colour that transparent pictures are laid on.")
+]
 Jobs = Annotated[int | None, typer.Option(min=1, max=1024, help="Parallel threads; one a CPU by default.")]
 
 
-def _opened(name: str, root: str | None, tasks: list[str] | None) -> tuple[Suite, list[TaskData]]:
+def _opened(
+    name: str, root: str | None, tasks: list[str] | None, background: str | None
+) -> tuple[Suite, list[TaskData]]:
+    from wst.data.decode import opaque_colour
     from wst.data.splits import TaskData, data_root
     from wst.data.suites import find_suite
 
     suite = find_suite(name)
     chosen = [suite.task(task) for task in tasks] if tasks else suite.tasks
     where = data_root(suite, root)
-    return suite, [TaskData.of(where, suite, task) for task in chosen]
+    try:
+        colour = None if background is None else opaque_colour(background)
+    except InputError as error:
+        raise InputError(f"--background: {error}") from None
+    return suite, [TaskData.of(where, suite, task, colour) for task in chosen]
 
 
 @contextmanager
 def _bar(text: str) -> Iterator[tuple[Bar, Any]]:
     """A progress bar on stderr, so that stdout holds the result alone."""
-    with Bar(console=error_console, transient=True) as bar:
+    with Bar(console=error_console, transient=True, disable=not error_console.is_terminal) as bar:
         yield bar, bar.add_task(text, total=None)
 
 
@@ -63,13 +73,14 @@ def check(
     suite: SuiteName = "vtab1k",
     root: Root = None,
     task: Tasks = None,
+    background: Background = None,
     jobs: Jobs = None,
     as_json: Json = False,
 ) -> None:
     """Look at every list line and every image; exit status 1 if a task cannot be used."""
     from wst.data.check.check import check_tasks
 
-    _, tasks = _opened(suite, root, task)
+    _, tasks = _opened(suite, root, task, background)
     with _bar("images") as (bar, line):
         reports = check_tasks(
             tasks,
@@ -131,6 +142,9 @@ def build(
     original: Annotated[
         bool, typer.Option("--original", help="Keep the bytes of picture files; else lossless PNG.")
     ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace what is in the place of mini, whoever made it.")
+    ] = False,
     jobs: Jobs = None,
     as_json: Json = False,
 ) -> None:
@@ -140,14 +154,14 @@ def build(
     if suite not in suites():
         raise InputError(f"suite: expected {' or '.join(suites())}; found {suite!r}")
     found = suites()[suite]
+    tasks = [found.task(name) for name in task] if task else list(found.tasks)
     if found.build is not None:
-        where = found.build(root)
+        where = found.build(root, force)
         if as_json:
             print_json([{"suite": suite, "folder": str(where)}])
         else:
             print_line(f"built {where}")
         return
-    tasks = [found.task(name) for name in task] if task else list(found.tasks)
     below = archives or root / "archives"
     if explain:
         _explain(tasks, below, as_json)
@@ -271,6 +285,7 @@ def info(
     suite: SuiteName = "vtab1k",
     root: Root = None,
     task: Tasks = None,
+    background: Background = None,
     sheet: Annotated[
         Path | None,
         typer.Option(parser=path, help="Write sample images of every class to this PNG or HTML file."),
@@ -284,7 +299,7 @@ def info(
 
     if sheet is not None:
         check_output("--sheet", sheet, force=force, endings=(".png", ".html"))
-    opened, tasks = _opened(suite, root, task)
+    opened, tasks = _opened(suite, root, task, background)
     found = describe(tasks)
     if as_json:
         print_json([asdict(row) for row in found])

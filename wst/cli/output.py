@@ -36,27 +36,52 @@ class Style(StrEnum):
     json = "json"
 
 
-def path(text: str | Path) -> Path:
+def path(given: str | Path) -> Path:
     """A path as an option gives it: not empty, which Python takes for the current folder, and UTF-8, which
     tables and messages hold.
 
     Raises:
         typer.BadParameter: it is not.
     """
-    if not str(text):
+    if not str(given):
         raise typer.BadParameter("expected a path; found ''")
     try:
-        str(text).encode()
+        str(given).encode()
     except UnicodeEncodeError:
-        raise typer.BadParameter(f"expected a path in UTF-8; found {text!s}") from None
-    return Path(text)
+        raise typer.BadParameter(f"expected a path in UTF-8; found {given!s}") from None
+    return Path(given)
+
+
+def file(given: str | Path) -> Path:
+    """A file's path as an option gives it: as :func:`path`, and with a name.
+
+    Raises:
+        typer.BadParameter: it is not.
+    """
+    found = path(given)
+    if not found.name:
+        raise typer.BadParameter(f"expected the path of a file; found {str(given)!r}")
+    return found
+
+
+def text(given: str) -> str:
+    """A text as an option gives it: not empty.
+
+    Raises:
+        typer.BadParameter: it is.
+    """
+    if not given:
+        raise typer.BadParameter("expected a text; found ''")
+    return given
 
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Formatted = Annotated[Style, typer.Option("--format", help="How to print the table.")]
 Folder = Annotated[Path, typer.Argument(metavar="DIR", parser=path, help="A study's output folder.")]
-Root = Annotated[str | None, typer.Option(help="Folder that holds the suite's folder.")]
-Tasks = Annotated[list[str] | None, typer.Option("--task", help="This task only; may be given again.")]
+Root = Annotated[str | None, typer.Option(parser=text, help="Folder that holds the suite's folder.")]
+Tasks = Annotated[
+    list[str] | None, typer.Option("--task", parser=text, help="This task only; may be given again.")
+]
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the study.")
 ]

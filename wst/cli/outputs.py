@@ -32,8 +32,6 @@ def check_output(option: str, path: Path, *, force: bool = False, endings: Seque
     """
     if endings and path.suffix.lower() not in endings:
         raise InputError(f"{option}: expected a file ending in {', '.join(endings)}; found {path.name!r}")
-    if not path.name:
-        raise InputError(f"{option}: expected the name of a file; found {str(path)!r}")
     check_no_study(option, path)
     if path.is_dir():
         raise InputError(f"{option}: {path}: expected a file; found a folder")

@@ -10,10 +10,22 @@ import typer
 from rich.progress import Progress, TimeRemainingColumn
 
 from analysis.tables import Format, show
-from wst.cli.output import Formatted, Json, Overrides, Style, Tasks, console, error_console, path, print_json
+from wst.cli.output import (
+    Formatted,
+    Json,
+    Overrides,
+    Style,
+    Tasks,
+    console,
+    error_console,
+    file,
+    path,
+    print_json,
+)
 from wst.cli.outputs import Force, check_output, whole
 from wst.errors import InputError
 from wst.machine import usable_cpus
+from wst.yaml_files import shown
 
 simulate_app = typer.Typer()
 
@@ -54,7 +66,7 @@ def simulate(
     ] = usable_cpus(),
     task: Tasks = None,
     set_: Overrides = None,
-    out: Annotated[Path | None, typer.Option("-o", parser=path, help="PNG, SVG, PDF or HTML file.")] = None,
+    out: Annotated[Path | None, typer.Option("-o", parser=file, help="PNG, SVG, PDF or HTML file.")] = None,
     style: Formatted = Style.terminal,
     force: Force = False,
     as_json: Json = False,
@@ -76,11 +88,15 @@ def simulate(
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise InputError(f"simulate: expected studies of different names; found {twice!r} twice")
-    first = baseline or names[0]
+    first = baseline if baseline is not None else names[0]
+    if first not in names:
+        raise InputError(f"--baseline: expected one of {', '.join(names)}; found {shown(first)}")
     recording = Recording(from_)
     found: dict[str, list[list[CellReplay]]] = {}
     columns = (*Progress.get_default_columns()[:3], TimeRemainingColumn())
-    with Progress(*columns, console=error_console, transient=True) as progress:
+    with Progress(
+        *columns, console=error_console, transient=True, disable=not error_console.is_terminal
+    ) as progress:
         for study in loaded:
             bar = progress.add_task(study.name, total=repeats)
             found[study.name] = []

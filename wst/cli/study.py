@@ -24,6 +24,7 @@ from wst.cli.output import (
     add_row,
     console,
     error_console,
+    file,
     narrow_table,
     path,
     print_json,
@@ -80,17 +81,17 @@ def tune(
     from wst.workflows.status import status_rows
     from wst.workflows.warm_start import resolve_warm_starts
 
-    loaded = load_study(study, overrides=set_ or (), tasks=task or ())
-    folder = out or Path("runs") / loaded.name
-    if dry_run:
-        _print_costs(resolve_warm_starts(loaded), root, as_json)
-        return
     if inline and address is not None:
         raise InputError(f"--inline: expected no --address beside it; found {address}")
     try:
         limit = parse_duration(stop_after) if stop_after is not None else None
     except ValueError as error:
         raise InputError(f"--stop-after: {error}") from None
+    loaded = load_study(study, overrides=set_ or (), tasks=task or ())
+    folder = out or Path("runs") / loaded.name
+    if dry_run:
+        _print_costs(resolve_warm_starts(loaded), root, as_json)
+        return
     told = error_console if as_json else console
     planner = _run(
         loaded,
@@ -161,7 +162,13 @@ def _run(study: Any, folder: Path, told: Console, **options: Any) -> Planner:
     from wst.workflows.tune import run_study
 
     with stopping(folder):
-        planner = run_study(study, folder, display=lambda planner: Progress(planner, told), **options)
+        planner = run_study(
+            study,
+            folder,
+            display=lambda planner: Progress(planner, told),
+            told=lambda line: print_line(line, told),
+            **options,
+        )
     failed = sum(trial.outcome.state == "failed" for trial in _run_trials(planner))
     if failed:
         print_line(
@@ -220,15 +227,25 @@ def demo(
 
 @study_app.command()
 def status(folder: Folder, as_json: Json = False) -> None:
-    """Show how far a study is: trials by cell, stage and state, the best so far, what is left."""
-    from wst.workflows.status import status_rows
+    """Show how far a study is: trials by cell, stage and state, the best so far, what is left.
+
+    Lines below say how often the test images have been read: by this study, and by others on this machine.
+    """
+    from wst.workflows.status import overlap_notes, status_lines, status_rows
 
     rows = status_rows(folder)
     if as_json:
         print_json(rows)
         return
     table = narrow_table()
-    hidden = {"begun", "best settings", "test read by"}  # these are in --json
+    hidden = {
+        "begun",
+        "best settings",
+        "test read by",
+        "test reads of the task",
+        "val overlap",
+        "test overlap",
+    }
     hidden |= {name for name in rows[0] if all(row[name] == "-" for row in rows)}
     shown = [name for name in rows[0] if name not in hidden]
     for name in shown:
@@ -236,6 +253,8 @@ def status(folder: Folder, as_json: Json = False) -> None:
     for row in rows:
         add_row(table, *(_status_text(row[name]) for name in shown))
     console.print(table)
+    for line in [*overlap_notes(rows), *status_lines(folder)]:
+        print_line(line)
 
 
 def _status_text(value: object) -> str:
@@ -245,10 +264,39 @@ def _status_text(value: object) -> str:
 
 
 @study_app.command()
+def repair(
+    folder: Folder,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what is damaged; change nothing.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Lay aside what is damaged in a study's folder, and say what that means; nothing is deleted.
+
+    What was trained and is whole stays. A trial that has lost its row or its curve runs again when the study
+    goes on, under the same settings and seed.
+    """
+    from wst.workflows.repair import repair as repaired
+
+    made, aside = repaired(folder, dry_run=dry_run)
+    if as_json:
+        print_json({"damaged": [vars(f) for f in made.findings], "laid aside": str(aside) if aside else None})
+        return
+    for finding in made.findings:
+        print_line(f"{finding.path}: {finding.found}. {finding.meaning}.")
+    if aside is not None:
+        print_line(f"laid aside: {aside}")
+    elif made.findings and dry_run:
+        print_line(f"{len(made.findings)} things are damaged; nothing was changed.")
+    elif not made.findings:
+        print_line(f"{folder}: nothing is damaged.")
+
+
+@study_app.command()
 def best(
     folder: Folder,
     out: Annotated[
-        Path | None, typer.Option("-o", "--output", parser=path, help="Write a study file.")
+        Path | None, typer.Option("-o", "--output", parser=file, help="Write a study file.")
     ] = None,
     force: Force = False,
     as_json: Json = False,

@@ -10,11 +10,12 @@ import typer
 from rich.console import Console
 
 from wst.cli.failures import BAD_INPUT, say
-from wst.cli.output import Json, Root, console, error_console, path, print_json, print_line
+from wst.cli.output import Json, Root, console, error_console, file, path, print_json, print_line, text
 from wst.cli.study import stopping
 from wst.errors import InputError
 from wst.machine import usable_cpus
 from wst.records import Epoch, Intent
+from wst.study.bounds import MANY
 from wst.trackers import Tracker
 
 if TYPE_CHECKING:
@@ -25,16 +26,28 @@ train_app = typer.Typer()
 
 @train_app.command()
 def train(
-    task: Annotated[str | None, typer.Option(help="Task to train on.")] = None,
-    method: Annotated[str, typer.Option(help="Method.")] = "wst",
-    suite: Annotated[str | None, typer.Option(help="Suite; the one that has the task by default.")] = None,
-    backbone: Annotated[str | None, typer.Option(help="A timm model name; 'micro' by default.")] = None,
-    checkpoint: Annotated[str | None, typer.Option(help="The backbone's weights file.")] = None,
-    normalisation: Annotated[str | None, typer.Option(help="checkpoint, half or imagenet.")] = None,
-    recipe: Annotated[
-        str | None, typer.Option(help="A recipe file, or the name of a shipped recipe.")
+    task: Annotated[str | None, typer.Option(parser=text, help="Task to train on.")] = None,
+    method: Annotated[str, typer.Option(parser=text, help="Method.")] = "wst",
+    suite: Annotated[
+        str | None, typer.Option(parser=text, help="Suite; the one that has the task by default.")
     ] = None,
-    epochs: Annotated[int | None, typer.Option(help="Epochs, in the recipe's place.")] = None,
+    backbone: Annotated[
+        str | None, typer.Option(parser=text, help="A timm model name; 'micro' by default.")
+    ] = None,
+    checkpoint: Annotated[str | None, typer.Option(parser=text, help="The backbone's weights file.")] = None,
+    normalisation: Annotated[
+        str | None, typer.Option(parser=text, help="checkpoint, half or imagenet.")
+    ] = None,
+    background: Annotated[
+        str | None,
+        typer.Option(parser=text, metavar="COLOUR", help="Colour that transparent pictures are laid on."),
+    ] = None,
+    recipe: Annotated[
+        str | None, typer.Option(parser=text, help="A recipe file, or the name of a shipped recipe.")
+    ] = None,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, max=MANY, help="Epochs, in the recipe's place.")
+    ] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Hyperparameter.")
     ] = None,
@@ -45,13 +58,16 @@ def train(
         bool, typer.Option("--final", help="Train on train and val; read the test split.")
     ] = False,
     save: Annotated[bool, typer.Option("--save", help="Keep the adapter (with --final).")] = False,
-    seed: Annotated[int | None, typer.Option(help="Seed.")] = None,
-    trial: Annotated[str | None, typer.Option(help="Run this row of a ledger again.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, max=2**32 - 1, help="Seed.")] = None,
+    trial: Annotated[str | None, typer.Option(parser=text, help="Run this row of a ledger again.")] = None,
     from_: Annotated[
         Path | None, typer.Option("--from", parser=path, help="The study's folder, with --trial.")
     ] = None,
     out: Annotated[Path | None, typer.Option(parser=path, help="Output folder.")] = None,
     root: Root = None,
+    accept: Annotated[
+        list[str] | None, typer.Option(help="Finding of the data check to go on with: overlap.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Fine-tune once, without a study; the row goes into a ledger of its own."""
@@ -79,16 +95,21 @@ def train(
             backbone=backbone,
             checkpoint=checkpoint,
             normalisation=normalisation,
+            background=background,
+            accept=accept or (),
         )
         folder = out or Path("runs/train") / f"{intent.trial_id}-{study.digest()}"
     to = error_console if as_json else console
     with stopping(folder):
         goes_on = checkpoint_path(folder, intent.trial_id).exists()
         lines = _EpochLines(study.recipe.epochs, goes_on, to)
-        outcome, known = single.run_single(study, intent, folder, root, [lines])
+        purpose = f"{trial} of {from_} run again" if trial is not None else single.SINGLE
+        outcome, known = single.run_single(
+            study, intent, folder, root, [lines], lambda line: print_line(line, to), purpose
+        )
     if known:
         print_line(f"{intent.trial_id} is in {folder} already", to)
-    _print_outcome(folder, intent, outcome, before, as_json)
+    _print_outcome(folder, intent, outcome, before, as_json, to)
 
 
 class _EpochLines(Tracker):
@@ -114,13 +135,20 @@ class _EpochLines(Tracker):
             print_line(f"{line}{score}  {epoch.seconds:.1f} s", self._to)
 
 
-def _print_outcome(folder: Path, intent: Any, outcome: Any, before: Any, as_json: bool) -> None:
+def _print_outcome(folder: Path, intent: Any, outcome: Any, before: Any, as_json: bool, to: Console) -> None:
+    from wst.ledger.reads import count_reads, read_lines, read_log
+
+    log = read_log()
+    reads = count_reads([folder], log)
     record = {
         "trial_id": intent.trial_id,
         "state": outcome.state,
         "val_top1": outcome.epochs[-1].val_top1 if outcome.epochs else None,
         "test_top1": outcome.test_top1,
+        "val_overlap": outcome.val_overlap,
+        "test_overlap": outcome.test_overlap,
         "trainable_parameters": outcome.trainable_parameters,
+        "test_reads": reads[intent.task].as_json() if intent.task in reads else None,
         "ledger": str(folder / "ledger"),
     }
     if before is not None:
@@ -130,8 +158,11 @@ def _print_outcome(folder: Path, intent: Any, outcome: Any, before: Any, as_json
         print_json(record)
     else:
         for name, value in record.items():
-            if value is not None:
+            zero = name.endswith("_overlap") and value == 0
+            if value is not None and name != "test_reads" and not zero:
                 print_line(f"{name}: {value}")
+    for line in [*read_lines(reads, "this ledger"), *filter(None, [log.caveat])]:
+        print_line(line, to)
     if outcome.state == "failed":
         say(f"{outcome.error_type}: see error_text in the ledger")
         raise typer.Exit(1)
@@ -139,7 +170,7 @@ def _print_outcome(folder: Path, intent: Any, outcome: Any, before: Any, as_json
 
 @train_app.command()
 def predict(
-    adapter: Annotated[Path, typer.Argument(help="An adapter's .safetensors file.")],
+    adapter: Annotated[Path, typer.Argument(parser=file, help="An adapter's .safetensors file.")],
     images: Annotated[
         list[Path], typer.Argument(metavar="IMAGE...", help="Image files, or folders of them.")
     ],

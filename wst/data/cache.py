@@ -1,56 +1,38 @@
-"""Decoded splits: each image read, decoded and resized once, kept as uint8 in one memory-mapped file.
+"""Decoded splits: each image read, decoded and resized once, kept as uint8 in one file.
 
 An entry is a folder named after the content of the images and the preprocessing, with ``images.npy`` and a
-record ``entry.json`` that holds the SHA-256 of the pixels.  It is filled aside and renamed into place; one
-process fills it while the others wait at its lock, and an entry whose pixels do not have the recorded hash is
-made again.  The folder stays below ``$WST_CACHE_LIMIT``: what was unused for longest goes first.
+record ``entry.json`` that holds a SHA-256 for every block of images.  It is filled aside and renamed into
+place; one process fills it while the others wait at its lock.  Blocks are compared with their sums whenever
+they are read (:mod:`wst.data.decoded`); an entry that does not hold is made again, and a line of the log says
+so.  The folder stays below ``$WST_CACHE_LIMIT``: what was unused for longest goes first, never what is just
+being filled.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import math
-import mmap
 import os
 import shutil
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from pydantic import ByteSize, TypeAdapter, ValidationError
 
+from wst.data import memo
 from wst.data.decode import Preprocessing, decode_all
+from wst.data.decoded import PIXELS, RECORD, DamagedError, DecodedSplit, PixelFile, block_size
 from wst.data.hashes import cache_folder, images_hash
 from wst.data.lists import ImageList
 from wst.errors import InputError
 from wst.files import locked, remove_folder, replacing_folder
 
 DEFAULT_LIMIT = "64GB"
-
-
-@dataclass(frozen=True)
-class DecodedSplit:
-    """A split in memory-mapped form.
-
-    Attributes:
-        images: (N, 3, size, size) uint8, read only.
-        labels: (N,) int64.
-    """
-
-    images: np.ndarray
-    labels: np.ndarray
-    _mapping: mmap.mmap = field(repr=False)
-
-    def batches(self, size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Images and labels, ``size`` at a time, copied; what was read leaves the process's memory again.
-
-        So a test split of any size takes the memory of one batch.
-        """
-        for start in range(0, len(self.labels), size):
-            yield np.array(self.images[start : start + size]), self.labels[start : start + size]
-            self._mapping.madvise(mmap.MADV_DONTNEED)
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -94,23 +76,29 @@ def load(listed: ImageList, preprocessing: Preprocessing) -> DecodedSplit:
     words, size = preprocessing.words, preprocessing.size
     shape = (len(listed.images), 3, size, size)
     entry = _splits() / hashlib.sha256(f"{words}\n{images_hash(listed)}".encode()).hexdigest()[:32]
-    found = _open(entry, shape)
-    if found is None:
+
+    def make(broken: PixelFile | None = None, reason: str = "") -> PixelFile:
         with locked(_lock_file(entry.name)):
+            found = _open(entry, shape, say=True)
+            if found is not None and (broken is None or found.inode != broken.inode):
+                return found  # made by another process, meanwhile
+            if broken is not None:
+                _say_damaged(entry, reason)
+            _fill(entry, listed, preprocessing)
             found = _open(entry, shape)
-            if found is None:
-                _fill(entry, listed, preprocessing)
-                found = _open(entry, shape)
-    if found is None:
-        raise InputError(f"{entry}: expected the pixels just written; found others (a failing disk?)")
-    images, mapping = found
-    return DecodedSplit(images, np.array(listed.labels, np.int64), mapping)
+        if found is None:
+            raise InputError(f"{entry}: expected the pixels just written; found others (a failing disk?)")
+        return found
+
+    return DecodedSplit(_open(entry, shape) or make(), np.array(listed.labels, np.int64), make)
 
 
 def entries() -> list[CacheEntry]:
     """What is in the cache, the longest unused first."""
     found = []
-    for record in _splits().glob("*/entry.json"):
+    for record in _splits().glob(f"*/{RECORD}"):
+        if record.parent.name.startswith("."):
+            continue  # just being filled
         try:
             described = json.loads(record.read_text())
             found.append(
@@ -129,18 +117,15 @@ def entries() -> list[CacheEntry]:
 
 
 def clear() -> int:
-    """Remove every decoded split, remembered hash and index of a folder; return the splits' bytes.
+    """Remove every decoded split and whatever is remembered of images; return the splits' bytes.
 
     Processes that are using a split keep it until they end; one that is just being filled stays.
     """
     freed = 0
     for folder in (child for child in _splits().glob("*") if child.is_dir()):
-        key = folder.name.lstrip(".").split(".")[0]
-        with locked(_lock_file(key), wait=False) as mine:
-            if mine:
-                freed += _size(folder)
-                remove_folder(folder)
-    for kind in ("hashes", "folders"):
+        size = _size(folder)
+        freed += size if _remove_unless_busy(folder) else 0
+    for kind in (memo.HASHES, memo.CHECKS, memo.IMAGES, memo.FOLDERS):
         shutil.rmtree(cache_folder() / kind, ignore_errors=True)
     return freed
 
@@ -149,32 +134,23 @@ def _splits() -> Path:
     return cache_folder() / "splits"
 
 
-_verified: dict[Path, tuple[int, int, int]] = {}
-"""Inode, size and modification time of the files whose hash this process has checked."""
-
-
-def _open(entry: Path, shape: tuple[int, ...]) -> tuple[np.ndarray, mmap.mmap] | None:
-    """The entry's images and their mapping, or None if it is not there or damaged."""
+def _open(entry: Path, shape: tuple[int, ...], *, say: bool = False) -> PixelFile | None:
+    """The entry's pixels, or None if it is not there or damaged."""
     try:
-        record = json.loads((entry / "entry.json").read_text())
-        with (entry / "images.npy").open("rb") as file:
-            if np.lib.format.read_magic(file) != (1, 0):
-                return None
-            found, fortran, dtype = np.lib.format.read_array_header_1_0(file)
-            start, status = file.tell(), os.fstat(file.fileno())
-            whole = found == shape and not fortran and dtype == np.dtype(np.uint8)
-            if not whole or status.st_size != start + math.prod(shape):
-                return None
-            stamp = (status.st_ino, status.st_size, status.st_mtime_ns)
-            if _verified.get(entry) != stamp:
-                if hashlib.file_digest(file, "sha256").hexdigest() != record["sha256"]:
-                    return None
-                _verified[entry] = stamp
-            mapping = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
-        os.utime(entry / "entry.json")  # for eviction: used now
-    except (OSError, ValueError, KeyError, TypeError):
+        found = PixelFile(entry, shape)
+    except FileNotFoundError:
         return None
-    return np.frombuffer(mapping, np.uint8, offset=start).reshape(shape), mapping
+    except DamagedError as error:
+        if say:
+            _say_damaged(entry, str(error))
+        return None
+    with suppress(OSError):  # evicted in the meantime: what is open stays
+        os.utime(entry / RECORD)  # for eviction: used now
+    return found
+
+
+def _say_damaged(entry: Path, found: str) -> None:
+    _log.warning("%s: expected a whole split; found %s: made again", entry, found)
 
 
 def _lock_file(key: str) -> Path:
@@ -186,29 +162,34 @@ def _fill(entry: Path, listed: ImageList, preprocessing: Preprocessing) -> None:
     for left in entry.parent.glob(f".{entry.name}.*/"):
         remove_folder(left)  # by a process that died while it decoded
     remove_folder(entry)
-    shape = (len(listed.images), 3, preprocessing.size, preprocessing.size)
+    size = preprocessing.size
+    shape = (len(listed.images), 3, size, size)
     _make_room(math.prod(shape), listed.file)
+    block, sums, digest = block_size(shape), [], hashlib.sha256()
     with replacing_folder(entry) as aside:
-        digest = hashlib.sha256()
-        with (aside / "images.npy").open("wb") as file:
+        with (aside / PIXELS).open("wb") as file:
             np.lib.format.write_array_header_1_0(
                 file, {"descr": "|u1", "fortran_order": False, "shape": shape}
             )
-            for pixels in decode_all(listed.images, preprocessing):
+            for number, pixels in enumerate(decode_all(listed.images, preprocessing), start=1):
                 content = pixels.tobytes()
                 digest.update(content)
                 file.write(content)
+                if number % block == 0 or number == len(listed.images):
+                    sums.append(digest.hexdigest())
+                    digest = hashlib.sha256()
         record = {
-            "sha256": digest.hexdigest(),
+            "sums": sums,
             "shape": shape,
             "preprocessing": preprocessing.words,
             "source": str(listed.file),
         }
-        (aside / "entry.json").write_text(json.dumps(record, indent=1))
+        (aside / RECORD).write_text(json.dumps(record, indent=1))
 
 
 def _make_room(needed: int, source: Path) -> None:
-    """Evict what was unused for longest until ``needed`` bytes fit.
+    """Evict what was unused for longest until ``needed`` bytes fit; what is being filled or made stays, and
+    may take the folder above its limit for a while.
 
     Raises:
         InputError: they never will, or the disk is full.
@@ -219,19 +200,29 @@ def _make_room(needed: int, source: Path) -> None:
             f"WST_CACHE_LIMIT: expected at least {_gigabytes(needed)}, which {source} takes when decoded; "
             f"found {_gigabytes(limit)}"
         )
+    for folder in _splits().glob(".*/"):
+        _remove_unless_busy(folder)  # left by a process that died while it decoded
     present = entries()
     total = sum(entry.size for entry in present)
     for entry in present:
         if total + needed <= limit:
             break
-        remove_folder(entry.folder)
-        total -= entry.size
+        if _remove_unless_busy(entry.folder):
+            total -= entry.size
     free = shutil.disk_usage(_splits()).free
     if free < needed:
         raise InputError(
             f"{cache_folder()}: expected {_gigabytes(needed)} free on the disk for {source} when decoded; "
             f"found {_gigabytes(free)} (WST_CACHE names another folder)"
         )
+
+
+def _remove_unless_busy(folder: Path) -> bool:
+    """Remove an entry, or what is left of one; False where a process fills or makes it at this moment."""
+    with locked(_lock_file(folder.name.lstrip(".").split(".")[0]), wait=False) as mine:
+        if mine:
+            remove_folder(folder)
+        return mine
 
 
 def _gigabytes(count: int) -> str:

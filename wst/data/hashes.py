@@ -4,33 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
+import stat
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from io import BytesIO
 from pathlib import Path
 
-from PIL import Image
-
-from wst.data.decode import UndecodableError, content_of, formats, unreadable
+from wst.data import memo
+from wst.data.decode import content_of
 from wst.data.lists import ImageList
-from wst.files import replacing
+from wst.data.memo import cache_folder as cache_folder
+from wst.errors import InputError
 from wst.machine import usable_cpus
-
-
-def cache_folder() -> Path:
-    """``$WST_CACHE``, or ``wst`` in the user's cache folder."""
-    explicit = os.environ.get("WST_CACHE")
-    if explicit:
-        return Path(explicit)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "wst"
 
 
 def content_hash(listed: ImageList) -> str:
     """SHA-256 over every image file's bytes and label, in order; remembered until a file changes on disk.
 
     Raises:
-        InputError: a file that is no image.
+        InputError: a file is gone, or is none that can be read from front to back.
     """
     return _hashes(listed)[0]
 
@@ -39,51 +30,61 @@ def images_hash(listed: ImageList) -> str:
     """SHA-256 over every image file's bytes, in order: equal for tasks that share images.
 
     Raises:
-        InputError: a file that is no image.
+        InputError: as :func:`content_hash`.
     """
     return _hashes(listed)[1]
 
 
-def remember_hashes(listed: ImageList, files: Sequence[bytes]) -> str:
-    """Combine the SHA-256 digests of a split's files, keep the result, and return the content hash."""
+def stamp(listed: ImageList) -> str:
+    """A hash that changes when a list, or one of its files on disk, does; no file is read.
+
+    It goes over each file's path and label, its size, and the times at which its content and it itself
+    changed last.
+
+    Raises:
+        InputError: as :func:`content_hash`.
+    """
+    digest = hashlib.sha256()
+    here = os.getcwd()  # noqa: PTH109 (as below: many files)
+    for path, label in zip(listed.images, listed.labels, strict=True):
+        name = os.path.join(here, path)  # noqa: PTH118
+        try:
+            status = os.stat(name)  # noqa: PTH116
+        except OSError as error:
+            raise InputError(f"{path}: expected an image file; found: {error.strerror}") from None
+        if not stat.S_ISREG(status.st_mode):
+            raise InputError(f"{path}: expected an image file; found something else")
+        line = f"{name} {label} {status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}\n"
+        digest.update(line.encode(errors="surrogateescape"))
+    return digest.hexdigest()
+
+
+def remember_hashes(listed: ImageList, stamped: str, digests: Sequence[bytes]) -> tuple[str, str]:
+    """Content hash and images hash from each file's SHA-256, as if :func:`content_hash` had read them.
+
+    Args:
+        listed: the images.
+        stamped: their :func:`stamp`, taken before they were read: what changed since shows.
+        digests: SHA-256 of each file, in order.
+    """
     content, images = hashlib.sha256(), hashlib.sha256()
-    for digest, label in zip(files, listed.labels, strict=True):
+    for digest, label in zip(digests, listed.labels, strict=True):
         content.update(digest + label.to_bytes(4, "big"))
         images.update(digest)
-    with replacing(_memo(listed), several=True) as aside:
-        aside.write_text(f"{content.hexdigest()} {images.hexdigest()}\n")
-    return content.hexdigest()
-
-
-def _memo(listed: ImageList) -> Path:
-    digest = hashlib.sha256()
-    for path, label in zip(listed.images, listed.labels, strict=True):
-        status = path.stat()
-        digest.update(
-            f"{path.absolute()} {label} {status.st_size} {status.st_mtime_ns}\n".encode(
-                errors="surrogateescape"
-            )
-        )
-    return cache_folder() / "hashes" / digest.hexdigest()[:32]
+    found = content.hexdigest(), images.hexdigest()
+    memo.keep(memo.HASHES, stamped[:32], found)
+    return found
 
 
 def _hashes(listed: ImageList) -> tuple[str, str]:
-    memo = _memo(listed)
-    if not memo.is_file() or not re.fullmatch(
-        r"[0-9a-f]{64} [0-9a-f]{64}\n", memo.read_text(errors="replace")
-    ):
+    stamped = stamp(listed)
+    known = memo.recall(memo.HASHES, stamped[:32])
+    if known is None:
         with ThreadPoolExecutor(usable_cpus()) as pool:
-            remember_hashes(listed, list(pool.map(_file_hash, listed.images)))
-    content, images = memo.read_text().split()
+            return remember_hashes(listed, stamped, list(pool.map(_file_hash, listed.images)))
+    content, images = known
     return content, images
 
 
 def _file_hash(path: Path) -> bytes:
-    content = content_of(path)
-    try:
-        with Image.open(BytesIO(content), formats=formats()) as image:
-            image.verify()
-    except Exception as error:  # Pillow's parsers fail in many ways on broken files
-        reason = f"{len(content)} bytes ({str(error) or type(error).__name__})"
-        raise unreadable(path, UndecodableError("unreadable", reason)) from None
-    return hashlib.sha256(content).digest()
+    return hashlib.sha256(content_of(path)).digest()

@@ -6,6 +6,7 @@ numbers come from NumPy's frozen legacy generator, and the renderer computes in 
 
 from __future__ import annotations
 
+import filecmp
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,7 @@ from PIL import Image
 
 from wst.data.lists import VTAB_NAMES, Split
 from wst.data.tasks import Suite, Task
+from wst.errors import InputError
 from wst.files import flush, replacing_folder
 from wst.shipped import ASSETS
 
@@ -38,15 +40,42 @@ _SPRITES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
 }
 
 
-def build_mini(root: Path) -> Path:
-    """Write the mini suite to ``root/mini``, replacing what is there, and return that folder.
+def build_mini(root: Path, force: bool = False) -> Path:
+    """Write the mini suite to ``root/mini``, and return that folder.
 
     The folder is written aside and renamed, so a build that is cut off leaves nothing half done.
+
+    Args:
+        root: where to put it.
+        force: replace whatever is there.
+
+    Raises:
+        InputError: something is there that this function did not write.
     """
-    with replacing_folder(root / MINI.folder) as aside:
+    target = root / MINI.folder
+    if target.is_symlink() or (target.exists() and not target.is_dir()):
+        found = "a link" if target.is_symlink() else "a file"
+        raise InputError(f"{target}: expected a folder, or nothing; found {found}")
+    with replacing_folder(target) as aside:
         for task in MINI.tasks:
             _write_task(aside / task.folder, task, *_images_of(task))
-    return root / MINI.folder
+        other = None if force else _not_ours(target, aside)
+        if other is not None:
+            raise InputError(
+                f"{target}: expected nothing but what this command makes; found {other} (--force replaces it)"
+            )
+    return target
+
+
+def _not_ours(there: Path, ours: Path) -> str | None:
+    """The first file in a folder that a build does not have byte for byte, by name."""
+    for path in sorted(there.rglob("*")):
+        same = ours / path.relative_to(there)
+        if path.is_symlink() or not (
+            same.is_dir() if path.is_dir() else same.is_file() and filecmp.cmp(path, same, shallow=False)
+        ):
+            return path.relative_to(there).as_posix()
+    return None
 
 
 def _images_of(task: Task) -> tuple[Images, Labels]:

@@ -9,11 +9,13 @@ from pathlib import Path
 
 from wst.data import cache
 from wst.data.decode import Preprocessing, Reading
+from wst.data.decoded import DecodedSplit
 from wst.data.folders import read_own
 from wst.data.hashes import cache_folder, content_hash
 from wst.data.lists import SPLITS, VTAB_NAMES, ImageList, Split, class_names, read_file
 from wst.data.tasks import Suite, Task
 from wst.errors import InputError
+from wst.files import locked
 from wst.records import Stage
 
 TRAINING_SPLIT: dict[Stage, Split] = {
@@ -43,14 +45,35 @@ def data_root(suite: Suite, root: str | None) -> Path:
         return suite.location
     if root is None:
         if suite.build is not None:
-            kept = cache_folder() / "data"
-            if not (kept / suite.folder).is_dir():
-                suite.build(kept)
-            return kept
+            return _built(suite)
         raise InputError(f"--root: expected the folder that holds {suite.folder}; found none given")
     if not Path(root).is_dir():
         raise InputError(f"--root: expected a folder; found none at {root}")
     return Path(root)
+
+
+def _built(suite: Suite, anew: bool = False) -> Path:
+    """Where the cache keeps a suite that builds itself; one process builds, the others wait."""
+    kept = cache_folder() / "data"
+    assert suite.build is not None
+    if anew or not (kept / suite.folder).is_dir():
+        with locked(kept / f".{suite.folder}.building"):
+            if anew or not (kept / suite.folder).is_dir():
+                suite.build(kept, True)
+    return kept
+
+
+def build_again(suite: Suite, root: str | None) -> bool:
+    """Make the data anew of a suite that the cache keeps; False where it does not: they are the user's.
+
+    Args:
+        suite: the suite.
+        root: as given to :func:`data_root`.
+    """
+    if suite.build is None or suite.location is not None or root is not None:
+        return False
+    _built(suite, anew=True)
+    return True
 
 
 @dataclass(frozen=True)
@@ -113,7 +136,7 @@ class TaskData:
             raise InputError(f"data of task {self.task.name!r}: expected a list file {file}; found none")
         return read_file(file, self.task.classes)
 
-    def open(self, split: Split, size: int, stage: Stage) -> cache.DecodedSplit:
+    def open(self, split: Split, size: int, stage: Stage) -> DecodedSplit:
         """A decoded split of images of ``size`` pixels a side, for a trial of the given stage.
 
         Raises:

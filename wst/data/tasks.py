@@ -65,8 +65,9 @@ class Suite:
         tasks: in the order in which tables show them.
         caveat: a line shown under every table of this suite, or an empty string.
         location: data root of a suite that knows its own (one named by its path); None otherwise.
-        build: makes the suite's folder below a root, out of nothing but the package, and returns it; None
-            where the images come from elsewhere.
+        build: makes the suite's folder below a root, out of nothing but the package, and returns it; a second
+            argument says whether to replace what is there, whoever made it.  None where the images come from
+            elsewhere.
     """
 
     name: str
@@ -74,7 +75,7 @@ class Suite:
     tasks: tuple[Task, ...]
     caveat: str = ""
     location: Path | None = None
-    build: Callable[[Path], Path] | None = field(default=None, compare=False, repr=False)
+    build: Callable[[Path, bool], Path] | None = field(default=None, compare=False, repr=False)
 
     def task(self, name: str) -> Task:
         """The task of that name.

@@ -7,17 +7,23 @@ dies.  Nothing here knows Ray.
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
+from uuid import uuid4
 
+from wst.data.check.beside import Beside
+from wst.data.check.gate import TUNING
+from wst.data.lists import SPLITS
 from wst.data.splits import TaskData
 from wst.engine.faults import DISK_FULL, OUT_OF_MEMORY, WORKER_LOST, no_room
 from wst.engine.fingerprint import Fingerprint
-from wst.ledger import Ledger
-from wst.records import Cost, End, Epoch, Intent, Outcome, Report, State
+from wst.errors import InputError
+from wst.ledger import Ledger, reads
+from wst.records import Cost, End, Epoch, Intent, Outcome, Read, Report, State
 from wst.study import Study
 from wst.trackers import Trackers
 from wst.training.spec import Device, TrialSpec, device_of, trial_spec
@@ -67,6 +73,8 @@ class Environment:
         address: a running Ray cluster; None starts Ray on this machine, on loopback.
         deadline: when the study stops, to be gone on with later, by ``time.monotonic()``.
         device: where its trials train; None as its resources say.
+        beside: what is known of each task's images, and who looks at large test splits meanwhile; None where
+            nothing is known.
     """
 
     data: Mapping[str, TaskData]
@@ -74,6 +82,7 @@ class Environment:
     address: str | None = None
     deadline: float | None = None
     device: Device | None = None
+    beside: Beside | None = None
 
 
 @dataclass
@@ -87,6 +96,8 @@ class _Running:
     stopped: bool = False
     attempts: int = 1
     error: str | None = None
+    announced: bool = False
+    """Whether its read of the test split is written down, in this attempt."""
 
 
 def checkpoint_path(folder: Path, trial_id: str) -> Path:
@@ -103,6 +114,8 @@ class Driver:
         ledger: open for writing.
         environment: the study's data and machines.
         trackers: told of every trial and epoch.
+        purpose: what its trials read test splits for, in words.
+        retried: trials that had failed and run again.
     """
 
     def __init__(
@@ -112,6 +125,8 @@ class Driver:
         ledger: Ledger,
         environment: Environment,
         trackers: Trackers | None = None,
+        purpose: str = "final trial of the study",
+        retried: Collection[str] = (),
     ):
         self.study, self.planner, self.ledger, self.environment = study, planner, ledger, environment
         self.slots = 1
@@ -119,13 +134,19 @@ class Driver:
         """Where the trials train."""
         self.fatal: str | None = None
         """Why the study has to stop now; the ledger is whole."""
+        self._purpose, self._retried = purpose, frozenset(retried)
         self._trackers = trackers or Trackers()
-        self._durable = {i.trial_id for i in planner.interrupted}
         self._jobs: dict[str, dict[str, _Running]] = {}
         self._again: dict[str, _Running] = {}
         """Trials that ran out of memory and start again."""
         self._ends: deque[str | None] = deque(maxlen=_WINDOW)
         """Why the last trials failed; None for one that did not."""
+        self.while_waiting: Callable[[], object] = lambda: None
+        """Called while nothing else is to be done than to wait; what it raises ends the study."""
+        self._held: Intent | None = None
+        """A final whose test split has not been looked at whole."""
+        if environment.beside is not None:
+            environment.beside.on_problem(self._stop)
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing: Ray pickles its searcher for a restore that we never ask for."""
@@ -142,12 +163,15 @@ class Driver:
         None when all slots are taken, a running trial must end first, or the study is finished.
         """
         while self.fatal is None and len(self._jobs) < self.slots:
-            intent = self.planner.ask()
-            if intent is None:
+            intent = self._held or self.planner.ask()
+            self._held = None
+            if intent is None or not self._fit(intent):
                 return None
             intents = [intent, *self._company(intent)]
             for one in intents:
-                if one.trial_id not in self._durable:
+                if not self.ledger.begun(one.trial_id):
+                    # One of that name may have been lost, and must not lend this one its state.
+                    self._drop_checkpoint(one.trial_id)
                     self._write(self.ledger.add_intent, one)
             outcome = self.planner.settled(intent)
             if self.fatal is not None:
@@ -160,6 +184,23 @@ class Driver:
             self.planner.finish(intent.trial_id, outcome)
             self._trackers.end(intent, outcome)
         return None
+
+    def _stop(self, reason: str) -> None:
+        """End the study, whoever calls: engines look between two events."""
+        self.fatal = self.fatal or reason
+
+    def _fit(self, intent: Intent) -> bool:
+        """Whether a trial may start: a final when every test image has been decoded once.
+
+        One that may not is held until then; the study waits for it where nothing else runs.
+        """
+        task, beside = intent.task, self.environment.beside
+        if intent.stage != "final" or beside is None or beside.seen(task):
+            return True
+        if not self._jobs and beside.wait(task, self.while_waiting):
+            return True
+        self._held = intent
+        return False
 
     def _company(self, intent: Intent) -> list[Intent]:
         """Further seeds that share a final trial's job."""
@@ -184,9 +225,11 @@ class Driver:
     def take(self, job_id: str, reports: Sequence[Report]) -> frozenset[str]:
         """Take a job's reports, any of which may come twice; returns the trials that need not go on.
 
-        Those have ended, as pruned.
+        Those have ended, as pruned.  When it returns, the reads of test splits that the reports announce are
+        on the disk; unless ``fatal`` is set, when no step of any job may follow.
         """
         dropped = set()
+        self._announced(job_id, reports)
         for report in reports:
             running = self._jobs[job_id].get(report.trial_id)
             if running is None:  # it has ended before
@@ -199,6 +242,42 @@ class Driver:
                 dropped.add(report.trial_id)
                 self._end(job_id, running, End())
         return frozenset(dropped)
+
+    def _announced(self, job_id: str, reports: Sequence[Report]) -> None:
+        """Write down the reads of test splits that a job is about to do."""
+        pairs = [(self._jobs[job_id].get(report.trial_id), report.reads) for report in reports]
+        new = [(running, images) for running, images in pairs if images and running and not running.announced]
+        if new and self.fatal is None:
+            self._write(self._write_reads, [(running.intent, images) for running, images in new])
+            for running, _ in new:
+                running.announced = True
+
+    def _write_reads(self, announced: Sequence[tuple[Intent, int]]) -> None:
+        """Write that test splits are to be read, for each trial that learns from it: in the ledger, and in
+        the user's log."""
+        # The log first of all is opened: what cannot be written there is not to be read.
+        with reads.logging(self.study.name, self.ledger.folder) as log:
+            for intent, images in announced:
+                read = Read(
+                    read_id=uuid4().hex,
+                    trial_id=intent.trial_id,
+                    task=intent.task,
+                    variant=intent.variant,
+                    split="test",
+                    test_hash=self.environment.fingerprint.data[intent.task].test,
+                    images=images,
+                    time=datetime.now(UTC),
+                    purpose=self._purpose_of(intent.trial_id),
+                )
+                self.ledger.add_read(read)
+                log(read)
+
+    def _purpose_of(self, trial_id: str) -> str:
+        if trial_id in self._retried:
+            return f"{self._purpose}; a retry of a failed trial"
+        if self.ledger.reads(trial_id):
+            return f"{self._purpose}; again, after it was interrupted while scoring"
+        return self._purpose
 
     def running(self, job_id: str) -> int:
         """How many of a job's trials have not ended."""
@@ -217,6 +296,7 @@ class Driver:
         for running in self._jobs[job_id].values():
             running.attempts += 1
             running.error = error
+            running.announced = False
 
     def give_up(self, job_id: str) -> None:
         """A job's workers died too often: its trials have failed."""
@@ -250,7 +330,7 @@ class Driver:
             running.attempts += 1
             self._again[trial_id] = running
             self.planner.requeue(trial_id)
-            self._durable.add(trial_id)
+            running.announced = False
             del self._jobs[job_id][trial_id]
         elif end.error_type != DISK_FULL:
             self._finish(job_id, running, end)
@@ -266,15 +346,18 @@ class Driver:
             return
         self.planner.tell(intent.trial_id, outcome)
         del self._jobs[job_id][intent.trial_id]
-        with suppress(OSError):  # one that stays is in nobody's way
-            checkpoint_path(self.ledger.folder, intent.trial_id).unlink(missing_ok=True)
+        self._drop_checkpoint(intent.trial_id)
         self._trackers.end(intent, outcome)
         self._notice(outcome)
+
+    def _drop_checkpoint(self, trial_id: str) -> None:
+        with suppress(OSError):  # one that stays is in nobody's way
+            checkpoint_path(self.ledger.folder, trial_id).unlink(missing_ok=True)
 
     def _outcome(self, running: _Running, end: End) -> Outcome:
         # The data's hash is known also where the trial never began.
         hashes = self.environment.fingerprint.data[running.intent.task]
-        cost = replace(running.cost, data_hash=hashes.all, tuning_hash=hashes.tuning)
+        cost = replace(running.cost, data_hash=hashes.all, tuning_hash=hashes.tuning, test_hash=hashes.test)
         completed: State = "pruned" if running.stopped else "completed"
         return Outcome(
             completed if end.error_type is None else "failed",
@@ -284,8 +367,20 @@ class Driver:
             attempts=running.attempts,
             test_top1=end.test.top1 if end.test else None,
             test_images=end.test.images if end.test else None,
+            **self._data_notes(running.intent),
             **vars(cost),
         )
+
+    def _data_notes(self, intent: Intent) -> dict[str, Any]:
+        """What the check of the data says of the splits that a trial rests on."""
+        if self.environment.beside is None:
+            return {}
+        final, report = intent.stage == "final", self.environment.beside.reports[intent.task]
+        return {
+            "val_overlap": report.val_overlap,
+            "test_overlap": report.test_overlap if final else None,
+            "data_warnings": "; ".join(report.warnings(SPLITS if final else TUNING)) or None,
+        }
 
     def _write(self, write: Callable[..., None], *what: object) -> bool:
         """Write to the ledger.  An error ends the study rather than the trial in hand: Ray would take an
@@ -295,6 +390,9 @@ class Driver:
         except OSError as error:
             found = error.strerror or error
             self.fatal = f"{self.ledger.folder}: expected to write to the ledger; found {found}"
+            return False
+        except InputError as error:
+            self.fatal = str(error)
             return False
         return True
 

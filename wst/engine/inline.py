@@ -47,6 +47,12 @@ def run(driver: Driver) -> None:
 def _run(driver: Driver) -> None:
     report_epochs = frozenset(driver.study.report_epochs())
     deadline = driver.environment.deadline
+
+    def in_time() -> None:
+        if deadline is not None and time.monotonic() > deadline:
+            raise OutOfTime()
+
+    driver.while_waiting = in_time
     for number in count():
         job_id = f"inline-{number}"
         specs = driver.next_job(job_id)
@@ -55,8 +61,7 @@ def _run(driver: Driver) -> None:
         job = Job(specs, report_epochs)
         while not job.done and driver.fatal is None:
             job.drop(driver.take(job_id, job.step()))
-            if deadline is not None and time.monotonic() > deadline:
-                raise OutOfTime()
+            in_time()
         driver.close(job_id)
 
 

@@ -21,6 +21,8 @@ class Job:
 
     What a trial raises comes back as its end, and the process can go on with another job.  Several trials
     are the seeds of a final, whose test split is read once for all of them when the last has been trained.
+    That it is to be read is reported first, in a step that does not read it: whoever takes the reports writes
+    it down, and calls the next step only then.
 
     Args:
         specs: the trials; each is built in a step, where its errors are caught.
@@ -34,6 +36,8 @@ class Job:
         self._epochs: Iterator[Epoch] = iter(())
         self._trained: list[tuple[Trial, tuple[Epoch, ...]]] = []
         """Trials of a final that wait to be scored, with the epochs not yet reported."""
+        self._announced = False
+        """Whether it was reported that they are to be scored."""
 
     @property
     def done(self) -> bool:
@@ -41,13 +45,15 @@ class Job:
         return not self._left and not self._trained
 
     def step(self) -> tuple[Report, ...]:
-        """Train to the next report, or, when all trials have been trained, score them."""
+        """Train to the next report; when all trials have been trained, say so, and then score them."""
         spec = self._left[0] if self._left else self._trained[0][0].spec
         try:
             taken = self._trial.seconds if self._trial is not None else 0.0
+            if not self._left:
+                taken = self._trained[-1][0].seconds
             left = spec.time_limit - taken if spec.time_limit is not None else None
             with time_limit(left, spec.time_limit):
-                reports = self._train(spec) if self._left else self._score()
+                reports = self._train(spec) if self._left else self._finish()
         except Exception as error:
             reports = self._failed(spec, error)
         return tuple(reports)
@@ -76,7 +82,20 @@ class Job:
             reports = [_report(self._trial, new, End())]
         self._trial = None
         self._left.popleft()
-        return self._score() if self._trained and not self._left else reports
+        return self._finish() if self._trained and not self._left else reports
+
+    def _finish(self) -> list[Report]:
+        """Announce that the test split is to be read, or, where that was done, read it."""
+        return self._score() if self._announced else self._announce()
+
+    def _announce(self) -> list[Report]:
+        reports = []
+        for trial, epochs in self._trained:
+            images = len(trial.spec.data.list("test").labels)
+            reports.append(replace(_report(trial, epochs), reads=images))
+        self._trained = [(trial, ()) for trial, _ in self._trained]
+        self._announced = True
+        return reports
 
     def _score(self) -> list[Report]:
         scores: list[Score] = score_together([trial for trial, _ in self._trained])

@@ -115,6 +115,7 @@ class _Scheduler(FIFOScheduler):  # type: ignore[misc]
     def on_trial_result(self, controller: Any, trial: Any, result: dict[str, Any]) -> str:
         dropped = self._driver.take(trial.trial_id, result["reports"])
         over = bool(dropped) and not self._driver.running(trial.trial_id)
+        over = over or self._driver.fatal is not None  # a further step might read what was not written down
         decision: str = TrialScheduler.STOP if over else TrialScheduler.CONTINUE
         return decision
 
@@ -218,7 +219,7 @@ def run(driver: Driver, job: type[tune.Trainable] = TrialJob) -> None:
             )
         if driver.environment.address is not None:
             _check_nodes(study, driver.environment)
-        driver.slots = slots
+        driver.slots, driver.while_waiting = slots, interruption.stop_all
         os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(slots)  # start actors at once, not one by one
         tune.Tuner(
             tune.with_resources(job, {"cpu": need.cpus_per_trial, "gpu": need.gpus_per_trial}),
@@ -252,11 +253,12 @@ def _check_nodes(study: Study, environment: Environment) -> None:
         InputError: naming the node, and what it lacks.
     """
     backbone = backbone_anywhere(study)
+    data, expected = environment.data, environment.fingerprint  # what travels
 
     @ray.remote(num_cpus=0)  # type: ignore[untyped-decorator]
     def look() -> str | None:
         try:
-            return environment.fingerprint.difference(fingerprint(backbone, environment.data))
+            return expected.difference(fingerprint(backbone, data))
         except InputError as error:
             return str(error)
 

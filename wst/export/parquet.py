@@ -1,4 +1,4 @@
-"""A study's three tables as Parquet files at any path or URL."""
+"""A study's tables as Parquet files at any path or URL."""
 
 from __future__ import annotations
 
@@ -10,23 +10,26 @@ import pyarrow.parquet as pq
 
 from wst.errors import InputError
 from wst.ledger import resolved_study
+from wst.ledger.agreement import check_agreement
 from wst.ledger.reading import ordered_tables
 
 
 def export_parquet(folder: Path, target: str) -> None:
-    """Write ``trials.parquet``, ``epochs.parquet`` and ``intents.parquet``, and ``study.yaml`` beside them.
+    """Write ``trials.parquet``, ``epochs.parquet``, ``intents.parquet`` and ``reads.parquet``, and
+    ``study.yaml`` beside them.
 
-    Rows stand in the order of the asks.
+    Rows stand in the order of the asks, reads in that of time.
 
     Args:
         folder: the study's output folder.
         target: a new or empty place: a path, or a URL that pyarrow knows (file, s3, gs, abfs, hdfs).
 
     Raises:
-        InputError: the folder is no study's, the scheme is unknown, or the place is taken or cannot be
-            written to.
+        InputError: the folder is no study's or is damaged, the scheme is unknown, or the place is taken or
+            cannot be written to.
     """
     study = resolved_study(folder)
+    check_agreement(folder)
     tables = ordered_tables(folder)
     try:
         file_system, path = _place(target)

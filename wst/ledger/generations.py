@@ -46,12 +46,21 @@ def settle(folder: Path) -> None:
         elif current.is_symlink():
             raise InputError(
                 f"{current}: expected a link to the ledger's files; found one to {current.readlink()}, "
-                "which is not there"
+                f"which is not there (wst repair {folder} lays it aside)"
             )
         else:
             with written(folder):
                 pass
     _remove_others(folder)
+
+
+def newest(folder: Path) -> Path | None:
+    """The generation that counts, or would once the ledger is settled; None where there is none."""
+    current = folder / "ledger"
+    if current.is_dir():
+        return current
+    numbers = _numbers(folder) if folder.is_dir() else []
+    return folder / f"ledger-{max(numbers)}" if numbers else None
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Reading a ledger: its files as they are now, its tables, and the history that a study goes on from.
+"""Reading a ledger: its files as they are now, and its tables.
 
 Readers need no lock.  The writer may put a new generation of the ledger in the place of the one that is
 being read (see :mod:`wst.ledger.generations`); a file of the old one is then gone, and the reader begins
@@ -7,13 +7,12 @@ again.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
+from uuid import NAMESPACE_OID, uuid5
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -23,8 +22,9 @@ from pydantic import ValidationError
 
 from wst.errors import InputError
 from wst.files import read_text
-from wst.ledger.schema import SCHEMA_VERSION, TABLES, table_schemas
-from wst.records import EndedTrial, Epoch, Intent, Outcome
+from wst.ledger.files import FORMAT, read_file, whole_files
+from wst.ledger.schema import KEYS, SCHEMA_VERSION, TABLES, table_schemas
+from wst.records import Read
 from wst.study import Study
 from wst.yaml_files import first_error, read_yaml
 
@@ -44,7 +44,12 @@ def resolved_study(folder: Path) -> Study:
         data = read_yaml(read_text(path), str(path))
         return Study.model_validate(data)
     except ValidationError as error:
-        raise first_error(error, str(path), data) from None
+        problem: InputError = first_error(error, str(path), data)
+    except InputError as error:
+        problem = error
+    raise InputError(
+        f"{problem} (wst repair {folder} lays it aside; then give wst tune the study's file again)"
+    )
 
 
 def _again_if_moved(read: Callable[[], _Result]) -> _Result:
@@ -57,9 +62,10 @@ def _again_if_moved(read: Callable[[], _Result]) -> _Result:
 
 
 def fragments(folder: Path, table: str) -> tuple[list[Path], pa.Schema]:
-    """The files of ``trials``, ``epochs`` or ``intents`` as they are now, by name, and the table's schema.
+    """The files of a table as they are now, by name, and the table's schema.
 
-    All are of one generation, and their paths lead to it even when another takes its place.
+    All are of one generation, and their paths lead to it even when another takes its place.  A ledger from
+    before reads were kept has no ``reads``, and so no file of it.
 
     Raises:
         InputError: the folder holds no ledger, one of a newer schema than this version reads, or a damaged
@@ -67,8 +73,15 @@ def fragments(folder: Path, table: str) -> tuple[list[Path], pa.Schema]:
         FileNotFoundError: the generation went away meanwhile.
     """
     where = folder / "ledger" / table
-    if not where.is_dir():
+    if not where.parent.is_dir():
         raise InputError(f"{folder}: expected a study's output folder; found no ledger in it")
+    if not where.is_dir():
+        if table == "reads":
+            return [], table_schemas({})[table]
+        raise InputError(
+            f"{where}: expected the folder of a ledger's table; found none (wst repair {folder} says what is "
+            "lost and goes on from the rest)"
+        )
     where = where.resolve()
     with os.scandir(where) as entries:
         found = {e.name: e.stat().st_mtime_ns for e in entries if e.name.endswith(".parquet")}
@@ -76,8 +89,10 @@ def fragments(folder: Path, table: str) -> tuple[list[Path], pa.Schema]:
         return [], table_schemas({})[table]
     # A newer version of wst that went on with the study wrote the newest file.
     newest = max(found, key=lambda name: found[name])
-    with _whole_files(folder, table):
+    with whole_files(folder, table):
         schema = pq.read_schema(where / newest)
+        if not KEYS[table] <= set(schema.names):
+            raise pa.ArrowInvalid("a file of something else")
     version = int((schema.metadata or {}).get(b"wst_schema_version", b"0"))
     if version > SCHEMA_VERSION:
         shown = folder / "ledger" / table
@@ -95,43 +110,19 @@ def column_names(folder: Path, table: str) -> list[str]:
     return list(schema.names)
 
 
-@contextmanager
-def _whole_files(folder: Path, table: str) -> Iterator[None]:
-    """Turn pyarrow's complaint about a damaged file into a line that names the file."""
-    try:
-        yield
-    except FileNotFoundError:
-        raise
-    except (pa.ArrowInvalid, OSError):
-        for path in sorted((folder / "ledger" / table).glob("*.parquet")):
-            try:
-                pq.read_metadata(path)
-            except FileNotFoundError:
-                raise
-            except (pa.ArrowInvalid, OSError):
-                raise InputError(
-                    f"{path}: expected a whole Parquet file; found a damaged one of {path.stat().st_size} "
-                    "bytes (remove it, and wst tune runs its trial again)"
-                ) from None
-        raise
-
-
 def read_files(files: Sequence[Path], columns: Sequence[str] | None = None) -> pa.Table:
     """The rows of these files of one table, in their order."""
     names = None if columns is None else list(columns)
 
-    def read(path: Path) -> pa.Table:
-        return pq.ParquetFile(path, pre_buffer=False).read(names, use_threads=False)
-
     with ThreadPoolExecutor() as pool:
-        tables = list(pool.map(read, files))
+        tables = list(pool.map(lambda path: read_file(path, names), files))
     return pa.concat_tables(tables).combine_chunks()
 
 
 def read_table(
     folder: Path, table: str, columns: Sequence[str] | None = None, where: pc.Expression | None = None
 ) -> pa.Table:
-    """One of the tables ``trials``, ``epochs`` or ``intents`` as it is now, in no particular order.
+    """One of the tables as it is now, in no particular order.
 
     Args:
         folder: the study's output folder.
@@ -148,24 +139,25 @@ def read_table(
         if where is not None:
             found = _dataset(folder, table)
             present = None if columns is None else [name for name in columns if name in found.schema.names]
-            with _whole_files(folder, table):
+            with whole_files(folder, table):
                 return found.to_table(columns=present, filter=where)
         files, schema = fragments(folder, table)
         names = schema.names if columns is None else [name for name in columns if name in schema.names]
         if not files:
             return schema.empty_table().select(names)
-        with _whole_files(folder, table):
+        with whole_files(folder, table):
             return read_files(files, None if columns is None else names)
 
     return _again_if_moved(read)
 
 
 def ordered_tables(folder: Path) -> dict[str, pa.Table]:
-    """The three tables, each in the order of the asks, epochs of ended trials alone.
+    """The tables, each in the order of the asks, or of time; epochs of ended trials alone.
 
     Epochs without a row in ``trials`` are left from a trial that was cut off; it sends them again.
     """
-    tables = {table: read_table(folder, table) for table in TABLES}
+    tables = {table: read_table(folder, table) for table in TABLES if table != "reads"}
+    tables["reads"] = all_reads(folder).sort_by("time")
     for table in ("trials", "intents"):
         tables[table] = tables[table].sort_by("ask_order")
     place = pc.index_in(tables["epochs"]["trial_id"], value_set=tables["trials"]["trial_id"])
@@ -175,42 +167,38 @@ def ordered_tables(folder: Path) -> dict[str, pa.Table]:
     return tables
 
 
-def _records(kind: Callable[..., _Result], folder: Path, table: str, names: Sequence[str]) -> list[_Result]:
-    """``kind`` called with these columns of every row, as keywords, as far as the table has them."""
-    found = read_table(folder, table, names)
-    values = zip(*(column.to_pylist() for column in found.columns), strict=True)
-    return [kind(**dict(zip(found.column_names, row, strict=True))) for row in values]
+def all_reads(folder: Path) -> pa.Table:
+    """Every known read of a test split: the table ``reads``, and one for each row with a score on test that
+    has none there, as of a ledger from before reads were kept.
+
+    Raises:
+        InputError: as :func:`fragments`.
+    """
+    # Rows first: a trial's read is written before its row.
+    columns = ["study", "trial_id", "task", "variant", "test_hash", "test_images", "ended"]
+    scored = read_table(folder, "trials", columns, pc.field("test_images").is_valid())
+    kept = read_table(folder, "reads")
+    known = set(kept["trial_id"].to_pylist())
+    found = [
+        {"study": row["study"], **vars(_read_of_row(row))}
+        for row in scored.to_pylist()
+        if row["trial_id"] not in known
+    ]
+    return pa.concat_tables([kept, pa.Table.from_pylist(found, kept.schema)])
 
 
-def _intent(hyperparameters: str, **known: Any) -> Intent:
-    settings = json.loads(hyperparameters).items()
-    several = {name: tuple(value) if isinstance(value, list) else value for name, value in settings}
-    return Intent(**known, hyperparameters=several)
-
-
-def _curves(folder: Path) -> dict[str, list[Epoch]]:
-    """The epochs of every trial.  A study has many, so they are made column by column."""
-    found = read_table(folder, "epochs", ["trial_id", *Epoch.__dataclass_fields__])
-    epochs = map(Epoch, *(found[name].to_pylist() for name in Epoch.__dataclass_fields__))
-    curves: dict[str, list[Epoch]] = {}
-    for trial_id, epoch in zip(found["trial_id"].to_pylist(), epochs, strict=True):
-        curves.setdefault(trial_id, []).append(epoch)
-    return curves
-
-
-def history(folder: Path) -> tuple[list[Intent], list[EndedTrial]]:
-    """All intents in the order of their asks, and the ended trials among them, in the same order."""
-    intents = _records(_intent, folder, "intents", list(Intent.__dataclass_fields__))
-    intents.sort(key=lambda intent: intent.ask_order)
-    names = [name for name in Outcome.__dataclass_fields__ if name != "epochs"]
-    rows: list[dict[str, Any]] = _records(dict, folder, "trials", ["trial_id", *names])
-    # A trial's epochs are written before its row, so they are read after it: a row always has its curve.
-    curves = _curves(folder)
-    outcomes = {}
-    for row in rows:
-        trial_id = row.pop("trial_id")
-        outcomes[trial_id] = Outcome(**row, epochs=tuple(curves.get(trial_id, ())))
-    return intents, [EndedTrial(i, outcomes[i.trial_id]) for i in intents if i.trial_id in outcomes]
+def _read_of_row(row: dict[str, Any]) -> Read:
+    return Read(
+        read_id=uuid5(NAMESPACE_OID, f"{row['study']}/{row['trial_id']}").hex,
+        trial_id=row["trial_id"],
+        task=row["task"],
+        variant=row["variant"],
+        split="test",
+        test_hash=row.get("test_hash"),
+        images=row["test_images"],
+        time=row["ended"],
+        purpose="known from the trial's row alone",
+    )
 
 
 def batches(
@@ -223,7 +211,7 @@ def batches(
     """
     found = _again_if_moved(lambda: _dataset(folder, table))
     try:
-        with _whole_files(folder, table):
+        with whole_files(folder, table):
             yield from found.to_batches(columns=list(columns), filter=where)
     except FileNotFoundError:
         raise InputError(
@@ -239,4 +227,4 @@ def _dataset(folder: Path, table: str) -> ds.Dataset:
         InputError: the folder holds no ledger, or one of a newer schema than this version reads.
     """
     files, schema = fragments(folder, table)
-    return ds.dataset(files, schema=schema, format="parquet") if files else ds.dataset(schema.empty_table())
+    return ds.dataset(files, schema=schema, format=FORMAT) if files else ds.dataset(schema.empty_table())

@@ -1,4 +1,4 @@
-"""The ledger's schema: every column of its three tables, with type and meaning.
+"""The ledger's schema: every column of its tables, with type and meaning.
 
 A column that a record has is written on the record's field, as a type and a sentence (:mod:`wst.records`);
 here stand those that no record has.  A table's columns come in this order: the study, the fields of its
@@ -17,10 +17,10 @@ from typing import Annotated, Literal, get_args, get_origin, get_type_hints
 
 import pyarrow as pa
 
-from wst.records import Epoch, Intent, Outcome
+from wst.records import Epoch, Intent, Outcome, Read
 
 SCHEMA_VERSION = 1
-TABLES = ("trials", "epochs", "intents")
+TABLES = ("trials", "epochs", "intents", "reads")
 
 _Column = tuple[str, pa.DataType, str]
 _TYPES: dict[object, pa.DataType] = {
@@ -103,12 +103,23 @@ def _epochs_schema() -> pa.Schema:
 
 EPOCHS_SCHEMA = _epochs_schema()
 INTENTS_SCHEMA = _schema([*_STUDY, *record_columns(Intent), *_INTENT])
+READS_SCHEMA = _schema([*_STUDY, *record_columns(Read)])
+
+
+KEYS = {
+    "trials": {"study", "trial_id", "ask_order", "stage", "seed", "state", "epochs", "configuration"},
+    "epochs": {"study", "trial_id", "epoch"},
+    "intents": {"study", "trial_id", "ask_order", "stage", "seed", "hyperparameters"},
+    "reads": {"study", "trial_id", "read_id"},
+}
+"""Columns that every ledger's table has had; a file without them is of something else."""
 
 
 def table_schemas(hyperparameters: Mapping[str, pa.DataType]) -> dict[str, pa.Schema]:
-    """The schemas of the three tables, by the names of their folders."""
+    """The schemas of the tables, by the names of their folders."""
     return {
         "trials": trials_schema(hyperparameters),
         "epochs": EPOCHS_SCHEMA,
         "intents": INTENTS_SCHEMA,
+        "reads": READS_SCHEMA,
     }

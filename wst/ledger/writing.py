@@ -1,9 +1,10 @@
 """The ledger: a study's Parquet tables, the only truth about it.
 
-``DIR/ledger/trials``, ``DIR/ledger/epochs`` and ``DIR/ledger/intents`` are folders of Parquet files, all
-with the study's full typed schema, so that ``pandas.read_parquet``, DuckDB and Polars read each folder as
+``DIR/ledger`` has a folder of Parquet files for each of ``trials``, ``epochs``, ``intents`` and ``reads``,
+all with the study's full typed schema, so that ``pandas.read_parquet``, DuckDB and Polars read each folder as
 one table.  A trial's fragments, named after it, are written aside, flushed and renamed into place.  Its
-epochs come first and its row last: the row is the commit, and writing again after a crash replaces.
+epochs come first and its row last: the row is the commit, and writing again after a crash replaces.  A read
+of a test split is a fragment of its own, written before it happens and never again.
 
 Many fragments are slow to read, so on opening and on closing they become one file a table, in a new
 generation of the ledger (:mod:`wst.ledger.generations`); so does everything when a study grows by a
@@ -16,6 +17,7 @@ however it ends.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
@@ -25,34 +27,35 @@ from uuid import uuid4
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from wst.data.suites import find_suite
 from wst.errors import InputError
-from wst.files import flush, locked, replacing
+from wst.files import locked, replacing
+from wst.ledger.agreement import check_agreement, settings_key
 from wst.ledger.configuration import configuration
-from wst.ledger.generations import settle, written
+from wst.ledger.files import COMPACTED
+from wst.ledger.generations import newest, settle
 from wst.ledger.hyperparameters import column_types
 from wst.ledger.reading import (
+    all_reads,
     fragments,
     ordered_tables,
     read_files,
     read_table,
     resolved_study,
 )
+from wst.ledger.rewriting import write_generation, write_table
 from wst.ledger.schema import (
     SCHEMA_VERSION,
     TABLES,
     table_schemas,
 )
-from wst.records import Intent, Outcome
+from wst.records import Intent, Outcome, Read
 from wst.study import Study
 from wst.study.growth import check_extension
 
 COMPACT_ABOVE = 500
-"""Files of the three tables together that are left as they are."""
-COMPACTED = "compacted-"
-"""How the name of a file with several trials begins; those of a single trial are named after it."""
+"""Files of the tables together that are left as they are."""
 
 
 class Ledger:
@@ -66,7 +69,8 @@ class Ledger:
         check: called before anything of what the folder holds is changed; it may refuse to go on.
 
     Raises:
-        InputError: the folder belongs to another study, or another process writes to it.
+        InputError: the folder belongs to another study, another process writes to it, a file is damaged, or
+            rows, curves and intents do not agree.
     """
 
     def __init__(
@@ -83,8 +87,10 @@ class Ledger:
         self._partial = folder / "ledger" / ".partial"
         self._shared: set[str] = set()
         """Trials whose row or epochs lie in a file with those of others."""
-        self._shared_intents: set[str] = set()
-        if folder.exists() and not (folder / "study.yaml").exists():
+        self._settings: dict[str, dict[str, tuple[object, ...]]] = {"trials": {}, "intents": {}}
+        """What tells a trial's configuration from another's, of every row and intent, by its id."""
+        self._read = Counter[str]()
+        if folder.exists() and not (folder / "study.yaml").exists() and newest(folder) is None:
             # A process killed while it began a study has left no more than these.
             others = {path.name for path in folder.iterdir()} - {".lock", ".study.yaml"}
             if others:
@@ -102,12 +108,18 @@ class Ledger:
 
     def _open(self) -> None:
         if not (self.folder / "study.yaml").exists():
+            if newest(self.folder) is not None:  # its study file is lost: the rows say whose it is
+                settle(self.folder)
+                check_agreement(self.folder, self.study.name)
+                self._check()
             self._write_study()
         settle(self.folder)
         listed = {table: fragments(self.folder, table) for table in TABLES}
         begun = bool(listed["intents"][0])
         check_extension(self.folder, resolved_study(self.folder), self.study, begun=begun)
         self._check()
+        self._note_settings()
+        (self.folder / "ledger" / "reads").mkdir(exist_ok=True)  # an older version's has none
         self._partial.mkdir(exist_ok=True)
         for left_over in self._partial.iterdir():
             left_over.unlink()
@@ -117,10 +129,34 @@ class Ledger:
         else:
             for table, (files, _) in listed.items():
                 several = [path for path in files if path.name.startswith(COMPACTED)]
-                if several:
-                    ids = set(read_files(several, ["trial_id"])["trial_id"].to_pylist())
-                    self._note_shared(table, ids)
+                if several and table in ("trials", "epochs"):
+                    self._shared |= set(read_files(several, ["trial_id"])["trial_id"].to_pylist())
+        self._keep_reads()
         self._write_study()
+
+    def _note_settings(self) -> None:
+        """Check that the tables agree, and keep what tells their trials' configurations apart.
+
+        Raises:
+            InputError: they do not.
+        """
+        check_agreement(self.folder, self.study.name)
+        columns = ["trial_id", "task", "variant", "stage", "seed", "hyperparameters"]
+        for row in read_table(self.folder, "intents", columns).to_pylist():
+            settings = json.loads(row.pop("hyperparameters"))
+            self._settings["intents"][row["trial_id"]] = (*row.values(), settings_key(settings))
+        # They agree, so that a row's settings are its intent's.
+        for trial_id in read_table(self.folder, "trials", ["trial_id"])["trial_id"].to_pylist():
+            self._settings["trials"][trial_id] = self._settings["intents"][trial_id]
+
+    def _keep_reads(self) -> None:
+        """Write down the reads that rows alone show, in a ledger from before reads were kept."""
+        known = all_reads(self.folder)
+        kept = set(read_table(self.folder, "reads", ["read_id"])["read_id"].to_pylist())
+        found = known.filter(pc.invert(pc.is_in(known["read_id"], value_set=pa.array(kept, pa.string()))))
+        if found.num_rows:
+            self._write("reads", f"{COMPACTED}{uuid4().hex[:12]}", found)
+        self._read.update(known["trial_id"].to_pylist())
 
     def close(self) -> None:
         """Make one file a table out of many fragments, and release the lock."""
@@ -138,8 +174,12 @@ class Ledger:
         self.close()
 
     def add_intent(self, intent: Intent) -> None:
-        """Make an intent durable; one in a file with others is so already."""
-        if intent.trial_id in self._shared_intents:
+        """Make an intent durable, unless it is so already.
+
+        Raises:
+            InputError: the trial is there with other settings.
+        """
+        if self._same("intents", intent):
             return
         row = {
             "study": self.study.name,
@@ -148,15 +188,51 @@ class Ledger:
             "time": intent.time or datetime.now(UTC),
         }
         self._write("intents", intent.trial_id, [row])
+        self._settings["intents"][intent.trial_id] = _settings(intent)
 
     def add_trial(self, intent: Intent, outcome: Outcome) -> None:
-        """Append an ended trial: its epochs, then its row.  One that is there is replaced."""
+        """Append an ended trial: its epochs, then its row.  One that is there is replaced.
+
+        Raises:
+            InputError: the trial is there with other settings.
+        """
+        self._same("intents", intent)
+        self._same("trials", intent)
         if intent.trial_id in self._shared:
             self._rewrite({intent.trial_id})
         who = {"study": self.study.name, **vars(intent)}
         epochs = [{**who, **vars(epoch)} for epoch in outcome.epochs]
         self._write("epochs", intent.trial_id, epochs)
         self._write("trials", intent.trial_id, [self._row(intent, outcome)])
+        self._settings["trials"][intent.trial_id] = _settings(intent)
+
+    def begun(self, trial_id: str) -> bool:
+        """Whether the trial has an intent."""
+        return trial_id in self._settings["intents"]
+
+    def add_read(self, read: Read) -> None:
+        """Write down a read of a test split, which is to come."""
+        self._write("reads", f"{read.trial_id}.{read.read_id}", [{"study": self.study.name, **vars(read)}])
+        self._read[read.trial_id] += 1
+
+    def reads(self, trial_id: str) -> int:
+        """How often a trial has read its test split, or was about to."""
+        return self._read[trial_id]
+
+    def _same(self, table: str, intent: Intent) -> bool:
+        """Whether the trial is in a table already.
+
+        Raises:
+            InputError: with other settings, which must not be lost.
+        """
+        there = self._settings[table].get(intent.trial_id)
+        if there is not None and there != _settings(intent):
+            found = f"{settings_key(intent.hyperparameters)}, seed {intent.seed}"
+            raise InputError(
+                f"{self.folder / 'ledger' / table}: expected {intent.trial_id} with the settings, stage and "
+                f"seed that it has there; found others ({found})"
+            )
+        return there is not None
 
     def discard(self, trial_ids: Iterable[str]) -> None:
         """Take ended trials out of ``trials`` and ``epochs``, so that they can be run again.
@@ -173,6 +249,8 @@ class Ledger:
             raise InputError(f"{self.folder}: expected an ended trial; found none named {unknown[0]!r}")
         if unwanted:
             self._rewrite(unwanted)
+            for trial_id in unwanted:
+                del self._settings["trials"][trial_id]
 
     def _row(self, intent: Intent, outcome: Outcome) -> dict[str, Any]:
         study, last = self.study, outcome.epochs[-1] if outcome.epochs else None
@@ -199,17 +277,15 @@ class Ledger:
             "schema_version": SCHEMA_VERSION,
         }
 
-    def _write(self, table: str, name: str, rows: list[dict[str, Any]]) -> None:
+    def _write(self, table: str, name: str, rows: list[dict[str, Any]] | pa.Table) -> None:
         schema = self._schemas[table]
-        content = pa.Table.from_pylist(rows, schema=schema)
+        content = rows if isinstance(rows, pa.Table) else pa.Table.from_pylist(rows, schema=schema)
         repeated = [field.name for field in schema if pa.types.is_dictionary(field.type)]
         path = self.folder / "ledger" / table / f"{name}.parquet"
         # Not beside it: readers take whatever lies in a table's folder.
         with replacing(path, aside=self._partial / f"{table}-{name}.parquet") as aside:
             # A fragment is a row or a curve: these would cost more than they save.
-            pq.write_table(
-                content, aside, use_dictionary=repeated, write_statistics=False, compression="none"
-            )
+            write_table(content, aside, use_dictionary=repeated, write_statistics=False, compression="none")
 
     def _write_study(self) -> None:
         """Keep the resolved study beside its results."""
@@ -228,24 +304,8 @@ class Ledger:
         for table in ("trials", "epochs"):
             left_out = pc.is_in(tables[table]["trial_id"], value_set=pa.array(list(without), pa.string()))
             tables[table] = tables[table].filter(pc.invert(left_out))
-        # Named so that no two generations have a file of several rows in common.
-        name = f"{COMPACTED}{uuid4().hex[:12]}.parquet"
-        with written(self.folder) as new:
-            (new / ".partial").mkdir()
-            for table, rows in tables.items():
-                if rows.num_rows:
-                    path, content = new / table / name, self._in_schema(table, rows)
-                    pq.write_table(content, path, compression="zstd", row_group_size=2**16)
-                    flush(path)
-        self._shared, self._shared_intents = set(), set()
-        for table in TABLES:
-            self._note_shared(table, set(tables[table]["trial_id"].to_pylist()))
-
-    def _note_shared(self, table: str, trial_ids: set[str]) -> None:
-        if table == "intents":
-            self._shared_intents |= trial_ids
-        else:
-            self._shared |= trial_ids
+        write_generation(self.folder, {table: self._in_schema(table, rows) for table, rows in tables.items()})
+        self._shared = {i for table in ("trials", "epochs") for i in tables[table]["trial_id"].to_pylist()}
 
     def _in_schema(self, table: str, rows: pa.Table) -> pa.Table:
         """The rows with the columns of the study's schema: a new one is null, one of another type is filled
@@ -263,3 +323,9 @@ class Ledger:
                 column = pa.array(values, field.type)
             columns.append(column)
         return pa.Table.from_arrays(columns, schema=self._schemas[table])
+
+
+def _settings(intent: Intent) -> tuple[object, ...]:
+    """What tells a trial's configuration from another's."""
+    who = (intent.trial_id, intent.task, intent.variant, intent.stage, intent.seed)
+    return (*who, settings_key(intent.hyperparameters))

@@ -6,6 +6,7 @@ that it takes them from.
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Callable, Hashable, Mapping
 from typing import Any, Literal, NamedTuple, TypeVar
@@ -61,6 +62,8 @@ class Cell:
         self.source = self if self._variant.space is not None else giver
         """The cell whose search gives this cell's settings, often itself; None where they are fixed."""
         self.asked: Counter[Stage] = Counter()
+        self._numbers: dict[Stage, set[int]] = {stage: set() for stage in STAGES}
+        """Of the trials that were asked for."""
         self.ended: dict[Stage, list[EndedTrial]] = {stage: [] for stage in STAGES}
         self.counts: Counter[tuple[Stage, State]] = Counter()
         """Ended trials by stage and state."""
@@ -80,6 +83,7 @@ class Cell:
     def begin(self, intent: Intent) -> None:
         """Note that a trial was asked for."""
         self.asked[intent.stage] += 1
+        self._numbers[intent.stage].add(intent.number)
         if intent.stage == "search":
             self._known.setdefault(self._key(intent.hyperparameters), None)
         else:
@@ -110,6 +114,14 @@ class Cell:
             kept = self._kept[what] = version, find()
         found: _Found = kept[1]
         return found
+
+    def _free_number(self, stage: Stage) -> int:
+        """The next trial's number: the lowest that no trial has.
+
+        It counts on from the last, unless a ledger has lost a trial.  Then it is that trial's: a search's
+        given settings, its grid's points and its sampler's seeds go by the number, so that each is used once.
+        """
+        return next(number for number in itertools.count() if number not in self._numbers[stage])
 
     # How far it is.
 
@@ -231,7 +243,7 @@ class Cell:
         ``above`` tells settings above the study's ceiling: the sampler is asked for others, a few times.
         """
         assert self.search is not None
-        number = self.asked["search"]
+        number = self._free_number("search")
 
         def whole(suggested: Hyperparameters) -> Hyperparameters:
             return self._study.recipe.complete({**self._variant.fixed, **suggested})
@@ -269,7 +281,7 @@ class Cell:
         reason: str,
         ask_order: int,
     ) -> Intent:
-        number = self.asked[stage]
+        number = self._free_number(stage)
         return Intent(
             trial_id=f"{self.task}.{self.variant}.{stage}.{number:04d}",
             task=self.task,

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
+from wst.errors import InputError
 from wst.planning.cell import LATER, Cell
 from wst.records import EndedTrial, Epoch, Hyperparameters, Intent, Outcome, Stage
 from wst.study import Study
@@ -59,6 +60,9 @@ class Planner:
         count_parameters: counts a configuration's trainable parameters, for the study's ceiling on them;
             needed to ask for trials of a study that has one.
 
+    Raises:
+        InputError: an intent is of a task or a variant that the study lacks.
+
     ``ask`` gives the next trial, first those that were interrupted; ``settled`` its outcome if it need not
     run; ``report`` passes on an epoch and says whether to stop; ``tell`` ends a trial.
     """
@@ -82,7 +86,12 @@ class Planner:
             self._replay(intent, outcomes.get(intent.trial_id))
 
     def _replay(self, intent: Intent, outcome: Outcome | None) -> None:
-        cell = self.cells[intent.task, intent.variant]
+        cell = self.cells.get((intent.task, intent.variant))
+        if cell is None:
+            raise InputError(
+                f"study {self.study.name!r}: expected the tasks and variants of its ledger's trials; found "
+                f"none of {intent.trial_id}"
+            )
         self._begin(cell, intent)
         search = cell.search if intent.stage == "search" else None
         if outcome is None:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import math
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator
+from pydantic import AfterValidator, BeforeValidator, Field, GetPydanticSchema
 from pydantic import Strict as OfItsType
+from pydantic_core.core_schema import no_info_plain_validator_function
 
 from wst.methods.contract import TRIAL_PARAMETERS
 from wst.records import Scalar, Value
@@ -31,26 +32,30 @@ def _number(value: Any) -> Any:
 
 
 def _text(text: str) -> str:
-    # Of what pydantic lets through, no path, no YAML file and no terminal takes these.
+    # No path, no table and no YAML file takes these.
     if "\0" in text or len(text) > _LONGEST:
         raise ValueError(f"expected at most {_LONGEST:,} signs, none of them NUL; found {shown(text)}")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"expected a text that UTF-8 can hold; found {shown(text)}") from None
     return text
 
 
 Flag = Annotated[bool, OfItsType()]
 Text = Annotated[str, OfItsType(), AfterValidator(_text)]
-_Whole = Annotated[int, BeforeValidator(_number)]
-Count = Annotated[_Whole, Field(ge=1, le=MANY)]
-CountOrNone = Annotated[_Whole, Field(ge=0, le=MANY)]
+Whole = Annotated[int, BeforeValidator(_number)]
+Count = Annotated[Whole, Field(ge=1, le=MANY)]
+CountOrNone = Annotated[Whole, Field(ge=0, le=MANY)]
 Real = Annotated[float, BeforeValidator(_number), Field(allow_inf_nan=False)]
 NonNegative = Annotated[Real, Field(ge=0)]
 Share = Annotated[Real, Field(ge=0, le=1)]
 End = Annotated[Real, Field(ge=-1e100, le=1e100)]
 """Of a range, whose width is a number too then."""
-WholeEnd = Annotated[_Whole, Field(ge=-(2**53), le=2**53)]
+WholeEnd = Annotated[Whole, Field(ge=-(2**53), le=2**53)]
 """Of a range: samplers compute with floats, which hold whole numbers up to this."""
-Parameters = Annotated[_Whole, Field(ge=1, lt=2**63)]
-Seed = Annotated[_Whole, Field(ge=0, lt=2**32)]
+Parameters = Annotated[Whole, Field(ge=1, lt=2**63)]
+Seed = Annotated[Whole, Field(ge=0, lt=2**32)]
 
 
 def _scalar(value: object) -> Scalar:
@@ -73,8 +78,9 @@ def _value(value: object) -> Value:
     return tuple(_scalar(one) for one in value)
 
 
-OneValue = Annotated[Scalar, PlainValidator(_scalar)]
-SomeValue = Annotated[Value, PlainValidator(_value)]
+# One message where pydantic would give one for each member of the union.
+OneValue = Annotated[Scalar, GetPydanticSchema(lambda _, __: no_info_plain_validator_function(_scalar))]
+SomeValue = Annotated[Value, GetPydanticSchema(lambda _, __: no_info_plain_validator_function(_value))]
 """A value of a hyperparameter, or several."""
 Settings = dict[Text, SomeValue]
 

@@ -25,6 +25,7 @@ _FREE = {
     "faults",
     "report_every",
     "checkpoint_every",
+    "accept",
     "final.save_adapters",
     "final.seeds_per_job",
 }

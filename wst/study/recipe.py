@@ -30,7 +30,7 @@ class Recipe(Strict):
     """Where a variant neither fixes nor searches the hyperparameter ``weight_decay``."""
     no_decay: Literal["vectors", "biases"] = "vectors"
     schedule: Literal["cosine", "timm_cosine"] = "cosine"
-    warmup_epochs: NonNegative = 10
+    warmup_epochs: NonNegative = 10.0
     warmup_lr: NonNegative = 1e-7
     min_lr: NonNegative = 1e-8
     cooldown_epochs: CountOrNone = 0

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from wst.study.bounds import Count, CountOrNone, Flag, Parameters, Share
+from wst.study.bounds import MANY, Count, CountOrNone, Flag, Parameters, Share, Whole
 from wst.yaml_files import Strict
 
 Objective = Literal["val_top1", "trainable_parameters", "train_seconds"]
@@ -48,14 +48,14 @@ class Grid(Strict):
     """
 
     type: Literal["grid"] = "grid"
-    points: Count = Field(5, ge=2)
+    points: Whole = Field(5, ge=2, le=MANY)
 
 
 class NSGA2(Strict):
     """The evolutionary algorithm NSGA-II (Deb et al., 2002), for several objectives."""
 
     type: Literal["nsga2"] = "nsga2"
-    population_size: Count = Field(20, ge=2)
+    population_size: Whole = Field(20, ge=2, le=MANY)
     mutation_prob: Share | None = None
     """Probability of mutating each hyperparameter; 1 / their number when left out."""
     crossover_prob: Share = 0.9
@@ -68,8 +68,8 @@ class SuccessiveHalving(Strict):
 
     type: Literal["successive_halving"] = "successive_halving"
     min_resource: Count
-    reduction_factor: Count = Field(3, ge=2)
-    min_early_stopping_rate: CountOrNone = Field(0, le=16)
+    reduction_factor: Whole = Field(3, ge=2, le=MANY)
+    min_early_stopping_rate: Whole = Field(0, ge=0, le=16)
 
 
 class Median(Strict):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from wst.study.bounds import Count, Flag
+from wst.study.bounds import Count, Flag, Whole
 from wst.yaml_files import Strict
 
 _MOST_SEEDS = 1000
@@ -19,13 +19,13 @@ class Confirm(Strict):
 
     top: Count = 5
     """How many settings; with several objectives at most so many members of the search's front."""
-    seeds: Count = Field(3, le=_MOST_SEEDS)
+    seeds: Whole = Field(3, ge=1, le=_MOST_SEEDS)
 
 
 class Final(Strict):
     """Stage ``final``: the chosen settings retrained on ``trainval``; the test split read once a seed."""
 
-    seeds: Count = Field(3, le=_MOST_SEEDS)
+    seeds: Whole = Field(3, ge=1, le=_MOST_SEEDS)
     seeds_per_job: Count = 1
     """Seeds trained one after another on one slot and scored in one pass over the test split.  More than one
     spares reading a large test split again, and gives up running the seeds side by side."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -19,7 +19,7 @@ from wst.data.suites import find_suite, is_gone
 from wst.data.tasks import Suite
 from wst.errors import InputError
 from wst.records import OF_THE_TRIAL, Backbone, Normalisation
-from wst.study.bounds import MANY, Count, CountOrNone, Flag, NonNegative, Real, Seed, Text
+from wst.study.bounds import MANY, Count, Flag, NonNegative, Real, Seed, Text, Whole
 from wst.study.durations import LONGEST, parse_duration
 from wst.study.recipe import Recipe, short_hash
 from wst.study.search import Grid, Search, Ties
@@ -37,11 +37,11 @@ Name = Annotated[Text, Field(pattern=NAME, max_length=LONGEST_NAME)]
 class Faults(Strict):
     """What happens when trials go wrong."""
 
-    retries: CountOrNone = Field(2, le=1000)
+    retries: Whole = Field(2, ge=0, le=1000)
     """How often a trial starts again that ran out of memory or whose worker died."""
     time_limit: Annotated[Real, Field(gt=0, le=LONGEST)] | None = None
     """Longest that a trial may train, in seconds or as ``2h``; it has failed then."""
-    stop_when_alike: CountOrNone = Field(8, le=10)
+    stop_when_alike: Whole = Field(8, ge=0, le=10)
     """The study stops when so many of the last 10 trials failed for the same reason; 0 never stops it."""
 
     @field_validator("time_limit", mode="before")
@@ -53,9 +53,9 @@ class Faults(Strict):
 class Resources(Strict):
     """What one slot holds.  Every job of a study asks for the same, so that none starves."""
 
-    cpus_per_trial: Count = Field(1, le=_MOST_SLOTS)
-    gpus_per_trial: NonNegative = Field(0, le=_MOST_SLOTS)
-    slots: Annotated[Count, Field(le=_MOST_SLOTS)] | None = None
+    cpus_per_trial: Whole = Field(1, ge=1, le=_MOST_SLOTS)
+    gpus_per_trial: NonNegative = Field(0.0, le=_MOST_SLOTS)
+    slots: Annotated[Whole, Field(ge=1, le=_MOST_SLOTS)] | None = None
     """Jobs at a time; as many as the machines hold when left out."""
 
     @field_validator("gpus_per_trial")
@@ -79,7 +79,7 @@ class Study(Strict):
     """File with the backbone's pre-trained weights; ``micro`` brings its own."""
     pretrained: Flag = False
     """Take the weights that timm knows under the backbone's name, from its cache or the network."""
-    image_size: Annotated[Count, Field(le=_LARGEST_IMAGE)] | None = None
+    image_size: Annotated[Whole, Field(ge=1, le=_LARGEST_IMAGE)] | None = None
     """Side of the square input in pixels; the backbone's own when left out."""
     normalisation: Normalisation = "checkpoint"
     """Mean and standard deviation of the input: those the checkpoint was trained with, 0.5, or ImageNet's."""
@@ -91,6 +91,9 @@ class Study(Strict):
     search: Search | None = None
     confirm: Confirm | None = None
     final: Final | None = None
+    accept: tuple[Literal["overlap"], ...] = ()
+    """Findings of the data check that the study goes on with: ``overlap``, images of a user's own data that
+    are in two splits."""
     ties: Ties = "val_loss"
     """Who wins among settings of equal validation accuracy: the lower validation loss or the fewer trainable
     parameters, and after that the earlier trial."""
@@ -235,7 +238,7 @@ class Study(Strict):
     def identity(self) -> dict[str, Any]:
         """What makes this study this one: everything but where it runs and how often it reports."""
         return self.model_dump(
-            mode="json", exclude={"resources", "report_every", "checkpoint_every", "faults"}
+            mode="json", exclude={"resources", "report_every", "checkpoint_every", "faults", "accept"}
         )
 
     def digest(self) -> str:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -47,7 +46,7 @@ def resident(data: TaskData, split: Split, size: int, stage: Stage, device: torc
         InputError: the data is missing or unreadable.
     """
     decoded = data.open(split, size, stage)
-    images = torch.from_numpy(np.array(decoded.images)).to(device)
+    images = torch.from_numpy(decoded.images).to(device)
     return Resident(images, torch.from_numpy(decoded.labels).to(device))
 
 

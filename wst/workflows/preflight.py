@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from wst.data.splits import TaskData, data_root
+from wst.data.check.beside import Beside
+from wst.data.check.gate import look
+from wst.data.check.report import TaskReport, refuse
+from wst.data.lists import SPLITS
+from wst.data.splits import TaskData, build_again, data_root
 from wst.data.suites import find_suite
-from wst.engine.fingerprint import Fingerprint, fingerprint, known_weights
+from wst.data.tasks import Suite
+from wst.engine.fingerprint import Fingerprint, known_weights
 from wst.errors import InputError
 from wst.methods import registry
 from wst.models import backbones
 from wst.models.create import adapted, count_without_weights, parameter_counts
 from wst.planning.planner import CountParameters
-from wst.records import Hyperparameters, of_the_method
+from wst.records import EndedTrial, Hyperparameters, of_the_method
 from wst.study import Study, Variant
 from wst.workflows.settings import check_settings, given
+
+_MANY = 5_000
+"""Images that are not looked at without a word."""
 
 
 @dataclass(frozen=True)
@@ -25,11 +35,13 @@ class Checked:
         data: each task's images, by its name.
         fingerprint: hashes of these and of the backbone's weights.
         parameters: :func:`wst.models.create.parameter_counts` of each cell (task, variant).
+        beside: what is known of the images of each task, and looks at large test splits while it is entered.
     """
 
     data: dict[str, TaskData]
     fingerprint: Fingerprint
     parameters: dict[tuple[str, str], dict[str, int]]
+    beside: Beside
 
 
 def example(study: Study, variant: Variant) -> Hyperparameters:
@@ -101,10 +113,16 @@ def _check_fits(study: Study, name: str) -> None:
             raise InputError(f"{where}: {hyperparameter} {value}: {error}") from None
 
 
-def check(study: Study, root: str | None) -> Checked:
+def check(study: Study, root: str | None, told: Callable[[str], None] = lambda line: None) -> Checked:
     """Look at everything a study needs before it starts: names, weights, every image.
 
-    Training and validation images are decoded into the cache on the way.
+    The data pass the check of ``wst data check``, remembered until they change.  Training and validation
+    images are decoded into the cache on the way.
+
+    Args:
+        study: what is to run.
+        root: folder that holds the suite's folder.
+        told: told, a line each, of what takes long, and of warnings that come up later.
 
     Raises:
         InputError: one line on the first thing that is not as it must be.
@@ -137,11 +155,60 @@ def check(study: Study, root: str | None) -> Checked:
             parameters[task.name, name] = {**own, "head": head, "total": total}
     where = data_root(suite, root)
     data = {task.name: TaskData.of(where.absolute(), suite, task, study.background) for task in tasks}
-    found = fingerprint(backbone, data)
+    reports = _look_at(study, suite, data, root, told)
+    found = Fingerprint(known_weights(backbone), {task: report.hashes for task, report in reports.items()})
+    beside = Beside(
+        data,
+        reports,
+        study.accept,
+        wanted=study.final is not None,
+        shown_by=lambda task: _shown_by(study, root, [task]),
+        told=told,
+    )
     for of in data.values():
         if study.search:
             of.open("train", images.size, "search")
             of.open("val", images.size, "search")
         if study.final:
             of.open("trainval", images.size, "final")
-    return Checked(data, found, parameters)
+    return Checked(data, found, parameters, beside)
+
+
+def _look_at(
+    study: Study, suite: Suite, data: dict[str, TaskData], root: str | None, told: Callable[[str], None]
+) -> dict[str, TaskReport]:
+    """What the check finds of each task.
+
+    Raises:
+        InputError: the line that ``wst data check`` has for a task that cannot be used.
+    """
+
+    def on_total(total: int) -> None:
+        if total >= _MANY:
+            told(f"Looking at {total:,} images; the next start remembers them.")
+
+    reports = [report.accepting(study.accept) for report in look(list(data.values()), on_total=on_total)]
+    if not all(report.usable for report in reports) and build_again(suite, root):
+        told(f"{suite.name}: expected the data that the cache keeps to be whole; found others: made again")
+        reports = look(list(data.values()))
+    refuse(reports, _shown_by(study, root, [r.task for r in reports if not r.usable]))
+    return {report.task: report for report in reports}
+
+
+def _shown_by(study: Study, root: str | None, tasks: list[str]) -> str:
+    """The command that shows every finding of these tasks."""
+    words = ["wst", "data", "check", study.suite, *(["--root", root] if root is not None else [])]
+    return shlex.join([*words, *(word for task in tasks for word in ("--task", task))])
+
+
+def new_warnings(checked: Checked, ended: Iterable[EndedTrial]) -> list[str]:
+    """What the check of the data warns of and no row of the ledger holds, a line each."""
+    known: dict[str, set[str]] = {}
+    for trial in ended:
+        known.setdefault(trial.intent.task, set()).add(trial.outcome.data_warnings or "")
+    return [
+        f"{task}: warning: {line}"
+        for task, report in checked.beside.reports.items()
+        for line in report.warnings(SPLITS)
+        if not any(line in text for text in known.get(task, ()))
+    ]

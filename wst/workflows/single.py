@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from wst.shipped import find_yaml
 from wst.study import Recipe, Study
 from wst.study.load import absolute_file, absolute_suite
 from wst.trackers import Tracker, Trackers
-from wst.workflows.preflight import check
+from wst.workflows.preflight import check, new_warnings
 from wst.workflows.settings import typed
 from wst.yaml_files import first_error, read_yaml, shown
 
@@ -31,6 +32,7 @@ RELEASED_TABLES = {
     "vit_base_patch16_224": "released/vit_base",
     "swin_base_patch4_window7_224": "released/swin_base",
 }
+SINGLE = "a single fine-tune"
 RELEASED_SEED = 42
 RELEASED_BACKBONE = "vit_base_patch16_224.orig_in21k"
 
@@ -98,8 +100,7 @@ def single(
         raise first_error(error, "train", data) from None
     hyperparameters = built.recipe.complete(built.variants[name].fixed)
     identity = f"{task}.{name}.{stage}.0000"
-    reason = "a single fine-tune"
-    return built, Intent(identity, task, name, stage, 0, 0, built.seed, hyperparameters, reason=reason)
+    return built, Intent(identity, task, name, stage, 0, 0, built.seed, hyperparameters, reason=SINGLE)
 
 
 def from_options(
@@ -133,7 +134,7 @@ def from_options(
         if not separator or not name:
             raise InputError(f"--set: expected NAME=VALUE, such as lr=1e-3; found {shown(assignment)}")
         settings = {**settings, name: read_yaml(value, f"--set {name}")}
-    path = find_yaml("recipes", recipe or ("released" if released else "default"))
+    path = find_yaml("recipes", recipe if recipe is not None else "released" if released else "default")
     steps = read_yaml(read_text(path), str(path))
     return single(
         task=task,
@@ -142,7 +143,7 @@ def from_options(
         seed=seed if seed is not None else RELEASED_SEED if released else 0,
         suite=_suite_of(task) if suite is None else absolute_suite(suite),
         backbone=backbone,
-        normalisation=normalisation or ("half" if released else "checkpoint"),
+        normalisation=normalisation if normalisation is not None else "half" if released else "checkpoint",
         **rest,
     )
 
@@ -174,17 +175,25 @@ def _suite_of(task: str) -> str:
 def recorded(folder: Path, trial_id: str) -> tuple[Study, Intent, Outcome]:
     """A row of a ledger: its study, its intent and how it ended.
 
+    The intent names no parent: run again, it stands for itself.
+
     Raises:
         InputError: the ledger has no such ended trial.
     """
     for trial in history(folder)[1]:
         if trial.intent.trial_id == trial_id:
-            return resolved_study(folder), trial.intent, trial.outcome
+            return resolved_study(folder), replace(trial.intent, parent=None), trial.outcome
     raise InputError(f"--trial: expected an ended trial of {folder}; found no {trial_id!r}")
 
 
 def run_single(
-    study: Study, intent: Intent, out: Path, root: str | None, trackers: Sequence[Tracker] = ()
+    study: Study,
+    intent: Intent,
+    out: Path,
+    root: str | None,
+    trackers: Sequence[Tracker] = (),
+    told: Callable[[str], None] = lambda line: None,
+    purpose: str = SINGLE,
 ) -> tuple[Outcome, bool]:
     """Run one trial in this process and append it to the ledger in ``out``; an interrupted one goes on, and
     one that failed runs again.
@@ -198,6 +207,8 @@ def run_single(
         out: output folder.
         root: folder that holds the suite's folder.
         trackers: told of every epoch.
+        told: told, a line each, what the check of the data warns of.
+        purpose: what it reads the test split for, if it does.
 
     Returns:
         How it ended, and whether it had completed before.
@@ -209,19 +220,21 @@ def run_single(
     """
     changes = {"tasks": (intent.task,), "report_every": 1, "checkpoint_every": 1}
     study = study.model_copy(update=changes)
-    checked = check(study, root)
-    told = Trackers(trackers)
+    checked = check(study, root, told)
+    followers = Trackers(trackers)
     seeds = {intent.stage: range(intent.seed, intent.seed + 1)}
     same = partial(check_rows, out, study, checked.fingerprint, seeds)
-    with told, Ledger(out, study, provenance.code(), same) as ledger:
+    with followers, Ledger(out, study, provenance.code(), same) as ledger, checked.beside as beside:
         ended = history(out)[1]
         before = next((t.outcome for t in ended if t.intent.trial_id == intent.trial_id), None)
         if before is not None and before.state != "failed":
             return before, True
-        if before is not None:
-            ledger.discard([intent.trial_id])
+        retried = [intent.trial_id] if before is not None else []
+        ledger.discard(retried)
         plan = OneTrial(intent)
-        environment = Environment(checked.data, checked.fingerprint, device="auto")
-        inline.run(Driver(study, plan, ledger, environment, told))
+        for line in new_warnings(checked, ended):
+            told(line)
+        environment = Environment(checked.data, checked.fingerprint, device="auto", beside=beside)
+        inline.run(Driver(study, plan, ledger, environment, followers, purpose, retried))
     assert plan.outcome is not None
     return plan.outcome, False

@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
+from wst.engine.address import asked_for
 from wst.engine.driver import Driver, Environment
 from wst.engine.inline import run as run_inline
 from wst.engine.rows import check_rows
@@ -15,7 +16,7 @@ from wst.ledger import Ledger, history, provenance
 from wst.planning.planner import Planner, stage_seeds
 from wst.study import Study
 from wst.trackers import Tracker, Trackers, open_tracker
-from wst.workflows.preflight import check, parameter_counter
+from wst.workflows.preflight import check, new_warnings, parameter_counter
 from wst.workflows.settings import typed
 from wst.workflows.warm_start import resolve_warm_starts
 
@@ -31,6 +32,7 @@ def run_study(
     retry_failed: bool = False,
     track: Sequence[str] = (),
     display: Callable[[Planner], Tracker] = lambda planner: Tracker(),
+    told: Callable[[str], None] = lambda line: None,
 ) -> Planner:
     """Run a study, or go on with the one in ``out``; returns the planner as it stands at the end.
 
@@ -44,6 +46,7 @@ def run_study(
         retry_failed: run the trials again that failed before.
         track: names of trackers, see :mod:`wst.trackers`.
         display: a tracker that shows where the planner stands.
+        told: told, a line each, what the check of the data warns of that the ledger does not hold yet.
 
     Raises:
         InputError: bad input; no trial was lost.
@@ -54,24 +57,30 @@ def run_study(
     if address is not None:
         _find_cluster(address)
     study = typed(resolve_warm_starts(study))
-    checked = check(study, root)
+    checked = check(study, root, told)
     with ExitStack() as stack:
         trackers = stack.enter_context(Trackers([open_tracker(name, out) for name in track]))
         same = partial(check_rows, out, study, checked.fingerprint, stage_seeds(study))
         ledger = stack.enter_context(Ledger(out, study, provenance.code(), same))
         intents, ended = history(out)
+        retried: list[str] = []
         if retry_failed:
-            ledger.discard([t.intent.trial_id for t in ended if t.outcome.state == "failed"])
+            retried = [t.intent.trial_id for t in ended if t.outcome.state == "failed"]
+            ledger.discard(retried)
             ended = [t for t in ended if t.outcome.state != "failed"]
         planner = Planner(study, intents, ended, parameter_counter(study))
-        environment = Environment(checked.data, checked.fingerprint, address, deadline)
+        for line in new_warnings(checked, ended):
+            told(line)
+        beside = stack.enter_context(checked.beside)
+        environment = Environment(checked.data, checked.fingerprint, address, deadline, beside=beside)
         trackers.add(display(planner))
-        _engine(inline)(Driver(study, planner, ledger, environment, trackers))
+        _engine(inline)(Driver(study, planner, ledger, environment, trackers, retried=retried))
     return planner
 
 
 def _find_cluster(address: str) -> None:
     """Refuse an address at which no cluster runs, before anything is made."""
+    asked_for(address)  # a wrong word needs no Ray, which takes seconds to import
     from wst.engine.cluster import find
 
     find(address)

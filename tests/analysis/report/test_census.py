@@ -29,4 +29,9 @@ def test_trials_of_the_census_that_were_not_run(extended: Path) -> None:
         ("base", 6, "1-2"),
         ("twin", 6, "1-2"),
     ]
-    assert reads.notes == ["No read outside stage final, and one a seed and settings."]
+    by_others = "an unknown number of times by others on this machine."
+    assert reads.notes == [
+        "No read outside stage final, and one a seed and settings.",
+        f"Test images of digits read 8 times by this study, {by_others}",
+        f"Test images of emoji_group read 4 times by this study, {by_others}",
+    ]

@@ -89,8 +89,8 @@ def test_labels_out_of_range_and_not_numbers(folder):
     edit(folder, "test", change)
     report, findings = found(folder)
     assert findings == [("error", "label", "test", 1), ("error", "syntax", "test", 2)]
-    assert report.findings[0].text == "line 4: expected a label from 0 to 9; found 10"
-    assert report.findings[1].text.startswith("lines 6, 8: expected 'path label'; found ")
+    assert report.findings[0].text == "test.txt, line 4: expected a label from 0 to 9; found 10"
+    assert report.findings[1].text.startswith("test.txt, lines 6, 8: expected 'path label'; found ")
 
 
 def test_an_absent_class_is_a_warning_with_its_name(folder):
@@ -175,7 +175,7 @@ def test_a_missing_image(folder):
     (folder / "images/test/000003.bmp").unlink()
     report, findings = found(folder)
     assert findings == [("error", "missing", "test", 1)]
-    assert report.findings[0].text.startswith("line 4: expected an image file; found none at ")
+    assert report.findings[0].text.startswith("test.txt, line 4: expected an image file; found none at ")
 
 
 @pytest.mark.parametrize("path", ["../../../outside.bmp", "/etc/hostname"])
@@ -184,7 +184,7 @@ def test_a_path_that_leaves_the_root(folder, path):
     edit(folder, "test", lambda lines: [*lines[:3], f"{path} 3", *lines[4:]])
     report, findings = found(folder)
     assert findings == [("error", "outside", "test", 1)]
-    assert report.findings[0].text.startswith("line 4: expected a path inside ")
+    assert report.findings[0].text.startswith("test.txt, line 4: expected a path inside ")
 
 
 @pytest.mark.parametrize("link_folder", [True, False])

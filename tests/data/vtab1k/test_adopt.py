@@ -4,6 +4,7 @@ import pytest
 
 from tests.data.trees import small_vtab, write_task
 from wst.data.splits import TaskData
+from wst.data.vtab1k import adopt as adopting
 from wst.data.vtab1k.adopt import adopt
 from wst.data.vtab1k.builder import RECORD, Options, build_source
 from wst.data.vtab1k.sources import SOURCES
@@ -57,3 +58,33 @@ def test_adopting_in_place(tmp_path):
 def test_no_such_export(tmp_path):
     with pytest.raises(InputError, match="--from-folder: expected a folder"):
         adopt(tmp_path / "nowhere", SUITE, SUITE.tasks, tmp_path)
+
+
+def test_adopting_that_was_cut_off_goes_on(export, tmp_path, monkeypatch):
+    task, linked = SUITE.task("svhn"), []
+    original = adopting.link_or_copy
+
+    def link(source, target):
+        if len(linked) == 5:
+            raise KeyboardInterrupt
+        linked.append(target)
+        original(source, target)
+
+    monkeypatch.setattr(adopting, "link_or_copy", link)
+    with pytest.raises(KeyboardInterrupt):
+        adopt(export, SUITE, [task], tmp_path / "ours")
+    monkeypatch.setattr(adopting, "link_or_copy", original)
+    (report,) = adopt(export, SUITE, [task], tmp_path / "ours")
+    ours = TaskData.of(tmp_path / "ours", SUITE, task)
+    assert ours.hashes().all == report.data_hash and (ours.folder / RECORD).is_file()
+    with pytest.raises(InputError, match="expected no data of task 'svhn' yet"):
+        adopt(export, SUITE, [task], tmp_path / "ours")
+
+
+def test_a_build_json_of_another_kind_is_not_replaced(tmp_path):
+    task = SUITE.task("svhn")
+    folder = write_task(tmp_path, SUITE, task, ".jpg")
+    (folder / RECORD).write_text('{"mine": 1}')
+    with pytest.raises(InputError, match=r"build.json: expected no file, or one that this command made"):
+        adopt(tmp_path / SUITE.folder, SUITE, [task], tmp_path)
+    assert (folder / RECORD).read_text() == '{"mine": 1}'

@@ -261,3 +261,33 @@ def test_fetch_with_torchvision(tmp_path):
 def test_every_task_has_a_source_and_an_opener():
     assert {task.source for task in find_suite("vtab1k").tasks} == set(SOURCES) == set(builder.OPENERS)
     assert set(SOURCES) - set(CUTS) == {"caltech101"}
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff\xfe"])
+@pytest.mark.parametrize("name", [builder.RECORD, builder.BEGUN])
+def test_a_damaged_record_is_made_again(tmp_path, name, content, caplog):
+    """A loss of power may leave it empty."""
+    mock = mock_archives.make("cifar100", tmp_path / "archives")
+    (first,) = build(mock, tmp_path)
+    whole = (first.folder / builder.RECORD).read_bytes()
+    (first.folder / builder.RECORD).unlink()
+    (first.folder / name).write_bytes(content)
+    (again,) = build(mock, tmp_path)
+    assert again.made and (first.folder / builder.RECORD).read_bytes() == whole
+    assert not (first.folder / builder.BEGUN).exists()
+    assert set(caplog.messages) == {
+        f"{first.folder / name}: expected the record of a build; found a damaged file: made again"
+    }
+
+
+@pytest.mark.parametrize("content", [b"", b"\0" * 100])
+def test_an_image_that_a_cut_off_build_left_spoilt_is_written_again(tmp_path, content):
+    mock = mock_archives.make("cifar100", tmp_path / "archives")
+    (first,) = build(mock, tmp_path)
+    path = first.folder / "images/test/000002.png"
+    whole = path.read_bytes()
+    path.write_bytes(content)
+    (first.folder / builder.RECORD).rename(first.folder / builder.BEGUN)
+    (first.folder / builder.BEGUN).write_text(json.dumps(first.record["settings"]))
+    (again,) = build(mock, tmp_path)
+    assert again.record["data_hash"] == first.record["data_hash"] and path.read_bytes() == whole

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
-from wst.data.check.check import TaskReport, check_tasks
+from wst.data.check.check import check_tasks
+from wst.data.check.report import TaskReport
 from wst.data.lists import CLASS_NAMES, VTAB_NAMES
 from wst.data.splits import TaskData
 from wst.data.tasks import Suite, Task
-from wst.data.vtab1k.builder import RECORD, describe, link_or_copy
+from wst.data.vtab1k.builder import BEGUN, RECORD, describe, link_or_copy, read_record
 from wst.errors import InputError
 from wst.files import replacing
 
@@ -49,18 +51,30 @@ def adopt(
         target = root / suite.folder / task.folder
         if not report.usable:
             continue
+        begun = {"adopted": str(export.resolve())}
         if target.resolve() != report.folder.resolve():
-            if target.is_dir() and any(target.iterdir()):
+            goes_on = (target / BEGUN).is_file() and read_record(target / BEGUN) == begun
+            if target.is_dir() and any(target.iterdir()) and not goes_on:
                 raise InputError(f"{target}: expected no data of task {task.name!r} yet; found some")
+            _write(target / BEGUN, begun)
             _take_over(report.folder, target)
+        elif (target / RECORD).is_file() and "settings" not in (read_record(target / RECORD) or begun):
+            raise InputError(
+                f"{target / RECORD}: expected no file, or one that this command made; found another one"
+            )
         record = {
             "settings": {"source": task.source, "encoding": report.encoding, "adopted": str(export)},
             "archives": {},
             **describe(report),
         }
-        with replacing(target / RECORD) as aside:
-            aside.write_text(json.dumps(record, indent=1))
+        _write(target / RECORD, record)
+        (target / BEGUN).unlink(missing_ok=True)
     return reports
+
+
+def _write(file: Path, record: dict[str, Any]) -> None:
+    with replacing(file) as aside:
+        aside.write_text(json.dumps(record, indent=1))
 
 
 def _take_over(source: Path, target: Path) -> None:

@@ -6,10 +6,9 @@ import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
-from wst.data.hashes import cache_folder
+from wst.data import memo
 from wst.data.vtab1k.sources import Archive, Source
 from wst.errors import InputError
-from wst.files import replacing
 
 
 def find(source: Source, archives: Path) -> dict[str, Path]:
@@ -80,12 +79,12 @@ def _find(source: Source, archive: Archive, archives: Path) -> Path:
 def _sha256(file: Path) -> str:
     """The file's sum; remembered until it changes, since the largest archives have 39 GB."""
     status = file.stat()
-    stamp = f"{file.absolute()} {status.st_size} {status.st_mtime_ns}"
-    memo = cache_folder() / "hashes" / f"archive-{hashlib.sha256(stamp.encode()).hexdigest()[:32]}"
-    if memo.is_file() and len(remembered := memo.read_text(errors="replace")) == 64:
-        return remembered
+    stamp = f"{file.absolute()} {status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}"
+    key = f"archive-{hashlib.sha256(stamp.encode()).hexdigest()[:32]}"
+    known = memo.recall(memo.HASHES, key)
+    if isinstance(known, str):
+        return known
     with file.open("rb") as stream:
         found = hashlib.file_digest(stream, "sha256").hexdigest()
-    with replacing(memo, several=True) as aside:
-        aside.write_text(found)
+    memo.keep(memo.HASHES, key, found)
     return found

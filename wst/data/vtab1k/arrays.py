@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
-import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -13,7 +11,7 @@ from types import ModuleType
 import numpy as np
 
 from wst.data.vtab1k import labels
-from wst.data.vtab1k.formats import norb_matrix, pick, tar_members
+from wst.data.vtab1k.formats import norb_matrix, pick, tar_members, unpacked
 from wst.data.vtab1k.opened import Opened, Payload, Wanted
 from wst.data.vtab1k.sources import SOURCES
 from wst.errors import InputError
@@ -66,22 +64,22 @@ def patch_camelyon(files: Mapping[str, Path], stack: ExitStack, manifest: Path |
     beside = files["camelyonpatch_level_2_split_train_x.h5.gz"].parent
     work = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=".wst-", dir=beside)))
 
-    def unpacked(part: str) -> Path:
+    def unpacked_part(part: str) -> Path:
         target = work / f"{part}.h5"
         if not target.is_file():
-            source = files[f"camelyonpatch_level_2_split_{part}.h5.gz"]
-            with gzip.open(source) as packed, target.open("wb") as file:
-                shutil.copyfileobj(packed, file, 1 << 20)
+            with target.open("wb") as file:
+                for piece in unpacked(files[f"camelyonpatch_level_2_split_{part}.h5.gz"]):
+                    file.write(piece)
         return target
 
     targets = {}
     for split, name in splits.items():
-        with h5py.File(unpacked(f"{name}_y")) as file:
+        with h5py.File(unpacked_part(f"{name}_y")) as file:
             targets[split] = np.asarray(file["y"]).ravel().astype(np.int64)
 
     def read(wanted: Wanted) -> Iterator[tuple[str, int, Payload]]:
         for split, indices in wanted.items():
-            packed = unpacked(f"{splits[split]}_x")
+            packed = unpacked_part(f"{splits[split]}_x")
             with h5py.File(packed) as file:
                 for index, pixels in _rows(file["x"], indices):
                     yield split, index, pixels

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,7 +20,10 @@ import numpy as np
 from PIL import Image
 
 from wst.data.ahead import ahead
-from wst.data.check.check import TaskReport, check_task
+from wst.data.check.check import check_task
+from wst.data.check.image_files import examine
+from wst.data.check.report import TaskReport
+from wst.data.decode import content_of
 from wst.data.lists import CLASS_NAMES, VTAB_NAMES, Split
 from wst.data.splits import TaskData
 from wst.data.tasks import Suite, Task
@@ -52,7 +56,8 @@ OPENERS: Mapping[str, Opener] = {
 """How each data set is opened, by its name in :mod:`wst.data.vtab1k.sources`."""
 
 RECORD = "build.json"
-_BEGUN = ".building.json"
+BEGUN = ".building.json"
+_log = logging.getLogger(__name__)
 _PARTS: tuple[Split, ...] = ("train", "val", "test")
 
 
@@ -139,7 +144,7 @@ def build_source(
     with locked(root / suite.folder / f".{source.name}.lock"):
         found = {data.task.name: _finished(data.folder, settings) for data in here}
         missing = [data for data in here if found[data.task.name] is None]
-        made = {}
+        made: dict[str, dict[str, Any]] = {}
         if missing:
             with ExitStack() as stack:
                 paths = archives.find(source, files)
@@ -148,9 +153,13 @@ def build_source(
                 opened = (opener or OPENERS[source.name])(paths, stack, options.manifest)
                 family = [TaskData.of(root, suite, t) for t in suite.tasks if t.source == source.name]
                 _write(source, opened, missing, family, options, progress)
-            for data in missing:
-                progress.say(f"{data.task.name}: reading back")
-                made[data.task.name] = _finish(data, settings, sums, options)
+                reports = [_read_back(data, options, progress) for data in missing]
+                # What an earlier build left, spoilt by a loss of power, is written again.
+                if sum(map(_remove_unreadable, missing, reports)):
+                    _write(source, opened, missing, family, options, progress)
+                    reports = [_read_back(data, options, progress) for data in missing]
+            for data, report in zip(missing, reports, strict=True):
+                made[data.task.name] = _finish(data, report, settings, sums)
     return [
         Built(
             data.task.name,
@@ -191,7 +200,7 @@ def _write(
     for folder in folders:
         for part in _PARTS:
             (folder / "images" / VTAB_NAMES[part]).mkdir(parents=True, exist_ok=True)
-        (folder / _BEGUN).write_text(json.dumps(options.settings(source)))
+        _replace(folder / BEGUN, json.dumps(options.settings(source)).encode())
     first, others = folders[0], folders[1:]
     sharing = [data.folder for data in family if _same_build(data.folder, options, source)]
     progress.total(len(names))
@@ -239,11 +248,30 @@ def _write_lists(
         _replace(data.folder / f"{VTAB_NAMES[part]}.txt", "".join(content).encode())
 
 
+def _read_back(data: TaskData, options: Options, progress: Progress) -> TaskReport:
+    progress.say(f"{data.task.name}: reading back")
+    return check_task(data, options.jobs)
+
+
+def _remove_unreadable(data: TaskData, report: TaskReport) -> int:
+    """Remove the images of a build that do not decode; returns how many."""
+    if not any(finding.kind == "unreadable" for finding in report.findings):
+        return 0
+    spoilt = [
+        path
+        for split in _PARTS
+        for path in dict.fromkeys(data.list(split).images)
+        if examine(content_of(path)).problem == "unreadable"
+    ]
+    for path in spoilt:
+        path.unlink()
+    return len(spoilt)
+
+
 def _finish(
-    data: TaskData, settings: dict[str, Any], sums: dict[str, str], options: Options
+    data: TaskData, report: TaskReport, settings: dict[str, Any], sums: dict[str, str]
 ) -> dict[str, Any]:
-    """Read everything back, and keep what was found in ``build.json``."""
-    report = check_task(data, options.jobs)
+    """Keep what was read back in ``build.json``."""
     if not report.usable:
         raise InputError(
             f"{data.task.name}: expected a usable task after the build; "
@@ -251,7 +279,7 @@ def _finish(
         )
     record = {"settings": settings, "archives": sums, **describe(report)}
     _replace(data.folder / RECORD, json.dumps(record, indent=1).encode())
-    (data.folder / _BEGUN).unlink(missing_ok=True)
+    (data.folder / BEGUN).unlink(missing_ok=True)
     return record
 
 
@@ -268,13 +296,18 @@ def describe(report: TaskReport) -> dict[str, Any]:
 def _finished(folder: Path, settings: dict[str, Any]) -> dict[str, Any] | None:
     """The record of a finished build of these settings, or None.
 
+    A record that is empty or damaged is that of a build which goes on: it keeps the images that are whole,
+    and writes everything else again.
+
     Raises:
         InputError: something else is there.
     """
-    for file in (folder / RECORD, folder / _BEGUN):
+    for file in (folder / RECORD, folder / BEGUN):
         if file.is_file():
-            record: dict[str, Any] = json.loads(file.read_text())
-            found = record.get("settings", record if file.name == _BEGUN else {})
+            record = read_record(file)
+            if record is None:
+                return None
+            found = record.get("settings", record if file.name == BEGUN else {})
             if found != settings:
                 raise InputError(
                     f"{folder}: expected a build with the settings {json.dumps(settings)}; "
@@ -289,11 +322,23 @@ def _finished(folder: Path, settings: dict[str, Any]) -> dict[str, Any] | None:
     return None
 
 
+def read_record(file: Path) -> dict[str, Any] | None:
+    """What a build has noted down; None if it is damaged."""
+    try:
+        record = json.loads(file.read_bytes())
+    except ValueError:
+        record = None
+    if not isinstance(record, dict):
+        _log.warning("%s: expected the record of a build; found a damaged file: made again", file)
+        return None
+    return record
+
+
 def _same_build(folder: Path, options: Options, source: Source) -> bool:
-    for file in (folder / RECORD, folder / _BEGUN):
+    for file in (folder / RECORD, folder / BEGUN):
         if file.is_file():
-            record = json.loads(file.read_text())
-            return bool(record.get("settings", record) == options.settings(source))
+            record = read_record(file)
+            return record is not None and record.get("settings", record) == options.settings(source)
     return False
 
 
@@ -324,7 +369,7 @@ def _in_parallel(
         split, index, payload = example
         try:
             store(split, index, payload)
-        except (OSError, ValueError, SyntaxError) as error:
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             raise InputError(f"image {index} of {split!r}: expected a picture; found {error}") from error
 
     jobs = jobs or usable_cpus()

@@ -3,53 +3,78 @@
 from __future__ import annotations
 
 import gzip
+import lzma
+import math
 import struct
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, TypeVar
 
 import numpy as np
 
+from wst.data.vtab1k.bounds import (
+    MOST_OF_A_MEMBER,
+    BoundedInfo,
+    Room,
+    bounded,
+    check_tar_member,
+    check_zip,
+    whole,
+)
 from wst.errors import InputError
 
 _Token = TypeVar("_Token")
 _NORB_TYPES = {0x1E3D4C55: "u1", 0x1E3D4C54: "<i4"}
 
 
-def tar_members(file: Path | IO[bytes]) -> Iterator[tuple[str, IO[bytes]]]:
+def tar_members(file: Path | IO[bytes], size: int | None = None) -> Iterator[tuple[str, IO[bytes]]]:
     """Name and content of every file of a tar archive, in its order, whatever its compression.
 
     The content must be read before the next member is asked for.
 
+    Args:
+        file: the archive.
+        size: its bytes, where it is no file of its own.
+
     Raises:
-        InputError: the archive is damaged.
+        InputError: the archive is damaged, or holds what none should (:mod:`.bounds`).
     """
+    room = Room(file, file.stat().st_size if isinstance(file, Path) else size or 0)
     try:
         with (
-            tarfile.open(file, mode="r:*")
+            tarfile.open(file, mode="r:*", tarinfo=BoundedInfo)
             if isinstance(file, Path)
-            else tarfile.open(fileobj=file, mode="r|*")
+            else tarfile.open(fileobj=file, mode="r|*", tarinfo=BoundedInfo)
         ) as archive:
             for member in archive:
+                check_tar_member(file, member)
+                room.take(member.size)
                 content = archive.extractfile(member) if member.isfile() else None
                 if content is not None:
                     yield member.name.removeprefix("./"), content
-    except (tarfile.TarError, EOFError, OSError) as error:
+    except (tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError) as error:
         raise InputError(f"{file}: expected a whole tar archive; found a damaged one ({error})") from None
 
 
-def open_zip(file: Path | IO[bytes]) -> zipfile.ZipFile:
+def open_zip(file: Path) -> zipfile.ZipFile:
     """A zip archive.
 
     Raises:
-        InputError: it is damaged.
+        InputError: it is damaged, or holds what none should (:mod:`.bounds`).
     """
     try:
-        return zipfile.ZipFile(file)
+        opened = zipfile.ZipFile(file)
     except (zipfile.BadZipFile, OSError) as error:
         raise InputError(f"{file}: expected a whole zip archive; found a damaged one ({error})") from None
+    try:
+        check_zip(file, opened, file.stat().st_size)
+    except InputError:
+        opened.close()
+        raise
+    return opened
 
 
 def pick(
@@ -63,7 +88,7 @@ def pick(
     missing = dict(wanted)
     for name, content in members:
         if name in missing:
-            yield missing.pop(name), content.read()
+            yield missing.pop(name), whole(source, name, content, 0)
         if not missing:
             return
     if missing:
@@ -83,10 +108,35 @@ def pick_zip(
         if name not in present:
             raise InputError(f"{source}: expected a member {name}; found none")
     for name in sorted(wanted, key=lambda n: present[n].header_offset):
-        try:
-            yield wanted[name], archive.read(name)
-        except zipfile.BadZipFile as error:
-            raise InputError(f"{source}: {name}: expected a whole member; found {error}") from None
+        yield wanted[name], zip_member(archive, name, source)
+
+
+def zip_member(archive: zipfile.ZipFile, name: str, source: Path) -> bytes:
+    """Content of a member of a zip archive.
+
+    Raises:
+        InputError: it is not there, or is damaged.
+    """
+    try:
+        with archive.open(name) as stream:
+            return whole(source, name, stream, archive.getinfo(name).file_size)
+    except KeyError:
+        raise InputError(f"{source}: expected a member {name}; found none") from None
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+        raise InputError(f"{source}: {name}: expected a whole member; found {error}") from None
+
+
+def unpacked(file: Path) -> Iterator[bytes]:
+    """The content of a gzip file, a megabyte at a time.
+
+    Raises:
+        InputError: it is damaged, or unpacks to more than it may.
+    """
+    try:
+        with gzip.open(file) as stream:
+            yield from bounded(file, stream, file.stat().st_size)
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputError(f"{file}: expected a whole gzip file; found a damaged one ({error})") from None
 
 
 def norb_matrix(file: Path) -> np.ndarray:
@@ -97,15 +147,22 @@ def norb_matrix(file: Path) -> np.ndarray:
     Raises:
         InputError: the file is something else.
     """
-    with gzip.open(file) as stream:
-        content = stream.read()
+    content = b"".join(unpacked(file))
+    if len(content) < 20:
+        raise InputError(f"{file}: expected a NORB matrix; found {len(content)} bytes")
     magic, dimensions = struct.unpack_from("<iI", content)
     if magic not in _NORB_TYPES:
         raise InputError(
             f"{file}: expected a NORB matrix of bytes or 32-bit integers; found magic {magic:#x}"
         )
-    shape = struct.unpack_from(f"<{dimensions}i", content, 8)
     start = 8 + 4 * max(3, dimensions)
+    shape = (
+        struct.unpack_from(f"<{dimensions}i", content, 8)
+        if 0 < dimensions <= 8 < start <= len(content)
+        else (-1,)
+    )
+    if min(shape) < 0 or start + math.prod(shape) * np.dtype(_NORB_TYPES[magic]).itemsize > len(content):
+        raise InputError(f"{file}: expected a whole NORB matrix; found {len(content):,} bytes")
     values = np.frombuffer(content, np.dtype(_NORB_TYPES[magic]), int(np.prod(shape)), start)
     matrix: np.ndarray = values.reshape(shape)
     return matrix
@@ -121,7 +178,7 @@ def tfrecords(stream: IO[bytes]) -> Iterator[bytes]:
     """
     while head := stream.read(12):
         length = int.from_bytes(head[:8], "little")
-        record = stream.read(length + 4)
+        record = stream.read(length + 4) if length <= MOST_OF_A_MEMBER else b""
         if len(head) < 12 or len(record) < length + 4:
             raise InputError("TFRecord file: expected whole records; found one that is cut off")
         yield record[:-4]

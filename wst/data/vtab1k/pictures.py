@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import IO
 
+from wst.data.lists import inside_of
 from wst.data.vtab1k import processing
 from wst.data.vtab1k.formats import open_zip, pick, pick_zip, tar_members
 from wst.data.vtab1k.opened import Opened, Payload, Wanted
@@ -50,7 +51,7 @@ def caltech101(files: Mapping[str, Path], stack: ExitStack, manifest: Path | Non
 
     def members() -> Iterator[tuple[str, IO[bytes]]]:
         with outer.open(inner) as stream:
-            for name, content in tar_members(stream):
+            for name, content in tar_members(stream, outer.getinfo(inner).file_size):
                 yield name.removeprefix("101_ObjectCategories/"), content
 
     classes = sorted({name.split("/")[0].lower() for name, _ in members() if name.endswith(".jpg")})
@@ -195,7 +196,11 @@ def eurosat(files: Mapping[str, Path], stack: ExitStack, manifest: Path | None) 
 def resisc45(files: Mapping[str, Path], stack: ExitStack, manifest: Path | None) -> Opened:
     """A folder a class."""
     folder = files["NWPU-RESISC45/"]
+    is_inside = inside_of(folder)
     paths = sorted(folder.glob("*/*.jpg"))
+    for path in paths:
+        if not path.is_file() or not is_inside(path):
+            raise InputError(f"{path}: expected a picture inside {folder}; found something else")
     classes = sorted({path.parent.name for path in paths})
     label_of = _indices(classes)
 
@@ -226,7 +231,7 @@ def retinopathy(files: Mapping[str, Path], stack: ExitStack, manifest: Path | No
         for split, indices in wanted.items():
             for index in indices:
                 picture = folders[split] / f"{rows[split][index][0]}.jpeg"
-                if not picture.is_file():
+                if not picture.is_file() or not picture.resolve().is_relative_to(folders[split].resolve()):
                     raise InputError(f"diabetic_retinopathy: expected a picture {picture}; found none")
                 yield split, index, picture.read_bytes()
 

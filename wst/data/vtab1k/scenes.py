@@ -10,7 +10,14 @@ from pathlib import Path
 import numpy as np
 
 from wst.data.vtab1k import labels
-from wst.data.vtab1k.formats import example_features, open_zip, pick_zip, tar_members, tfrecords
+from wst.data.vtab1k.formats import (
+    example_features,
+    open_zip,
+    pick_zip,
+    tar_members,
+    tfrecords,
+    zip_member,
+)
 from wst.data.vtab1k.opened import Opened, Payload, Wanted
 from wst.errors import InputError
 
@@ -27,8 +34,8 @@ def clevr(files: Mapping[str, Path], stack: ExitStack, manifest: Path | None) ->
     for split, part in (("train", "train"), ("validation", "val")):
         folder = f"CLEVR_v1.0/images/{part}/"
         names[split] = sorted(n for n in archive.namelist() if n.startswith(folder) and n.endswith(".png"))
-        with archive.open(f"CLEVR_v1.0/scenes/CLEVR_{part}_scenes.json") as stream:
-            scenes = [scene["objects"] for scene in json.load(stream)["scenes"]]
+        annotations = json.loads(zip_member(archive, f"CLEVR_v1.0/scenes/CLEVR_{part}_scenes.json", file))
+        scenes = [scene["objects"] for scene in annotations["scenes"]]
         if len(scenes) != len(names[split]):
             raise InputError(f"{file}: {part}: expected {len(scenes)} pictures; found {len(names[split])}")
         count[split] = [labels.clevr_count(len(objects)) for objects in scenes]
@@ -73,11 +80,15 @@ def kitti(files: Mapping[str, Path], stack: ExitStack, manifest: Path | None) ->
     annotations = stack.enter_context(open_zip(files["data_object_label_2.zip"]))
     pictures = stack.enter_context(open_zip(files["data_object_image_2.zip"]))
     numbers = kitti_splits(
-        devkit.read("mapping/train_rand.txt").decode(), devkit.read("mapping/train_mapping.txt").decode()
+        *(
+            zip_member(devkit, f"mapping/{name}.txt", files["devkit_object.zip"]).decode()
+            for name in ("train_rand", "train_mapping")
+        )
     )
 
     def label(image: int) -> int:
-        return labels.kitti_distance(annotations.read(f"training/label_2/{image:06d}.txt").decode())
+        table = zip_member(annotations, f"training/label_2/{image:06d}.txt", files["data_object_label_2.zip"])
+        return labels.kitti_distance(table.decode())
 
     def read(wanted: Wanted) -> Iterator[tuple[str, int, Payload]]:
         members = {

@@ -1,0 +1,119 @@
+"""Bad values at every option and argument of every verb: status 2, one line, nothing left behind."""
+
+from __future__ import annotations
+
+import os
+from enum import Enum
+from pathlib import Path
+
+import pytest
+
+from tests.cli.commands import Parameter, Wst, caller, parameters
+from tests.conftest import small_study
+
+GOOD: dict[str, list[str]] = {
+    "tune": ["STUDY", "--dry-run"],
+    "demo": [],
+    "status": ["ALPHA"],
+    "best": ["ALPHA"],
+    "train": ["--task", "digits", "--set", "lr=1e-3", "--method", "linear", "--epochs", "1"],
+    "predict": ["NONE", "NONE"],
+    "data check": ["mini"],
+    "data build": ["mini"],
+    "data info": ["mini"],
+    "data cache": [],
+    "leaderboard": ["ALPHA"],
+    "pareto": ["ALPHA"],
+    "ablation": ["ALPHA"],
+    "importance": ["ALPHA"],
+    "report": ["ALPHA"],
+    "simulate": ["STUDY", "--from", "ALPHA"],
+    "export parquet": ["ALPHA", "new"],
+    "export optuna": ["ALPHA"],
+    "ls": ["tasks"],
+}
+"""Words with which each verb would run, or would but for what is given besides."""
+ELSEWHERE = {
+    ("tune", "--address"): "starts Ray",
+    ("tune", "--track"): "is looked at once the data are",
+    ("tune", "--out"): "may be any new folder",
+    ("train", "--out"): "may be any new folder",
+    ("demo", "--out"): "may be any new folder",
+    ("data build", "--root"): "may be any new folder",
+    ("data build", "--archives"): "is not needed for mini",
+    ("data build", "--manifest"): "is not needed for mini",
+    ("data build", "--from-folder"): "is not needed for mini",
+    ("data check", "--root"): "may be any folder",
+    ("data info", "--root"): "may be any folder",
+    ("export parquet", "url"): "may be any new folder",
+    ("predict", "--method"): "is looked at once the adapter is",
+    ("predict", "--checkpoint"): "is looked at once the adapter is",
+    ("predict", "images"): "is looked at once the adapter is",
+}
+"""What takes other values than these, or no value that can be told for bad so early."""
+NUMBERS = ["-1", "1.5", "x", "", "nan", "inf", "9" * 20, "9" * 400]
+TEXTS = ["", "nope", "no\x1b[31m\npe", "[/x]", "x" * 5000, "\udcff", "-1", "\u202e"]
+PLACES = ["", "/", "\udcff", "FILE", "FIFO", "EMPTY", "/dev/null", "/dev/null/x", "x" * 300 + "/x"]
+_ALL = [p for p in parameters() if p.kind is not bool]
+
+
+def _values(parameter: Parameter) -> list[str]:
+    early = ["", "\udcff"] if parameter.kind is Path else [""]
+    if (parameter.verb, parameter.name) in ELSEWHERE:
+        return early if parameter.name not in ("--address", "--track", "url", "images") else []
+    if issubclass(parameter.kind, Enum):
+        return ["nope", ""]
+    if parameter.kind is int:
+        return NUMBERS
+    return PLACES if parameter.kind is Path else TEXTS
+
+
+@pytest.fixture
+def wst(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Wst:
+    return caller(monkeypatch, capsys)
+
+
+@pytest.fixture
+def places(tmp_path: Path, alpha: Path) -> dict[str, str]:
+    (tmp_path / "cwd").mkdir()
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file.html").write_text("mine")
+    os.mkfifo(tmp_path / "fifo")
+    linear = {"linear": {"method": "linear", "space": {"lr": {"type": "float", "low": 1e-3, "high": 0.1}}}}
+    (tmp_path / "study.yaml").write_text(small_study(variants=linear).to_yaml())
+    names = {"FILE": "file.html", "FIFO": "fifo", "EMPTY": "empty", "STUDY": "study.yaml", "NONE": "none"}
+    return {name: str(tmp_path / path) for name, path in names.items()} | {"ALPHA": str(alpha)}
+
+
+def test_each_verb_is_looked_at() -> None:
+    assert {p.verb for p in parameters()} == set(GOOD)
+    assert set(ELSEWHERE) <= {(p.verb, p.name) for p in _ALL}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("parameter", _ALL, ids=lambda p: f"{p.verb} {p.name}")
+def test_a_bad_value_gets_one_line(
+    wst: Wst,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    places: dict[str, str],
+    parameter: Parameter,
+) -> None:
+    monkeypatch.chdir(tmp_path / "cwd")
+    arguments = [p.name for p in _ALL if p.verb == parameter.verb and p.argument]
+    for given in _values(parameter):
+        value = places.get(given, given)
+        words = list(GOOD[parameter.verb])
+        if parameter.argument:
+            words[arguments.index(parameter.name)] = value
+            words = words if value[:1] != "-" else [*words[1:], "--", value]
+        else:
+            words += [parameter.name, value] if parameter.name[1] != "-" else [f"{parameter.name}={value}"]
+        if parameter.name == "--trial":
+            words += ["--from", "ALPHA"]
+        result = wst(*parameter.verb.split(), *(places.get(word, word) for word in words))
+        assert (result.status, result.out) == (2, ""), (value, result)
+        assert result.err.startswith("wst: ") and result.err.count("\n") == 1, (value, result)
+        assert "\x1b" not in result.err and "\u202e" not in result.err, (value, result)
+        assert list(Path().iterdir()) == [], value
+        assert (tmp_path / "file.html").read_text() == "mine"

@@ -1,0 +1,122 @@
+"""The count of reads, and the user's log of them."""
+
+from __future__ import annotations
+
+import multiprocessing
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from tests.conftest import ROOT, small_study
+from tests.ledger.processes import CODE, write
+from tests.ledger.test_ledger import small_trials
+from wst.data import cache
+from wst.errors import InputError
+from wst.ledger import Ledger
+from wst.ledger.reading import all_reads
+from wst.ledger.reads import TaskReads, count_reads, log_path, logging, read_lines, read_log
+from wst.records import Read
+
+
+@pytest.fixture(autouse=True)
+def _own_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WST_CACHE", str(tmp_path / "cache"))
+
+
+def _read(read_id: str, test_hash: str = "d") -> Read:
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    return Read(
+        read_id, "digits.linear.final.0000", "digits", "linear", "test", test_hash, 797, now, "a test"
+    )
+
+
+def _log(*reads: Read, folder: Path = Path("elsewhere")) -> None:
+    with logging("other", folder) as append:
+        for read in reads:
+            append(read)
+
+
+def test_what_is_appended_is_read_back_and_a_cut_line_spoils_no_other() -> None:
+    _log(_read("1"))
+    with log_path().open("ab") as file:
+        file.write(b'{"read_id": "cut')
+    _log(_read("2"), _read("3"))
+    with log_path().open("ab") as file:
+        file.write(b"\xff\xfe\n[]\n" + b"[" * 100_000 + b"\n")
+    log = read_log()
+    assert [entry["read_id"] for entry in log.entries] == ["1", "2", "3"]
+    assert log.damaged == (2, 5, 6, 7)
+    assert log.caveat == f"{log_path()}: 4 lines cannot be read and are not counted (2, 5, 6, 7)."
+    assert log.entries[0]["folder"] == str(Path("elsewhere").absolute())
+
+
+def _append(number: int) -> None:
+    for place in range(20):
+        _log(_read(f"{number}.{place}"))
+
+
+def test_several_processes_append_whole_lines() -> None:
+    with multiprocessing.get_context("spawn").Pool(4) as pool:
+        pool.map(_append, range(4))
+    log = read_log()
+    assert len({entry["read_id"] for entry in log.entries}) == 80 and not log.damaged
+
+
+def test_it_is_no_part_of_the_cache() -> None:
+    _log(_read("1"))
+    cache.clear()
+    assert len(read_log().entries) == 1
+
+
+def test_a_log_that_cannot_be_opened_is_told_in_a_line(tmp_path: Path) -> None:
+    log_path().mkdir(parents=True)
+    for use in (lambda: _log(_read("1")), read_log):
+        with pytest.raises(InputError, match=r"test-reads\.jsonl: expected .*; found: Is a directory"):
+            use()
+
+
+def test_a_tasks_reads_are_by_this_study_and_by_all_others_of_the_same_images(tmp_path: Path) -> None:
+    with Ledger(tmp_path / "s", small_study(), CODE) as ledger:
+        write(ledger, small_trials())
+        ledger.add_read(_read("again"))
+    _log(_read("again"), _read("x"), _read("y"), _read("z", "other images"))
+    counted = count_reads([tmp_path / "s"])["digits"]
+    assert (counted.own, counted.others) == (5, 2)
+    assert counted.by_variant["small", "linear"].count("digits.linear.final.0000") == 2
+    assert read_lines({"digits": counted}) == [
+        "Test images of digits read 5 times by this study, 2 times by others on this machine."
+    ]
+
+
+def test_tasks_with_equal_reads_share_a_line() -> None:
+    once = TaskReads({("s", "v"): ("a",)}, 0)
+    lines = read_lines({"a": once, "b": once, "c": TaskReads()})
+    assert lines == [
+        "Test images of a, b read 1 time by this study, 0 times by others on this machine.",
+        "Test images of c read 0 times by this study, an unknown number of times by others on this machine.",
+    ]
+
+
+def test_an_older_ledgers_reads_are_those_of_its_rows_and_kept_once_it_is_opened(tmp_path: Path) -> None:
+    folder = tmp_path / "s"
+    with Ledger(folder, small_study(), CODE) as ledger:
+        for trial in small_trials():  # without a word of the reads
+            ledger.add_intent(trial.intent)
+            ledger.add_trial(trial.intent, replace(trial.outcome, test_hash="d"))
+    (folder / "ledger" / "reads").rmdir()
+    before = all_reads(folder)
+    assert before.num_rows == 4 and set(before["test_hash"].to_pylist()) == {"d"}
+    assert count_reads([folder])["digits"] == replace(count_reads([folder])["digits"], others=0)
+    for _ in range(2):
+        with Ledger(folder, small_study(), CODE):
+            pass
+        (file,) = (folder / "ledger" / "reads").iterdir()
+        assert pq.read_table(file).sort_by("read_id").equals(before.sort_by("read_id"))
+
+
+def test_the_recorded_ledger_is_counted_by_its_rows() -> None:
+    counted = count_reads([ROOT / "docs" / "demo"])
+    assert counted and all(reads.own > 0 and reads.others is None for reads in counted.values())

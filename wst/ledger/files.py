@@ -1,0 +1,86 @@
+"""A ledger's Parquet files, one by one: read with their checksums, and named where they are damaged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+
+from wst.errors import InputError
+from wst.ledger.schema import KEYS
+
+FORMAT = ds.ParquetFileFormat(
+    default_fragment_scan_options=ds.ParquetFragmentScanOptions(page_checksum_verification=True)
+)
+"""For a data set of a ledger's files."""
+COMPACTED = "compacted-"
+"""How the name of a file with several trials begins; those of a single trial are named after it."""
+DAMAGES = (pa.ArrowException, OSError, KeyError, UnicodeDecodeError)
+"""What reading a damaged file raises, where it is there."""
+
+
+def read_file(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
+    """The rows of one file.
+
+    Raises:
+        FileNotFoundError: it has gone.
+    """
+    names = None if columns is None else list(columns)
+    with pq.ParquetFile(path, pre_buffer=False, page_checksum_verification=True) as file:
+        return file.read(names, use_threads=False)
+
+
+def damage(path: Path, table: str, schema: pa.Schema | None = None) -> str | None:
+    """What is wrong with a file as part of that table, in words; None where it is whole.
+
+    Args:
+        path: the file.
+        table: the table.
+        schema: the one that the table's files have.
+
+    Raises:
+        FileNotFoundError: it has gone.
+    """
+    try:
+        found = read_file(path).schema
+    except FileNotFoundError:
+        raise
+    except DAMAGES:
+        return f"expected a whole Parquet file; found a damaged one of {path.stat().st_size} bytes"
+    lacking = sorted(KEYS[table] - set(found.names))
+    if lacking:
+        return f"expected rows of the table {table}; found a file without the column {lacking[0]!r}"
+    if schema is not None and not found.equals(schema):
+        other = next((name for name in found.names if name not in schema.names), None)
+        what = f"the column {other!r} besides" if other else "columns of other types"
+        return f"expected the columns of this study's table {table}; found {what}"
+    return None
+
+
+@contextmanager
+def whole_files(folder: Path, table: str) -> Iterator[None]:
+    """Turn pyarrow's complaint about a damaged file into a line that names the file.
+
+    Raises:
+        InputError: one file of the table is damaged, or is of something else.
+        FileNotFoundError: a file has gone, as when another generation has taken the place of this one.
+    """
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except DAMAGES as error:
+        advice = f"(wst repair {folder} says what is lost and lays it aside)"
+        found = sorted((folder / "ledger" / table).glob("*.parquet"))
+        for path in found:
+            words = damage(path, table)
+            if words is not None:
+                raise InputError(f"{path}: {words} {advice}") from None
+        shown = folder / "ledger" / table
+        raise InputError(
+            f"{shown}: expected files with the same columns; found: {str(error).splitlines()[0]} {advice}"
+        ) from None
