@@ -79,6 +79,7 @@ def test_other_images_are_not_compared(alpha: Path, beta: Path) -> None:
     found = read_ablation([alpha, beta], "alpha: base")
     other = {c.variant: c for c in found.comparisons}["beta: wst5"]
     assert list(other.by_task) == ["emoji_group", "sprite_loc", "sprite_ori"]
+    assert other.difference == pytest.approx(sum(other.by_task.values()) / 3)
     assert other.by_task["emoji_group"] == pytest.approx(-0.5)  # 60 and 61 against 60 and 62: seeds 1 and 2
     assert "beta: wst5: data of digits differ from alpha: base's; not compared there." in found.caveats
 
