@@ -10,6 +10,8 @@ repair``, the study has to end in that table after it; where it does not, after 
 row that was there before may be another one afterwards unless it lay in the damaged file or the repair named
 its trial.
 
+The study has no pruner: a trial that runs again would be compared with all that have ended since.
+
 Kills of other kinds, without damage, are in ``benchmarks/chaos.py``.
 """
 
@@ -60,7 +62,6 @@ STUDY: dict[str, Any] = {
     "search": {
         "trials": 6,
         "sampler": {"type": "tpe", "n_startup_trials": 3},
-        "pruner": {"type": "successive_halving", "min_resource": 1, "reduction_factor": 2},
     },
     "confirm": {"top": 2, "seeds": 2},
     "final": {"seeds": 2},
@@ -88,7 +89,7 @@ KINDS = {
     "remembered images": ("cache/images/*.sqlite", 1),
 }
 """Which files are of each kind, below a round's folder, and how many of 20 rounds it has."""
-SINGLE = ("trial checkpoint", "study file", "remembered folder", "remembered images")
+SINGLE = ("trial checkpoint", "study file", "remembered folder", "remembered check", "remembered images")
 """Kinds with one file at a time."""
 QUICK_KINDS = ("curve of a trial", "decoded split")
 DAMAGES = ("cut off", "emptied", "removed", "one byte changed", "exchanged")
@@ -382,8 +383,9 @@ def figures(done: Sequence[Round], whole: float, total: float) -> list[list[str]
         "`reads` beyond the undisturbed study's: a final that was killed while it was scored, or whose row "
         "or curve was lost, reads the test split again, and that is written down. Where the file of one "
         "trial's row is removed, the folder looks as after a kill before that row's commit: nothing is said, "
-        "and its trial runs again to the same row. An adapter is not read by a study that goes on; who uses "
-        "a damaged one is told.",
+        "and its trial runs again to the same row. The study has no pruner, which would compare a trial that "
+        "runs again with all that have ended since, and might decide otherwise. An adapter is not read by a "
+        "study that goes on; who uses a damaged one is told.",
     ]
 
 

@@ -308,6 +308,25 @@ def test_a_removed_file_of_many_rows_is_missed(copy: Path, whole: Path) -> None:
     assert _tables(copy) == _tables(whole)
 
 
+def test_a_column_that_is_not_the_studys_is_not_left_out(copy: Path, whole: Path) -> None:
+    """As after one byte of a name has changed, which no checksum of Parquet's is over."""
+    _compacted(copy)
+    (file,) = (copy / "ledger" / "trials").glob("*.parquet")
+    content = file.read_bytes()
+    assert b"val_top1_best" in content
+    file.write_bytes(content.replace(b"val_top1_best", b"va|_top1_best"))
+    changed = file.read_bytes()
+    with pytest.raises(
+        InputError, match=r"ledger/trials: expected the columns .* found 'va._top1_best'.*wst repair"
+    ):
+        Ledger(copy, study(), CODE)
+    assert file.read_bytes() == changed
+    made, _ = repair(copy)
+    assert made.findings[0].path == f"ledger/trials/{file.name}"
+    assert len(go_on(copy)) == len(_trials())
+    assert _tables(copy) == _tables(whole)
+
+
 def _file(path: Path) -> None:
     path.write_text("ledger-1")
 
