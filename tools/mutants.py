@@ -21,6 +21,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 MUTANTS = ROOT / "mutants"
+PARTS = {"analysis.ablation": ("x_ablation__", "x__by_seed__", "x__compare__")}
+"""Of a module only these functions: the rest is words."""
 _KILLED, _SURVIVED, _NO_TESTS = (1, 3), 0, (5, 33)
 """Exit statuses that mutmut keeps; a mutant that never ends counts as killed, as every other status does."""
 
@@ -41,7 +43,8 @@ def main() -> None:
         _run(["wst.planning.ranking.x__rounded__mutmut_1"])  # makes them all
     samples = {}
     for module in wanted:
-        names = sorted(_statuses(module))
+        parts = tuple(f"{module}.{part}" for part in PARTS.get(module, ("",)))
+        names = sorted(name for name in _statuses(module) if name.startswith(parts))
         drawn = random.Random(options.seed).sample(names, min(options.sample, len(names)))
         samples[module] = (len(names), sorted(drawn))
     _run(name for _, drawn in samples.values() for name in drawn)

@@ -5,9 +5,12 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 
-from analysis.ablation import Comparison, as_table, read_ablation
+from analysis.ablation import Comparison, ablation, as_table, read_ablation
+from analysis.statistics import bootstrap_interval, half_width, wilcoxon
 from wst.errors import InputError
 
 
@@ -79,6 +82,7 @@ def test_other_images_are_not_compared(alpha: Path, beta: Path) -> None:
     found = read_ablation([alpha, beta], "alpha: base")
     other = {c.variant: c for c in found.comparisons}["beta: wst5"]
     assert list(other.by_task) == ["emoji_group", "sprite_loc", "sprite_ori"]
+    assert other.difference == pytest.approx(sum(other.by_task.values()) / 3)
     assert other.by_task["emoji_group"] == pytest.approx(-0.5)  # 60 and 61 against 60 and 62: seeds 1 and 2
     assert "beta: wst5: data of digits differ from alpha: base's; not compared there." in found.caveats
 
@@ -95,3 +99,38 @@ def test_bad_baselines_are_refused(alpha: Path, beta: Path) -> None:
 def test_the_table_is_ordered_by_difference(alpha: Path) -> None:
     rows = as_table(read_ablation([alpha])).rows
     assert [row["variant"] for row in rows] == ["gap", "twin", "big", "lin"]
+
+
+def _runs(accuracies: dict[str, dict[str, list[float]]]) -> pd.DataFrame:
+    """Final trials of one study, by variant and task: test accuracies in percent of the seeds 1, 2, ..."""
+    rows = [
+        {"study": "s", "variant": variant, "task": task, "seed": seed, "test_top1": value / 100, "place": 1}
+        for variant, tasks in accuracies.items()
+        for task, values in tasks.items()
+        for seed, value in enumerate(values, start=1)
+    ]
+    return pd.DataFrame(rows).assign(state="completed", data_hash="d", reason="why")
+
+
+def test_fractions_of_a_point_count_and_the_noise_of_sums_does_not() -> None:
+    a, b = {"x": [50.1, 50.2, 50.4], "y": [70.0, 70.3]}, {"x": [50.3, 50.2, 50.5], "y": [70.1, 70.8]}
+    (found,) = ablation(_runs({"a": a, "b": b}), {}, "mini", "a").comparisons
+    differences = [np.array([0.2, 0.0, 0.1]), np.array([0.1, 0.5])]
+    assert found.by_task == pytest.approx({"x": 0.1, "y": 0.3})
+    assert found.difference == pytest.approx(0.2)
+    # Of nine pairs on x six are won and one is even, of four on y three are won.
+    assert found.improvement == pytest.approx((6.5 / 9 + 3 / 4) / 2)
+    low, high = bootstrap_interval(differences)
+    assert (found.low, found.high) == (pytest.approx(low, abs=2e-9), pytest.approx(high, abs=2e-9))
+    assert found.noise == pytest.approx(half_width(differences), abs=2e-9)
+    for value in (found.low, found.high, found.noise):
+        assert value == round(value or 0.0, 9)
+    assert (found.tasks, found.pairs, found.fewest_seeds, found.lacking) == (2, 5, 2, ())
+    assert found.p == found.p_holm == wilcoxon([0.1, 0.3]) and found.note == "why"
+
+
+def test_accuracies_that_are_equal_to_nine_decimals_are_even() -> None:
+    a, b = {"x": [50.0, 60.0], "y": [70.0, 70.0]}, {"x": [50.0 + 3e-10, 60.0 + 3e-10], "y": [71.0, 71.0]}
+    (found,) = ablation(_runs({"a": a, "b": b}), {}, "mini", "a").comparisons
+    assert found.improvement == pytest.approx((0.5 + 1) / 2)
+    assert found.difference == 0.5 and found.p == wilcoxon([0.0, 1.0])

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wst.planning.ranking import on_front, order, tie_values
+from wst.planning.ranking import candidates, confirmed, front, objective_values, on_front, order, tie_values
+from wst.records import EndedTrial, Epoch, Intent, Outcome, Stage, State
+from wst.study.search import Objective, Ties
 
 # Ninths have no exact means: two ways to the same number differ in the last digit.
 _accuracy = st.integers(0, 9).map(lambda n: n / 9)
@@ -58,3 +62,109 @@ def test_a_front_is_what_nothing_beats(rows: list[tuple[float, int, int]], keep_
     costs = np.array([row[1:] for row in rows], dtype=float).reshape(-1, 2)
     found = on_front([row[0] for row in rows], costs, keep_equals)
     assert found.tolist() == [not beaten(place) for place in range(len(rows))]
+
+
+def _trial(
+    number: int,
+    top1: float | None,
+    loss: float | None = 1.0,
+    state: State = "completed",
+    parent: str | None = None,
+    stage: Stage = "search",
+    **outcome: Any,
+) -> EndedTrial:
+    """One of two epochs, of which the first is better than any other."""
+    intent = Intent(f"t.v.{stage}.{number}", "t", "v", stage, number, number, 0, {"lr": 0.1}, parent=parent)
+    epochs = (Epoch(1, 0.1, 1.0, 0.0, 1.0, 0.0), Epoch(2, 0.1, 1.0, loss, top1, 0.0))
+    return EndedTrial(intent, Outcome(state, epochs, **{"trainable_parameters": 100, **outcome}))
+
+
+ACCURACY: list[Objective] = ["val_top1"]
+
+
+def _ranked(search: list[EndedTrial], ties: Ties = "val_loss") -> list[int]:
+    return [one.trial.intent.number for one in candidates(search, ACCURACY, ties)]
+
+
+def test_candidates_are_what_was_completed_by_its_last_epoch() -> None:
+    search = [
+        _trial(0, 0.5),
+        _trial(1, 0.9, state="pruned"),
+        _trial(2, 0.9, state="failed"),
+        _trial(3, 0.7),
+        _trial(4, 0.8, attempts=0),  # settings that came again
+        _trial(5, 0.6, attempts=2),
+    ]
+    assert _ranked(search) == [3, 5, 0]
+    (best, *_) = candidates(search, ["val_top1", "trainable_parameters"], "val_loss")
+    assert (best.trial, best.val_top1, best.val_loss, best.values) == (search[3], 0.7, 1.0, (0.7, 100.0))
+    assert candidates([], ACCURACY, "val_loss") == []
+
+
+def test_candidates_of_equal_accuracy_go_by_the_rule_then_by_number() -> None:
+    search = [
+        _trial(3, 0.5, 0.3, trainable_parameters=9),
+        _trial(1, 0.5, 0.4, trainable_parameters=7),
+        _trial(2, 0.5, 0.3, trainable_parameters=None),
+        _trial(0, 0.4, 0.0, trainable_parameters=0),
+    ]
+    assert _ranked(search, "val_loss") == [2, 3, 1, 0]
+    assert _ranked(search, "trainable_parameters") == [2, 1, 3, 0]  # what is not known counts as none
+    assert _ranked(search, "earlier") == [1, 2, 3, 0]
+
+
+def _confirming(number: int, parent: int, top1: float | None, **rest: Any) -> EndedTrial:
+    return _trial(number, top1, parent=f"t.v.search.{parent}", stage="confirm", **rest)
+
+
+def test_confirmed_are_ranked_by_the_means_over_their_confirming_trials() -> None:
+    search = [_trial(0, 0.9, 0.5), _trial(1, 0.8, 0.5), _trial(2, 0.7, 0.5), _trial(3, 0.6, 0.5)]
+    found = candidates(search, ["val_top1", "trainable_parameters"], "val_loss")
+    confirm = [
+        _confirming(0, 0, 0.5, loss=2.0),
+        _confirming(1, 0, 0.7, loss=4.0),
+        _confirming(2, 1, 0.9, loss=1.0),
+        _confirming(3, 1, 0.7, loss=3.0),
+        _confirming(4, 2, 1.0),
+        _confirming(5, 2, 1.0, state="failed"),
+    ]
+    best, second = confirmed(found, confirm, "val_loss")
+    assert (best.trial, second.trial) == (search[1], search[0])  # one failed, one was not confirmed
+    assert (best.val_top1, best.val_loss) == (pytest.approx(0.8), pytest.approx(2.0))
+    assert (second.val_top1, second.val_loss) == (pytest.approx(0.6), pytest.approx(3.0))
+    assert best.values == (pytest.approx(0.8), 100.0)
+    assert confirmed(found, [], "val_loss") == []
+
+
+def test_confirmed_ties_go_by_the_mean_loss() -> None:
+    search = [_trial(0, 0.9, 0.1), _trial(1, 0.8, 0.2)]
+    found = candidates(search, ACCURACY, "val_loss")
+    confirm = [_confirming(0, 0, 0.5, loss=2.0), _confirming(1, 1, 0.5, loss=1.0)]
+    assert [one.trial for one in confirmed(found, confirm, "val_loss")] == [search[1], search[0]]
+
+
+def test_front_of_the_candidates() -> None:
+    search = [
+        _trial(0, 0.9, trainable_parameters=50, train_seconds=9.0),
+        _trial(1, 0.8, trainable_parameters=60, train_seconds=9.0),
+        _trial(2, 0.7, trainable_parameters=60, train_seconds=3.0),
+        _trial(3, 0.7, trainable_parameters=60, train_seconds=3.0),
+        _trial(4, 0.6, trainable_parameters=10, train_seconds=9.0),
+    ]
+
+    def numbers(*objectives: Objective) -> list[int]:
+        ranked = candidates(search, objectives, "val_loss")
+        return [one.trial.intent.number for one in front(ranked)]
+
+    assert numbers("val_top1") == [0]
+    assert numbers("val_top1", "trainable_parameters") == [0, 4]
+    assert numbers("val_top1", "train_seconds") == [0, 2]
+    assert numbers("val_top1", "trainable_parameters", "train_seconds") == [0, 2, 4]
+    assert front([]) == []
+
+
+def test_values_of_the_objectives() -> None:
+    outcome = _trial(0, 0.7, trainable_parameters=50, train_seconds=2.5).outcome
+    assert objective_values(("val_top1", "train_seconds", "trainable_parameters"), outcome) == [0.7, 2.5, 50]
+    unknown = _trial(0, 0.7, trainable_parameters=None).outcome
+    assert objective_values(("trainable_parameters", "train_seconds"), unknown) == [0.0, 0.0]

@@ -9,7 +9,21 @@ from pydantic import ValidationError
 
 from wst.records import Value, same
 from wst.study import Variant
-from wst.study.space import Categorical, Distribution, Float, Int, applies, brought, grid
+from wst.study.bounds import MANY
+from wst.study.space import (
+    Categorical,
+    Distribution,
+    Float,
+    Int,
+    applies,
+    brought,
+    check_places,
+    expanded,
+    gathered,
+    grid,
+    plain,
+    spread,
+)
 
 
 @given(st.floats(1e-6, 1.0), st.floats(1.0, 1e3), st.integers(2, 9), st.booleans())
@@ -144,3 +158,98 @@ def test_a_variants_own_values_are_brought_to_its_space() -> None:
     variant = Variant.model_validate({"method": "wst", "space": space, "warm_start": start})
     assert repr(variant.warm_start) == "({'drop_path': 0.3, 'scale': 1.0},)"
     assert variant.space is not None and variant.space["scale"].when == {"drop_path": (0.3,)}
+
+
+@pytest.mark.parametrize(
+    ("entry", "line"),
+    [
+        ({"low": 2, "high": 1}, "expected low <= high; found low 2.0 and high 1.0"),
+        ({"low": 0, "high": 1, "log": True}, "expected low > 0 on a log scale; found low 0.0"),
+        (
+            {"low": 1, "high": 2, "log": True, "step": 0.5},
+            "expected either log or step; found log with step 0.5",
+        ),
+        ({"low": 0, "high": 1e6, "step": 1}, "expected a range of at most "),
+    ],
+)
+def test_range_that_has_no_values_is_refused(entry: dict[str, float], line: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        Float.model_validate(entry)
+    assert f"Value error, {line}" in str(caught.value)
+
+
+def test_bounds_of_ranges() -> None:
+    assert Float(low=1, high=1).values(2) == [1.0, 1.0]
+    assert Float(low=1e-9, high=1, log=True).holds(1e-9)
+    assert Int(low=1, high=9, log=True, step=1).values(3) == [1, 3, 9]
+    with pytest.raises(ValidationError, match="log with step 2"):
+        Int(low=1, high=9, log=True, step=2)
+    assert Int(low=0, high=MANY - 1).values(2)[-1] == MANY - 1
+    with pytest.raises(ValidationError, match=f"at most {MANY:,} steps, or log: true; found {MANY:,}"):
+        Int(low=0, high=MANY)
+    assert Int(low=1, high=10 * MANY, log=True).values(2) == [1, 10 * MANY]
+    unsteady = Float(low=0.0, high=1.0, step=0.3)  # whose last step is below its end
+    assert unsteady.values(2) == [0.0, 0.3, 0.6, 0.9] and not unsteady.holds(1.0) and not unsteady.holds(1.2)
+    assert not unsteady.holds(-0.3) and not unsteady.holds("x") and unsteady.holds(0)
+    assert Float(low=1, high=2).holds(1.5) and not Float(low=1, high=2).holds(2.5)
+    assert Int(low=1, high=3).values(9) == [1, 2, 3] and not Int(low=1, high=3).holds(4)
+
+
+def test_points_of_a_range_have_six_digits() -> None:
+    assert Float(low=0.1, high=0.2).values(4) == [0.1, 0.133333, 0.166667, 0.2]
+    assert Float(low=0.1, high=10, log=True).values(4) == [0.1, 0.464159, 2.15443, 10.0]
+
+
+def test_places_of_several_values_are_written_in_one_entry() -> None:
+    entry = {"type": "int", "low": 0, "high": 5}
+    space = {"first": 1, "prompts[0..2]": entry, "last": 2}
+    places = {f"prompts[{place}]": entry for place in range(3)}
+    assert list(expanded(space).items()) == list({"first": 1, **places, "last": 2}.items())
+    assert list(expanded({"p[0..999]": 1})) == [f"p[{place}]" for place in range(1000)]
+    assert expanded({7: 1}) == {7: 1}  # type: ignore[dict-item]
+    for wrong in ("p[1..3]", "p[0..0]", "p[0..1000]"):
+        with pytest.raises(ValueError) as caught:
+            expanded({wrong: entry})
+        assert str(caught.value) == (
+            f"{wrong}: expected places from 0 upwards, such as [0..11], and at most 1,000; found {wrong!r}"
+        )
+
+
+def test_several_values_lie_at_their_places() -> None:
+    settings = {"lr": 0.1, "sizes": (1, 2), "kind": ("a", "b")}
+    placed = {"lr": 0.1, "sizes[0]": 1, "sizes[1]": 2, "kind": ("a", "b")}
+    assert list(spread(settings, ["kind"]).items()) == list(placed.items())
+    assert list(gathered(placed).items()) == list(settings.items())
+    many = {"sizes": tuple(range(12))}  # by number, not by spelling
+    assert gathered(dict(sorted(spread(many).items()))) == many
+    assert brought({"a": (1.0, 2.0), "b": 3}, {"a[1]": Int(low=0, high=5)}) == {
+        "a[0]": 1.0,
+        "a[1]": 2,
+        "b": 3,
+    }
+    assert (plain((1, "x")), plain("x"), plain(2)) == ('[1, "x"]', "x", 2)
+
+
+def test_places_are_whole_and_under_no_condition() -> None:
+    whole, other = Int(low=0, high=5), Int(low=0, high=5, when={"k": (1,)})
+    check_places({"a[0]": whole, "a[1]": whole, "b": other, "c[0]": whole})
+    for space, line in (
+        ({"a[0]": whole, "a[3]": whole}, "space: expected a[0] to a[3], each once; found no a[1]"),
+        ({"b[0]": whole, "a[1]": whole}, "space: expected a[0] to a[1], each once; found no a[0]"),
+        ({"a[0]": other}, "space.a[0].when: expected no condition on a single place; found one"),
+    ):
+        with pytest.raises(ValueError) as caught:
+            check_places(space)
+        assert str(caught.value) == line
+
+
+def test_condition_may_rest_on_one_of_several_fixed_values() -> None:
+    space = {
+        "a": Categorical(choices=(1, 2)),
+        "b": Categorical(choices=(3, 4), when={"k[1]": (5,), "a": (2,)}),
+    }
+    assert grid(space, 2, {"k": (6, 5)}) == [{"a": 1}, {"a": 2, "b": 3}, {"a": 2, "b": 4}]
+    assert grid(space, 2, {"k": (5, 6)}) == [{"a": 1}, {"a": 2}]
+    assert grid(space, 2, {"k": (6, 5), "a": 2})[0] == {"a": 1}  # what is searched counts
+    assert grid(space, 2, {}, seed=3) == grid(space, 2, {}, seed=3)
+    assert [grid({"a": Int(low=0, high=9)}, 2, {}, seed=0)] != [grid({"a": Int(low=0, high=9)}, 2, {})]
