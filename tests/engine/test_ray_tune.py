@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import psutil
@@ -17,6 +18,7 @@ import pytest
 import ray
 from ray import tune
 from ray._private import worker as ray_worker
+from ray.tune.schedulers import TrialScheduler
 
 from tests.conftest import ROOT, small_study
 from tests.synthetic import Ends, curve, environment, run_all
@@ -268,3 +270,13 @@ def test_study_that_has_just_ended_is_not_stopped_by_time_or_signal(
         driver.fatal = "s: expected room; found none"
         with pytest.raises(StudyStoppedError):
             interruption.stop_all()
+
+
+def test_no_step_follows_a_report_that_could_not_be_written_down() -> None:
+    """The next one might read the test split; and none may come before its report was taken."""
+    driver: Any = SimpleNamespace(take=lambda *_: frozenset(), running=lambda _: 1, fatal=None)
+    scheduler, trial = engine._Scheduler(driver), SimpleNamespace(trial_id="a")
+    assert scheduler.on_trial_result(None, trial, {"reports": ()}) == TrialScheduler.CONTINUE
+    driver.fatal = "the log cannot be written"
+    assert scheduler.on_trial_result(None, trial, {"reports": ()}) == TrialScheduler.STOP
+    assert os.environ["TUNE_RESULT_BUFFER_LENGTH"] == "1"

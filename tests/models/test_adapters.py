@@ -123,20 +123,17 @@ def test_tensors_that_do_not_fit_are_named(
         load_adapter(path)
 
 
-def test_tensors_that_are_no_numbers_are_refused(kept: tuple[Path, float], tmp_path: Path) -> None:
+def test_tensors_other_than_the_cards_are_refused(kept: tuple[Path, float], tmp_path: Path) -> None:
     path = _copy(kept[0], tmp_path)
     tensors = load_file(path)
-    tensors["backbone.head.bias"][3] = torch.nan
+    tensors["backbone.head.bias"][3] += 1
     save_file(tensors, path)
     with pytest.raises(InputError, match="expected the file that its card describes, of hash"):
         load_adapter(path)
     card = json.loads(path.with_suffix(".json").read_text())
     del card["tensors_hash"]  # as an older version left it
     path.with_suffix(".json").write_text(json.dumps(card))
-    with pytest.raises(
-        InputError, match=r"digits.safetensors: expected finite numbers; found others in back"
-    ):
-        load_adapter(path)
+    load_adapter(path)
 
 
 def test_an_adapter_of_what_is_no_number_is_not_saved(tmp_path: Path, kept: tuple[Path, float]) -> None:

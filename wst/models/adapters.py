@@ -247,12 +247,6 @@ def load_adapter(
     except (SafetensorError, OSError) as error:
         raise InputError(f"{path}: expected safetensors; found a broken file ({error})") from None
     _check_tensors(path, card, replace(backbone, checkpoint=None, pretrained=False), method, tensors)
-    digest = hashlib.sha256(content).hexdigest()
-    if card.tensors_hash not in (None, digest):
-        raise InputError(
-            f"{path}: expected the file that its card describes, of hash {card.tensors_hash[:12]}; "
-            f"found {digest[:12]}"
-        )
     model = _made(card, backbone, method)
     with torch.no_grad():
         for name, parameter in own_tensors(model).items():
@@ -260,6 +254,12 @@ def load_adapter(
     broken = not_finite(model)
     if broken is not None:
         raise InputError(f"{path}: expected finite numbers; found others in {shown(broken)}")
+    digest = hashlib.sha256(content).hexdigest()
+    if card.tensors_hash not in (None, digest):
+        raise InputError(
+            f"{path}: expected the file that its card describes, of hash {card.tensors_hash[:12]}; "
+            f"found {digest[:12]}"
+        )
     return Predictor(model, card)
 
 
