@@ -116,10 +116,10 @@ def _tenths(**search: Any) -> Study:
     ids=lambda sampler: "-".join(map(str, sampler.values())),
 )
 def test_settings_that_are_equal_run_once(sampler: dict[str, Any]) -> None:
-    study = _tenths(sampler=sampler)
-    ended = run_all(Planner(study))
+    trials = 12 if sampler["type"] == "gp" else 24  # it takes its time over settings that it may not have
+    ended = run_all(Planner(_tenths(sampler=sampler, trials=trials)))
     ran = [trial for trial in ended if trial.outcome.attempts > 0]
-    assert len(ended) == (10 if sampler["type"] == "grid" else 24) and len(ran) <= 10
+    assert len(ended) == (10 if sampler["type"] == "grid" else trials) and len(ran) <= 10
     drops = {repr(trial.intent.hyperparameters["drop_path"]) for trial in ended}
     assert drops <= {"0.0", "0.1", "0.2", "0.3", "0.4"}
     assert {repr(trial.intent.hyperparameters["scale"]) for trial in ended} == {"1.0", "10.0"}
