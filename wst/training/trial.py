@@ -14,6 +14,7 @@ import torch
 
 from wst.data.lists import Split
 from wst.data.splits import TRAINING_SPLIT
+from wst.machine import usable_cpus
 from wst.models.adapters import save_adapter
 from wst.models.create import adapted
 from wst.records import Cost, Epoch, Score
@@ -61,7 +62,7 @@ class Trial:
         self.spec = spec
         first = "cuda" if torch.cuda.is_available() else "cpu"
         self.device = torch.device(first if spec.device == "auto" else spec.device)
-        torch.set_num_threads(spec.threads)
+        torch.set_num_threads(min(spec.threads, usable_cpus()))  # a study may ask for more than there are
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self.device)
             # Trials that share a GPU keep to their shares, so that none takes another one's memory.
