@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from tests.conftest import small_study
@@ -12,6 +14,7 @@ from tests.ledger.processes import CODE, read_of, write
 from tests.ledger.test_ledger import small_trials
 from wst.errors import InputError
 from wst.ledger import Ledger, read_table
+from wst.ledger.reading import fragments
 
 
 def test_what_has_begun_and_what_was_read(tmp_path: Path) -> None:
@@ -73,3 +76,21 @@ def test_discarded_trials_can_be_run_again_and_keep_their_intents(tmp_path: Path
         ledger.add_trial(trials[3].intent, replace(trials[3].outcome, attempts=7))  # in a file with others
     rows = {row["trial_id"]: row for row in read_table(tmp_path / "s", "trials").to_pylist()}
     assert set(rows) == {ids[0], ids[1], ids[3], ids[4]} and rows[ids[3]]["attempts"] == 7
+
+
+def test_a_column_of_another_type_is_filled_from_the_configurations(tmp_path: Path) -> None:
+    """As where a version of wst took a hyperparameter in another type."""
+    trials = [trial for trial in small_trials() if trial.intent.variant == "wst-r2"][:3]
+    with Ledger(tmp_path / "s", small_study(), CODE) as ledger:
+        write(ledger, trials)
+    before = read_table(tmp_path / "s", "trials", ["trial_id", "hp_r", "hp_lr"]).sort_by("trial_id")
+    for path in fragments(tmp_path / "s", "trials")[0]:
+        table = pq.read_table(path)
+        place = table.schema.get_field_index("hp_r")
+        words = pa.array(["two"] * len(table))
+        changed = table.set_column(place, table.schema.field(place).with_type(pa.string()), words)
+        pq.write_table(changed, path)
+    with Ledger(tmp_path / "s", small_study(), CODE):
+        pass
+    after = read_table(tmp_path / "s", "trials", ["trial_id", "hp_r", "hp_lr"]).sort_by("trial_id")
+    assert after.equals(before) and after["hp_r"].to_pylist() == [2, 2, 2]
