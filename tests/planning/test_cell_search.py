@@ -229,7 +229,7 @@ def _search(study: Study, variant: str = "wst") -> CellSearch:
         ({"type": "nsga2", "population_size": 4}, "NSGAIISampler", {"population_size": 4}),
         ({"type": "random"}, "RandomSampler", {}),
     ],
-    ids=["tpe", "gp", "nsga2", "random"],
+    ids=["tpe", "gaussian", "nsga2", "random"],
 )
 def test_samplers_get_their_options_and_a_seed_of_the_trial(
     monkeypatch: pytest.MonkeyPatch, asked: dict[str, Any], kind: str, options: dict[str, Any]
