@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from typing import Any
+from unittest.mock import Mock, call
 
 import optuna
 import pytest
 
 from tests.conftest import LR, small_study
 from tests.synthetic import curve, run_all, run_one
+from wst.planning import cell_search
 from wst.planning.cell_search import CellSearch, distribution
 from wst.planning.planner import Planner
 from wst.records import EndedTrial, Epoch, Intent, Outcome, stable_seed
@@ -227,7 +229,7 @@ def _search(study: Study, variant: str = "wst") -> CellSearch:
         ({"type": "nsga2", "population_size": 4}, "NSGAIISampler", {"population_size": 4}),
         ({"type": "random"}, "RandomSampler", {}),
     ],
-    ids=["tpe", "gp", "nsga2", "random"],
+    ids=["tpe", "gaussian", "nsga2", "random"],
 )
 def test_samplers_get_their_options_and_a_seed_of_the_trial(
     monkeypatch: pytest.MonkeyPatch, asked: dict[str, Any], kind: str, options: dict[str, Any]
@@ -383,3 +385,24 @@ def test_lists_are_suggested_whole_or_by_place() -> None:
     assert {one for settings in found for one in settings["placed"]} == {1, 3, 5, 7, 9}  # type: ignore[union-attr]
     rates = sorted(float(settings["lr"]) for settings in found)  # type: ignore[arg-type]
     assert rates[0] >= 1e-4 and rates[-1] <= 1e-1 and rates[len(rates) // 2] < 0.03  # evenly on the log scale
+
+
+def test_a_sampler_on_the_grid_hears_all_that_optuna_says() -> None:
+    inner = Mock(spec=optuna.samplers.RandomSampler)
+    sampler = cell_search._OnGrid(inner, {"a": Float(low=0.0, high=0.4, step=0.1), "b": Int(low=0, high=9)})
+    study, trial, space, kind = object(), object(), object(), object()
+    inner.sample_relative.return_value = {"a": NOISY, "b": 3}
+    inner.sample_independent.return_value = NOISY
+    inner.infer_relative_search_space.return_value = space
+    assert sampler.infer_relative_search_space(study, trial) is space  # type: ignore[arg-type, comparison-overlap]
+    assert sampler.sample_relative(study, trial, space) == {"a": 0.3, "b": 3}  # type: ignore[arg-type]
+    assert sampler.sample_independent(study, trial, "a", kind) == 0.3  # type: ignore[arg-type]
+    sampler.before_trial(study, trial)  # type: ignore[arg-type]
+    sampler.after_trial(study, trial, optuna.trial.TrialState.FAIL, [1.0])  # type: ignore[arg-type]
+    assert inner.method_calls == [
+        call.infer_relative_search_space(study, trial),
+        call.sample_relative(study, trial, space),
+        call.sample_independent(study, trial, "a", kind),
+        call.before_trial(study, trial),
+        call.after_trial(study, trial, optuna.trial.TrialState.FAIL, [1.0]),
+    ]
