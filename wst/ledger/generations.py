@@ -33,9 +33,16 @@ def settle(folder: Path) -> None:
     """Put a study's ledger in place where there is none, and remove what is left of others.
 
     Raises:
-        InputError: the link leads nowhere, and no other generation is there.
+        InputError: the link leads nowhere, and no other generation is there; or what is there is no ledger,
+            while another generation is one.
     """
     current = folder / "ledger"
+    whole = newest(folder)
+    if current.exists() and whole != current:  # removing the others would remove the ledger
+        raise InputError(
+            f"{current}: expected a link to the ledger's files; found {_found(current)} (wst repair {folder} "
+            "lays it aside)"
+        )
     for path in folder.iterdir():
         if _HALF_WRITTEN.fullmatch(path.name):
             _remove(path)
@@ -55,12 +62,25 @@ def settle(folder: Path) -> None:
 
 
 def newest(folder: Path) -> Path | None:
-    """The generation that counts, or would once the ledger is settled; None where there is none."""
+    """The generation that counts, or would once the ledger is settled; None where there is none.
+
+    What lies in the ledger's place and is none gives way to another generation that is one.
+    """
     current = folder / "ledger"
-    if current.is_dir():
-        return current
     numbers = _numbers(folder) if folder.is_dir() else []
-    return folder / f"ledger-{max(numbers)}" if numbers else None
+    other = folder / f"ledger-{max(numbers)}" if numbers else None
+    if current.is_dir() and (_complete(current) or other is None or not _complete(other)):
+        return current
+    return other
+
+
+def _complete(generation: Path) -> bool:
+    """Whether it has a ledger's tables; one from before reads were kept has no ``reads``."""
+    return all((generation / table).is_dir() for table in TABLES if table != "reads")
+
+
+def _found(current: Path) -> str:
+    return "a folder without its tables" if current.is_dir() else "a file"
 
 
 @contextmanager
