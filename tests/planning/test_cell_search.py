@@ -349,8 +349,8 @@ def test_what_is_added_is_what_was_suggested() -> None:
     epochs = (Epoch(1, 0.1, 1.0, 0.5, 0.5, 0.0), Epoch(2, 0.1, 1.0, 0.5, 0.75, 0.0))
     rest = {"lr": 0.01, "drop_path": 0.1}
     search.add(0, {**rest, "r": 2, "scale": 10 * 0.1}, Outcome("completed", epochs=epochs))
-    search.add(1, {**rest, "r": 1}, Outcome("pruned", epochs=epochs[:1]))
-    search.add(2, {**rest, "r": 1}, Outcome("failed"))
+    search.add(1, {**rest, "r": 1, "scale": 1.0}, Outcome("pruned", epochs=epochs[:1]))
+    search.add(2, {**rest, "r": 1}, Outcome("failed", epochs=epochs[:1]))
     trials = search._optuna.get_trials()
     assert [t.params for t in trials] == [{"r": 2, "lr": 0.01, "scale": 1.0}] + [{"r": 1, "lr": 0.01}] * 2
     assert [(t.state.name, t.values) for t in trials] == [
@@ -358,7 +358,7 @@ def test_what_is_added_is_what_was_suggested() -> None:
         ("PRUNED", [0.5]),
         ("FAIL", None),
     ]
-    assert [t.intermediate_values for t in trials] == [{1: 0.5, 2: 0.75}, {1: 0.5}, {}]
+    assert [t.intermediate_values for t in trials] == [{1: 0.5, 2: 0.75}, {1: 0.5}, {1: 0.5}]
     assert [list(t.distributions) for t in trials] == [list(t.params) for t in trials]
 
 

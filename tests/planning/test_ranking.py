@@ -111,6 +111,8 @@ def test_candidates_of_equal_accuracy_go_by_the_rule_then_by_number() -> None:
     assert _ranked(search, "val_loss") == [2, 3, 1, 0]
     assert _ranked(search, "trainable_parameters") == [2, 1, 3, 0]  # what is not known counts as none
     assert _ranked(search, "earlier") == [1, 2, 3, 0]
+    one_or_none = [_trial(0, 0.5, trainable_parameters=1), _trial(1, 0.5, trainable_parameters=None)]
+    assert _ranked(one_or_none, "trainable_parameters") == [1, 0]
 
 
 def _confirming(number: int, parent: int, top1: float | None, **rest: Any) -> EndedTrial:
