@@ -64,12 +64,14 @@ STUDY: dict[str, Any] = {
         "sampler": {"type": "tpe", "n_startup_trials": 3},
     },
     "confirm": {"top": 2, "seeds": 2},
-    "final": {"seeds": 2},
+    "final": {"seeds": 2, "save_adapters": True},
 }
 QUICK = {"variants": {"linear": STUDY["variants"]["linear"]}, "search": {"trials": 2}, "confirm": None}
 """What the study says in the reduced form."""
 COMPACT_ABOVE = 12
 """Files of the ledger above which it compacts itself in rounds for a file of several trials; 500 in use."""
+TRIES = 50
+"""Starts, of which one has to leave a file of the kind."""
 LIMIT_S = 600
 """A start that takes longer hangs."""
 KINDS = {
@@ -191,7 +193,7 @@ def kill(made: Round, generator: random.Random, whole: float) -> None:
         whole: seconds that the undisturbed study took.
     """
     wanted = 2 if made.damage == "exchanged" and made.kind not in SINGLE else 1
-    for _ in range(200):
+    for _ in range(TRIES):
         process = made.start()
         process.join(generator.uniform(0, whole))
         while "checkpoint" in made.kind and process.is_alive() and not made.files():
@@ -203,8 +205,9 @@ def kill(made: Round, generator: random.Random, whole: float) -> None:
         if len(made.files()) >= wanted and newest(made.out) is not None:
             return
         if process.exitcode == 0:
-            shutil.rmtree(made.out)  # it ended without one
-    raise made.failure("files of that kind", "none after 200 starts")
+            for folder in (made.out, made.folder / "cache"):  # it ended without one
+                shutil.rmtree(folder)
+    raise made.failure("files of that kind", f"none after {TRIES} starts")
 
 
 def do_damage(made: Round, generator: random.Random, other: bytes) -> list[Path]:

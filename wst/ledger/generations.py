@@ -37,8 +37,7 @@ def settle(folder: Path) -> None:
             while another generation is one.
     """
     current = folder / "ledger"
-    whole = newest(folder)
-    if current.exists() and whole != current:  # removing the others would remove the ledger
+    if current.exists() and newest(folder) != current:  # removing the others would remove the ledger
         raise InputError(
             f"{current}: expected a link to the ledger's files; found {_found(current)} (wst repair {folder} "
             "lays it aside)"
