@@ -1,11 +1,12 @@
 """Decoded splits: each image read, decoded and resized once, kept as uint8 in one file.
 
 An entry is a folder named after the content of the images and the preprocessing, with ``images.npy`` and a
-record ``entry.json`` that holds both, too, and a SHA-256 for every block of images.  What is decoded is hashed,
-so that an entry holds the images that it is named after.  It is filled aside and renamed into place; one process fills it while the others wait at its lock.  Blocks are compared with their sums whenever
-they are read (:mod:`wst.data.decoded`); an entry that does not hold is made again, and a line of the log says
-so.  The folder stays below ``$WST_CACHE_LIMIT``: what was unused for longest goes first, never what is just
-being filled.
+record ``entry.json`` that holds both as well, and a SHA-256 for every block of images.  What is decoded is
+hashed on the way, so that an entry holds the very images that it is named after.  It is filled aside and
+renamed into place; one process fills it while the others wait at its lock.  Blocks are compared with their
+sums whenever they are read (:mod:`wst.data.decoded`); an entry that does not hold is made again, and a line
+of the log says so.  The folder stays below ``$WST_CACHE_LIMIT``: what was unused for longest goes first,
+never what is just being filled.
 """
 
 from __future__ import annotations

@@ -171,8 +171,8 @@ class TaskData:
             ) from None
         if expected not in (None, found.content):
             raise ChangedError(
-                f"data of task {self.task.name!r}: expected images and labels of {split} to stay as they were "
-                f"(hash {expected[:12]}); found others ({found.content[:12]})"
+                f"data of task {self.task.name!r}: expected images and labels of {split} to stay as they "
+                f"were (hash {expected[:12]}); found others ({found.content[:12]})"
             )
         return listed, found
 

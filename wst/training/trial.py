@@ -224,9 +224,9 @@ def score_together(trials: Sequence[Trial]) -> list[Score]:
         ChangedError: it is not as the specs expect.
     """
     begin, first = time.perf_counter(), trials[0]
-    # Once for all, in a stage that may not where one of them is in one: to look at its files takes a while.
-    stage = next((t.spec.intent.stage for t in trials if t.spec.intent.stage != "final"), "final")
-    split = first.spec.data.open("test", first.input.size, stage)
+    # Once for all, since to look at its files takes a while; as a trial that may not, if one of them is.
+    asking = next((trial for trial in trials if trial.spec.intent.stage != "final"), first)
+    split = asking.spec.data.open("test", asking.input.size, asking.spec.intent.stage)
     # Streamed: a test split may be larger than the memory.
     batches = split.batches(SCORING_BATCH)
     models = [trial.model for trial in trials]
