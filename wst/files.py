@@ -115,6 +115,20 @@ def remove_folder(path: Path) -> None:
             shutil.rmtree(trash, ignore_errors=True)
 
 
+def clear_place(path: Path, *, folder: bool) -> None:
+    """Remove what keeps a file of our own, or a folder, from its place: a folder, or a file, of its name.
+
+    Args:
+        path: the place, in a folder that holds nothing but what is ours.
+        folder: whether a folder belongs there.
+    """
+    if path.is_dir() and not path.is_symlink():
+        if not folder:
+            shutil.rmtree(path)
+    elif folder and not path.is_dir():  # a file, or a link that leads nowhere
+        path.unlink(missing_ok=True)
+
+
 @contextmanager
 def locked(path: Path, *, wait: bool = True) -> Iterator[bool]:
     """Hold the lock that a file stands for; yields False when it is taken and ``wait`` is off.

@@ -6,6 +6,7 @@ clipped on the way.
 
 from __future__ import annotations
 
+import hashlib
 import stat
 import warnings
 from collections.abc import Iterator, Sequence
@@ -276,8 +277,16 @@ def unreadable(path: Path, error: UndecodableError) -> InputError:
     return InputError(f"{path}: expected {what}; found {error.found}")
 
 
-def decode_all(images: Sequence[Path], preprocessing: Preprocessing) -> Iterator[np.ndarray]:
-    """Decoded images in order, a few ahead; Pillow lets other threads run while it decodes and resizes."""
+def decode_all(images: Sequence[Path], preprocessing: Preprocessing) -> Iterator[tuple[np.ndarray, bytes]]:
+    """Decoded images in order, a few ahead, each with the SHA-256 of the very bytes that were decoded.
+
+    Pillow lets other threads run while it decodes and resizes.
+    """
     workers = usable_cpus()
+
+    def read(path: Path) -> tuple[np.ndarray, bytes]:
+        content = content_of(path)
+        return preprocessing.decode(content, path), hashlib.sha256(content).digest()
+
     with ThreadPoolExecutor(workers) as pool:
-        yield from ahead(pool, lambda path: preprocessing.decode(content_of(path), path), images, 8 * workers)
+        yield from ahead(pool, read, images, 8 * workers)

@@ -89,10 +89,11 @@ class Job:
         return self._score() if self._announced else self._announce()
 
     def _announce(self) -> list[Report]:
-        reports = []
-        for trial, epochs in self._trained:
-            images = len(trial.spec.data.list("test").labels)
-            reports.append(replace(_report(trial, epochs), reads=images))
+        spec = self._trained[0][0].spec  # all of them are seeds of one final
+        listed, _ = spec.data.listed("test", spec.intent.stage)  # a split that has changed is not to be read
+        reports = [
+            replace(_report(trial, epochs), reads=len(listed.labels)) for trial, epochs in self._trained
+        ]
         self._trained = [(trial, ()) for trial, _ in self._trained]
         self._announced = True
         return reports

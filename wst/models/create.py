@@ -70,18 +70,20 @@ def adapted(
     num_classes: int,
     drop_path: float = 0.0,
     method_hash: str | None = None,
+    weights: str | None = None,
 ) -> Adapted:
     """:func:`create_model` of a backbone as a value, and of the method's hyperparameters alone.
 
     Args:
         method_hash: that the method's file must have, see :func:`wst.methods.registry.get`.
+        weights: what tells the backbone's weights apart, see :func:`wst.models.backbones.create`.
 
     Raises:
         InputError: as :func:`create_model`, or the method returns something else than it should.
     """
     found = registry.get(method, method_hash)
     found.checked(hyperparameters)  # before the weights, which take longer
-    frozen = backbones.create(backbone, num_classes=num_classes, drop_path=drop_path)
+    frozen = backbones.create(backbone, num_classes=num_classes, drop_path=drop_path, expected=weights)
     spec = backbones.input_spec(frozen, backbone)
     model = found(frozen, **hyperparameters)
     problem = _problem(model)

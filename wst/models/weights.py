@@ -33,6 +33,16 @@ _SECOND = re.compile(r"(^|[._])(momentum|ema|teacher)")
 _TABLE = ".relative_position_bias_table"
 
 
+FileStamp = tuple[int, int, int, int, int]
+"""Which file it is, its size, and when its content and it itself changed last."""
+
+
+def file_stamp(path: Path) -> FileStamp:
+    """What changes when another file takes a place, or the one there is written to; it is not read."""
+    status = path.stat()
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
 def read_weights(path: Path) -> dict[str, Tensor]:
     """Tensors of a weights file by the file's own names, kept for the next reader in this process.
 
@@ -42,7 +52,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     """
     if not path.is_file():
         raise InputError(f"{path}: expected a weights file; found none")
-    return _read(path, path.stat().st_mtime_ns)
+    return _read(path, file_stamp(path))
 
 
 def load_checkpoint(model: nn.Module, path: Path) -> None:
@@ -100,7 +110,7 @@ def _listed(keys: Iterable[str]) -> str:
 
 
 @lru_cache(maxsize=2)
-def _read(path: Path, _modified: int) -> dict[str, Tensor]:
+def _read(path: Path, _stamp: FileStamp) -> dict[str, Tensor]:
     try:
         if path.suffix == ".safetensors":
             tensors: dict[str, Tensor] = load_file(path)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -116,9 +115,16 @@ def _ignored(data: TaskData) -> list[Finding]:
 def _repeated(found: Scan, split: Split) -> list[Finding]:
     """Lines that name a picture again, which then counts twice."""
     images = found.lists[split].images
-    # Texts, which compare faster than paths; the lines of trainval are those of the two others.
-    if split == "trainval" or len(set(map(str, images))) == len(images):
+    if split == "trainval":  # whose lines are those of the two others
         return []
-    again = [path for path, times in Counter(images).items() if times > 1]
-    text = f"expected each image once; found {len(again)} again: {found.some(again)}"
+    first: dict[tuple[int, int], Path] = {}
+    again: dict[Path, None] = {}
+    for path in images:  # a file may go by several names
+        status = path.stat()
+        known = first.setdefault((status.st_dev, status.st_ino), path)
+        if known is not path:
+            again[known] = None
+    if not again:
+        return []
+    text = f"expected each image once; found {len(again)} again: {found.some(list(again))}"
     return [Finding("warning", "repeated", split, text, len(again))]
