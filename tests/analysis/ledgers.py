@@ -169,7 +169,10 @@ class Writer:
                         more |= {"state": "failed", "error_type": "RuntimeError"}
                         more["error_text"] = "Traceback\nRuntimeError: it broke"
                     else:
-                        more |= {"test_top1": value / 100, "test_images": find_suite(self.study.suite).task(task).test}
+                        more |= {
+                            "test_top1": value / 100,
+                            "test_images": find_suite(self.study.suite).task(task).test,
+                        }
                     if task == "digits":
                         more["data_hash"] = f"digits{digits_data}"
                     self.add(task, variant, "final", number, settings, seed=1 + number, **more)
