@@ -105,7 +105,7 @@ def train(
         lines = _EpochLines(study.recipe.epochs, goes_on, to)
         purpose = f"{trial} of {from_} run again" if trial is not None else single.SINGLE
         outcome, known = single.run_single(
-            study, intent, folder, root, [lines], lambda line: print_line(line, to), purpose
+            study, intent, folder, root, [lines], lambda line: print_line(line, to), purpose, from_
         )
     if known:
         print_line(f"{intent.trial_id} is in {folder} already", to)

@@ -26,6 +26,7 @@ from wst.ledger import Ledger, reads
 from wst.records import Cost, End, Epoch, Intent, Outcome, Read, Report, State
 from wst.study import Study
 from wst.trackers import Trackers
+from wst.training.place import check_place
 from wst.training.spec import Device, TrialSpec, device_of, trial_spec
 
 _WINDOW = 10
@@ -177,6 +178,9 @@ class Driver:
             if self.fatal is not None:
                 return None
             if outcome is None:
+                places = [place for one in intents if (place := self._adapter_place(one)) is not None]
+                if not all(self._write(check_place, place) for place in places):
+                    return None
                 return self._start(job_id, intents)
             self._trackers.start(intent)
             if not self._write(self.ledger.add_trial, intent, outcome):
@@ -408,8 +412,6 @@ class Driver:
             self.fatal = f"{count} of the last {len(self._ends)} trials failed with {reason}: {last[-1]}"
 
     def _spec(self, intent: Intent) -> TrialSpec:
-        final = self.study.final
-        adapter = self.ledger.folder / "adapters" / f"{intent.trial_id}.safetensors"
         hashes = self.environment.fingerprint.data[intent.task]
         return trial_spec(
             self.study,
@@ -421,5 +423,12 @@ class Driver:
             tuning_hash=hashes.tuning,
             weights=self.environment.fingerprint.weights,
             checkpoint_path=checkpoint_path(self.ledger.folder, intent.trial_id),
-            adapter_path=adapter if final and final.save_adapters and intent.stage == "final" else None,
+            adapter_path=self._adapter_place(intent),
         )
+
+    def _adapter_place(self, intent: Intent) -> Path | None:
+        """Where a trial keeps its adapter, if it does."""
+        final = self.study.final
+        if final is None or not final.save_adapters or intent.stage != "final":
+            return None
+        return self.ledger.folder / "adapters" / f"{intent.trial_id}.safetensors"

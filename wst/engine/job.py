@@ -91,10 +91,16 @@ class Job:
     def _announce(self) -> list[Report]:
         spec = self._trained[0][0].spec  # all of them are seeds of one final
         listed, _ = spec.data.listed("test", spec.intent.stage)  # a split that has changed is not to be read
-        reports = [
-            replace(_report(trial, epochs), reads=len(listed.labels)) for trial, epochs in self._trained
-        ]
-        self._trained = [(trial, ()) for trial, _ in self._trained]
+        reports, ready = [], []
+        for trial, epochs in self._trained:
+            try:
+                trial.check_adapter_place()
+            except Exception as error:  # of this trial alone, whose test split stays closed
+                reports.append(_last_report(trial.spec, trial, failed(error)))
+                continue
+            reports.append(replace(_report(trial, epochs), reads=len(listed.labels)))
+            ready.append(trial)
+        self._trained = [(trial, ()) for trial in ready]
         self._announced = True
         return reports
 

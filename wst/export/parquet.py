@@ -12,6 +12,7 @@ from wst.errors import InputError
 from wst.ledger import resolved_study
 from wst.ledger.agreement import check_agreement
 from wst.ledger.reading import ordered_tables
+from wst.ledger.reads import read_log
 
 
 def export_parquet(folder: Path, target: str) -> None:
@@ -30,7 +31,7 @@ def export_parquet(folder: Path, target: str) -> None:
     """
     study = resolved_study(folder)
     check_agreement(folder)
-    tables = ordered_tables(folder)
+    tables = ordered_tables(folder, read_log().entries)
     try:
         file_system, path = _place(target)
         _check_free(file_system, path, target)

@@ -2,7 +2,8 @@
 
 The log lies beside the cache, in ``test-reads.jsonl``: a line a read, written before the read happens,
 and never rewritten.  It counts by the hash of a test split's images and labels, so that whoever scores the
-same images counts, under whatever name of study, suite or folder.
+same images counts, under whatever name of study, suite or folder.  The hash is of the list's exact content:
+the same images in another order, saved again, fewer of them or under other labels are others to it.
 """
 
 from __future__ import annotations
@@ -149,12 +150,12 @@ def count_reads(folders: Sequence[Path], log: Log | None = None) -> dict[str, Ta
         InputError: a folder is no study's, or the log cannot be read.
     """
     log = read_log() if log is None else log
-    tables = [all_reads(folder) for folder in folders]
+    tables = [all_reads(folder, log.entries) for folder in folders]
     reads = pa.concat_tables(tables).to_pylist() if tables else []
     hashes: dict[str, set[str]] = {}
-    for folder in folders:
+    for folder, own in zip(folders, tables, strict=True):
         columns = ["task", "test_hash"]
-        for table in (all_reads(folder), read_table(folder, "trials", columns)):
+        for table in (own, read_table(folder, "trials", columns)):
             if "test_hash" in table.column_names:
                 for row in table.select(columns).group_by(columns).aggregate([]).to_pylist():
                     hashes.setdefault(row["task"], set()).update(

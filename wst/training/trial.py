@@ -27,6 +27,7 @@ from wst.training.drop_path import StochasticDepth
 from wst.training.finite import check_loss, check_score, check_trained
 from wst.training.identity import identity
 from wst.training.optimisation import learning_rate
+from wst.training.place import check_place
 from wst.training.scoring import SCORING_BATCH, score
 from wst.training.spec import TrialSpec
 from wst.training.step import Step
@@ -120,6 +121,15 @@ class Trial:
             TestSplitClosedError: in any stage but ``final``.
         """
         return score_together([self])[0]
+
+    def check_adapter_place(self) -> None:
+        """Make sure that :meth:`save_adapter` will find its place.
+
+        Raises:
+            InputError: it will not.
+        """
+        if self.spec.adapter_path is not None:
+            check_place(Path(self.spec.adapter_path))
 
     def save_adapter(self, test: Score | None) -> None:
         """Keep the trainable tensors and their card at the spec's ``adapter_path``, if it has one.
