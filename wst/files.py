@@ -72,7 +72,9 @@ def replacing(
         aside.replace(path)
         if durable:
             flush(path.parent)
-    except BaseException:
+    except BaseException as error:
+        if isinstance(error, OSError) and error.errno is not None and error.filename is None:
+            error.filename = str(path)  # of a write, which the system does not tie to a name
         with suppress(OSError):
             aside.unlink(missing_ok=True)
         raise

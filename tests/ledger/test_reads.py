@@ -78,6 +78,14 @@ def test_a_log_that_cannot_be_opened_is_told_in_a_line(tmp_path: Path) -> None:
             use()
 
 
+def test_a_pipe_in_the_logs_place_is_not_waited_for() -> None:
+    log_path().parent.mkdir(parents=True, exist_ok=True)
+    os.mkfifo(log_path())
+    for use in (lambda: _log(_read("1")), read_log):
+        with pytest.raises(InputError, match=r"test-reads\.jsonl: expected the log of reads, a file; found som"):
+            use()
+
+
 def test_a_tasks_reads_are_by_this_study_and_by_all_others_of_the_same_images(tmp_path: Path) -> None:
     with Ledger(tmp_path / "s", small_study(), CODE) as ledger:
         write(ledger, small_trials())

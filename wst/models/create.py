@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -143,11 +144,33 @@ def count_without_weights(
     Raises:
         InputError: as :func:`create_model`.
     """
-    empty = replace(backbone, checkpoint=None, pretrained=False)
+    with _no_memory():
+        model = adapted(_empty(backbone), method, hyperparameters, num_classes=1).model
+    return parameter_counts(model)
+
+
+def count_backbone(backbone: Backbone) -> int:
+    """Parameters of a backbone without its head, from a model that takes no memory.
+
+    Raises:
+        InputError: as :func:`create_model`.
+    """
+    with _no_memory():
+        model = backbones.create(_empty(backbone), num_classes=1)
+    counts = parameter_counts(model)
+    return counts["total"] - counts["head"]
+
+
+def _empty(backbone: Backbone) -> Backbone:
+    return replace(backbone, checkpoint=None, pretrained=False)
+
+
+@contextmanager
+def _no_memory() -> Iterator[None]:
+    """Models made in the block have shapes and no values."""
     with torch.device("meta"), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # weights that are copied nowhere
-        model = adapted(empty, method, hyperparameters, num_classes=1).model
-    return parameter_counts(model)
+        yield
 
 
 def parameter_counts(model: nn.Module) -> dict[str, int]:

@@ -8,7 +8,9 @@ Google's ViT releases, such as ``ViT-B_16.npz``.  What of a file is left aside i
 from __future__ import annotations
 
 import argparse
+import errno
 import logging
+import os
 import re
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
@@ -49,6 +51,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     Raises:
         InputError: there is no such file, it is broken, it holds anything but tensors, or its ending is
             unknown.
+        MemoryError: there is no room for it in memory.
     """
     if not path.is_file():
         raise InputError(f"{path}: expected a weights file; found none")
@@ -126,6 +129,8 @@ def _read(path: Path, _stamp: FileStamp) -> dict[str, Tensor]:
     except InputError:
         raise
     except Exception as error:  # each library refuses in its own way, some with advice to load unsafely
+        if _lacks_memory(error):  # which says nothing of the file
+            raise MemoryError(f"for the {path.stat().st_size:,} bytes of {path}") from None
         raise InputError(
             f"{path}: expected a sound file of nothing but tensors; "
             f"found a broken one, or one with objects that could hold code ({type(error).__name__})"
@@ -133,6 +138,14 @@ def _read(path: Path, _stamp: FileStamp) -> dict[str, Tensor]:
     raise InputError(
         f"{path}: expected .safetensors, .pth, .pt, .pth.tar or .npz; found {path.suffix or 'no ending'!r}"
     )
+
+
+def _lacks_memory(error: Exception) -> bool:
+    """Whether memory ran out: in Python's words, the system's, or those of PyTorch's allocator."""
+    if isinstance(error, MemoryError):
+        return True
+    words = (os.strerror(errno.ENOMEM), "can't allocate memory", "failed to map", "unable to mmap")
+    return any(word.casefold() in str(error).casefold() for word in words)
 
 
 def _tensors_in(content: object, path: Path) -> dict[str, Tensor]:

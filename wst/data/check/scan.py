@@ -52,7 +52,7 @@ def scan(data: TaskData) -> Scan:
     except InputError as error:
         found.findings.append(Finding("error", "folder", None, str(error).split(": ", 1)[1]))
         return found
-    if data.task.layout == "classes":
+    if data.task.layout != "vtab":
         found.findings += _ignored(data)
     for split in SPLITS:
         try:
@@ -100,7 +100,7 @@ def _check_count(found: Scan, split: Split, lines: int) -> None:
 
 
 def _ignored(data: TaskData) -> list[Finding]:
-    """Files beside the pictures of class folders, which nobody reads."""
+    """What lies beside a task's pictures and is not read."""
     try:
         names = left_out(data.folder, data.task)
     except InputError as error:
@@ -108,7 +108,8 @@ def _ignored(data: TaskData) -> list[Finding]:
     if not names:
         return []
     shown = ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
-    text = f"expected pictures in class folders alone; found {len(names)} other files: {shown}"
+    wanted = "pictures in class folders" if data.task.layout == "classes" else "list files of known names"
+    text = f"expected {wanted} alone; found {len(names)} other files or folders: {shown}"
     return [Finding("warning", "ignored", None, text, len(names))]
 
 
