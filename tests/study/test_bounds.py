@@ -241,6 +241,11 @@ _TABLES = st.dictionaries(_NAMES.map(lambda name: f"h{name}"), _SETTINGS, max_si
 _REAL = st.floats(1e-6, 1)
 
 
+def _equal(value: Any) -> Any:
+    """The same for choices that are equal, of which a space takes one: 1 and 1.0 are, 1 and true are not."""
+    return tuple(map(_equal, value)) if isinstance(value, list) else (isinstance(value, bool), value)
+
+
 @st.composite
 def _variants(draw: st.DrawFn) -> dict[str, Any]:
     kind = draw(st.sampled_from(["fixed", "space", "per_task", "warm list", "warm by task", "warm ledger"]))
@@ -250,7 +255,7 @@ def _variants(draw: st.DrawFn) -> dict[str, Any]:
     variant["fixed"]["lr"] = draw(_REAL)
     if kind == "fixed":
         return variant
-    choices = draw(st.lists(_SETTINGS, min_size=1, max_size=4))
+    choices = draw(st.lists(_SETTINGS, min_size=1, max_size=4, unique_by=_equal))
     low = draw(_REAL)
     variant["space"] = {
         "s1": {"type": "categorical", "choices": choices},

@@ -46,9 +46,9 @@ def settle(folder: Path) -> None:
         if _HALF_WRITTEN.fullmatch(path.name):
             _remove(path)
     if not current.exists():  # a new study, or one killed in the middle of a switch
-        whole = _numbers(folder)
-        if whole:
-            _point(folder, folder / f"ledger-{max(whole)}")
+        numbers = _numbers(folder)
+        if numbers:
+            _point(folder, folder / f"ledger-{max(numbers)}")
         elif current.is_symlink():
             raise InputError(
                 f"{current}: expected a link to the ledger's files; found one to {current.readlink()}, "

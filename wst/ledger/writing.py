@@ -36,6 +36,7 @@ from wst.ledger.configuration import configuration
 from wst.ledger.files import COMPACTED
 from wst.ledger.generations import newest, settle
 from wst.ledger.hyperparameters import column_types
+from wst.ledger.own import is_study
 from wst.ledger.reading import (
     all_reads,
     fragments,
@@ -44,6 +45,7 @@ from wst.ledger.reading import (
     read_table,
     resolved_study,
 )
+from wst.ledger.reads import read_log
 from wst.ledger.rewriting import write_generation, write_table
 from wst.ledger.schema import (
     SCHEMA_VERSION,
@@ -90,7 +92,7 @@ class Ledger:
         self._settings: dict[str, dict[str, tuple[object, ...]]] = {"trials": {}, "intents": {}}
         """What tells a trial's configuration from another's, of every row and intent, by its id."""
         self._read = Counter[str]()
-        if folder.exists() and not (folder / "study.yaml").exists() and newest(folder) is None:
+        if folder.exists() and not is_study(folder):
             # A process killed while it began a study has left no more than these.
             others = {path.name for path in folder.iterdir()} - {".lock", ".study.yaml"}
             if others:
@@ -124,6 +126,7 @@ class Ledger:
         self._partial.mkdir(exist_ok=True)
         for left_over in self._partial.iterdir():
             left_over.unlink()
+        self._keep_reads()  # before a rewrite, which would make up those that the log has
         outdated = any(files and not found.equals(self._schemas[t]) for t, (files, found) in listed.items())
         if outdated or sum(len(files) for files, _ in listed.values()) > COMPACT_ABOVE:
             self._rewrite()
@@ -132,7 +135,6 @@ class Ledger:
                 several = [path for path in files if path.name.startswith(COMPACTED)]
                 if several and table in ("trials", "epochs"):
                     self._shared |= set(read_files(several, ["trial_id"])["trial_id"].to_pylist())
-        self._keep_reads()
         self._write_study()
 
     def _check_columns(self, found: Mapping[str, Collection[str]]) -> None:
@@ -166,8 +168,9 @@ class Ledger:
             self._settings["trials"][trial_id] = self._settings["intents"][trial_id]
 
     def _keep_reads(self) -> None:
-        """Write down the reads that rows alone show, in a ledger from before reads were kept."""
-        known = all_reads(self.folder)
+        """Write down the reads that only the user's log or rows show, as those of a ledger from before reads
+        were kept."""
+        known = all_reads(self.folder, read_log().entries)
         kept = set(read_table(self.folder, "reads", ["read_id"])["read_id"].to_pylist())
         found = known.filter(pc.invert(pc.is_in(known["read_id"], value_set=pa.array(kept, pa.string()))))
         if found.num_rows:
