@@ -149,3 +149,10 @@ def test_text_is_utf8_with_or_without_a_mark(tmp_path: Path) -> None:
         read_text(path)
     with pytest.raises(InputError, match=f"{tmp_path}: expected a text file; found: Is a directory"):
         read_text(tmp_path)
+
+
+def test_what_the_system_refuses_to_write_has_the_files_name(tmp_path: Path) -> None:
+    for name in (None, "other"):
+        with pytest.raises(OSError, match="No space left") as caught, replacing(tmp_path / "x"):
+            raise OSError(errno.ENOSPC, "No space left on device", name)
+        assert caught.value.filename == (name or str(tmp_path / "x"))

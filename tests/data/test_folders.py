@@ -360,7 +360,7 @@ def test_what_is_left_out_is_counted_and_said(tmp_path):
     (finding,) = [finding for finding in report.findings if finding.kind == "ignored"]
     assert (finding.level, finding.count) == ("warning", 5)
     assert finding.text.startswith(
-        "expected pictures in class folders alone; found 5 other files: loose.png, "
+        "expected pictures in class folders alone; found 5 other files or folders: loose.png, "
     )
     split = split_tree(tmp_path / "splits", "train", "test")
     (split / "loose.png").write_bytes(b"x")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -82,7 +83,7 @@ def test_a_pipe_in_the_logs_place_is_not_waited_for() -> None:
     log_path().parent.mkdir(parents=True, exist_ok=True)
     os.mkfifo(log_path())
     for use in (lambda: _log(_read("1")), read_log):
-        with pytest.raises(InputError, match=r"test-reads\.jsonl: expected the log of reads, a file; found som"):
+        with pytest.raises(InputError, match=r"test-reads\.jsonl: expected the log of reads, a file; found"):
             use()
 
 

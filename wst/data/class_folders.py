@@ -84,8 +84,8 @@ def left_out(folder: Path, task: Task) -> list[str]:
     """What lies in a task's folder and is not read, by names from the folder on.
 
     Files among pictures that are none, links to folders there, pictures in no class, folders with
-    nothing in them (their names end in ``/``), and files that look like lists.  What is hidden does not count, nor do
-    pictures that no list file names.
+    nothing in them (their names end in ``/``), and files that look like lists.  What is hidden does not
+    count, nor do pictures that no list file names.
     """
     unread = list(unread_lists(folder))
     if task.layout != "classes":
