@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import shutil
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -79,6 +80,14 @@ def test_a_log_that_cannot_be_opened_is_told_in_a_line(tmp_path: Path) -> None:
     log_path().mkdir(parents=True)
     for use in (lambda: _log(_read("1")), read_log):
         with pytest.raises(InputError, match=r"test-reads\.jsonl: expected .*; found: Is a directory"):
+            use()
+
+
+def test_a_pipe_in_the_logs_place_is_not_waited_for() -> None:
+    log_path().parent.mkdir(parents=True, exist_ok=True)
+    os.mkfifo(log_path())
+    for use in (lambda: _log(_read("1")), read_log):
+        with pytest.raises(InputError, match=r"test-reads\.jsonl: expected the log of reads, a file; found"):
             use()
 
 

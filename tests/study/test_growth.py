@@ -18,7 +18,7 @@ from wst.errors import InputError
 from wst.ledger import Ledger, history, resolved_study
 from wst.planning.planner import Planner
 from wst.study import Study
-from wst.study.growth import check_extension, forbidden_changes
+from wst.study.growth import Difference, check_extension, forbidden_changes
 
 
 def _changed(**changes: Any) -> Study:
@@ -248,3 +248,13 @@ def test_a_suite_of_ones_own_is_the_same_wherever_it_lies() -> None:
     # a folder of one task gives it its name
     renamed = _forbidden(at("/here/pets", ("pets",)), at("/here/dogs", ("dogs",)))
     assert renamed == ["tasks: has ['pets'], asked for ['dogs']"]
+
+
+@pytest.mark.parametrize(
+    ("length", "shown"),
+    [(58, "'" + "x" * 58 + "'"), (59, "'" + "x" * 56 + "..."), (99, "'" + "x" * 56 + "...")],
+)
+def test_long_values_are_cut(length: int, shown: str) -> None:
+    """At sixty signs, the quotes counted."""
+    difference = Difference("key", "x" * length, None)
+    assert str(difference) == f"key: has {shown}, asked for nothing"

@@ -19,7 +19,7 @@ from wst.data.check.beside import Beside
 from wst.data.check.gate import TUNING
 from wst.data.lists import SPLITS
 from wst.data.splits import TaskData
-from wst.engine.faults import DISK_FULL, OUT_OF_MEMORY, WORKER_LOST, no_room
+from wst.engine.faults import CHANGED, DISK_FULL, OUT_OF_MEMORY, WORKER_LOST, message, no_room
 from wst.engine.fingerprint import Fingerprint
 from wst.errors import InputError
 from wst.ledger import Ledger, reads
@@ -336,11 +336,13 @@ class Driver:
             self.planner.requeue(trial_id)
             running.announced = False
             del self._jobs[job_id][trial_id]
-        elif end.error_type != DISK_FULL:
+        elif end.error_type not in (DISK_FULL, CHANGED):
             self._finish(job_id, running, end)
-        if end.error_type == DISK_FULL and self.fatal is None:
+        if end.error_type == DISK_FULL:
             text = no_room(end.error_text or "") or "none"
-            self.fatal = f"{self.ledger.folder}: expected room on the worker's disk; found {text}"
+            self._stop(f"{self.ledger.folder}: expected room on the worker's disk; found {text}")
+        elif end.error_type == CHANGED:
+            self._stop(message(end.error_text or CHANGED))
 
     def _finish(self, job_id: str, running: _Running, end: End) -> None:
         """Write a trial's row, tell the planner, drop the trial's checkpoint."""
@@ -414,10 +416,12 @@ class Driver:
         return trial_spec(
             self.study,
             intent,
-            data=self.environment.data[intent.task],
+            # What a row says of data and weights is what the trial must find.
+            data=replace(self.environment.data[intent.task], expected=hashes.content),
             device=self.device,
             data_hash=hashes.all,
             tuning_hash=hashes.tuning,
+            weights=self.environment.fingerprint.weights,
             checkpoint_path=checkpoint_path(self.ledger.folder, intent.trial_id),
             adapter_path=self._adapter_place(intent),
         )

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -40,13 +41,15 @@ def logging(study: str, folder: Path) -> Iterator[Callable[[Read], None]]:
         folder: its output folder.
 
     Raises:
-        InputError: the log cannot be written.
+        InputError: the log cannot be written, or is no file.
     """
     path = log_path()
     try:
         with locked(path.with_suffix(".lock")):
             descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
             try:
+                if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                    raise InputError(f"{path}: expected the log of reads, a file; found something else")
 
                 def append(read: Read) -> None:
                     when = read.time.isoformat() if read.time is not None else None
@@ -95,12 +98,15 @@ def read_log() -> Log:
     Raises:
         InputError: it cannot be read.
     """
+    path = log_path()
     try:
-        content = log_path().read_bytes()
+        if path.exists() and not path.is_file() and not path.is_dir():  # a pipe, say, which would never end
+            raise InputError(f"{path}: expected the log of reads, a file; found something else")
+        content = path.read_bytes()
     except FileNotFoundError:
         return Log()
     except OSError as error:
-        raise InputError(f"{log_path()}: expected the log of reads; found: {error.strerror}") from None
+        raise InputError(f"{path}: expected the log of reads; found: {error.strerror}") from None
     entries, damaged = [], []
     for number, line in enumerate(content.splitlines(), start=1):
         if not line.strip():

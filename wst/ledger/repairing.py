@@ -148,22 +148,21 @@ def _look_at_study(folder: Path, made: Plan) -> None:
 
 
 def _look_at_link(folder: Path, made: Plan) -> None:
-    current = folder / "ledger"
-    if current.exists() and not current.is_dir():
-        made.note(folder, current, "expected a folder; found a file", "it is no ledger")
+    current, whole = folder / "ledger", newest(folder)
+    if current.exists() and (not current.is_dir() or whole != current):
+        words = "a folder without its tables" if current.is_dir() else "a file"
+        meaning = f"{whole.name} takes its place" if whole else "it is no ledger"
+        made.note(folder, current, f"expected the ledger; found {words}", meaning)
         made.aside.append(current)
     elif current.is_symlink() and not current.exists():
         words = f"it leads to {current.readlink()}, which is not there"
-        whole = newest(folder)
         lost = (
             "every row, curve and intent is lost: wst tune begins anew, and what it scores on test is counted"
         )
         made.note(folder, current, words, f"{whole.name} takes its place" if whole else lost)
         made.aside.append(current)
-    elif not current.exists():
-        whole = newest(folder)
-        if whole is not None:
-            made.note(folder, current, "it is missing", f"{whole.name} takes its place")
+    elif not current.exists() and whole is not None:
+        made.note(folder, current, "it is missing", f"{whole.name} takes its place")
 
 
 def _look_at_tables(folder: Path, generation: Path, made: Plan, log: Log) -> None:
