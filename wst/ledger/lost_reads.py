@@ -21,7 +21,7 @@ def lost_reads(
 ) -> pa.Table:
     """The reads of a ledger's trials that the log has and the table ``reads`` has not.
 
-    A read is a trial's when study, trial and test images are, and when it came after the trial was decided on:
+    A read is a trial's when study, trial and images are, and when it came after the trial was decided on:
     what an earlier ledger in the same folder read is none of this one's.  Of ledgers with trials of the same
     names in several folders each has its own; one that has been moved has those of the only other folder.
 

@@ -77,6 +77,8 @@ def fragments(folder: Path, table: str) -> tuple[list[Path], pa.Schema]:
         FileNotFoundError: the generation went away meanwhile.
     """
     where = folder / "ledger" / table
+    if where.parent.exists() and not where.is_dir() and not is_study(folder):
+        raise InputError(f"{folder}: expected a study's output folder; found a ledger of something else")
     if where.parent.is_file():
         raise InputError(
             f"{where.parent}: expected a link to the ledger's files; found a file (wst repair {folder} lays "
@@ -85,8 +87,6 @@ def fragments(folder: Path, table: str) -> tuple[list[Path], pa.Schema]:
     if not where.parent.is_dir():
         raise InputError(f"{folder}: expected a study's output folder; found no ledger in it")
     if not where.is_dir():
-        if not is_study(folder):
-            raise InputError(f"{folder}: expected a study's output folder; found a ledger of something else")
         if table == "reads":
             return [], table_schemas({})[table]
         raise InputError(

@@ -269,7 +269,8 @@ def _missing_reads(
 ) -> list[dict[str, Any]]:
     """The reads that no file holds, as the user's log has them."""
     rows = {table: [row for part in good[table].values() for row in part.to_pylist()] for table in _OF_READS}
-    return lost_reads(folder, rows["intents"], rows["trials"], rows["reads"], log.entries).to_pylist()
+    found = lost_reads(folder, rows["intents"], rows["trials"], rows["reads"], log.entries)
+    return list(found.to_pylist())
 
 
 _OF_READS = ("intents", "trials", "reads")
