@@ -158,7 +158,9 @@ def test_one_line_names_at_most_five_differences() -> None:
         wanted = small_study(recipe=recipe, seed=3, name="n")
         check_extension(Path("out"), small_study(), wanted, begun=True)
     text = str(error.value)
-    assert text.startswith("out/study.yaml: holds a study that differs: name: has 'small', asked for 'n'; seed: has 0")
+    assert text.startswith(
+        "out/study.yaml: holds a study that differs: name: has 'small', asked for 'n'; seed: has 0"
+    )
     assert text.endswith("; and 2 more; choose another --out") and "\n" not in text
     assert text.count("asked for") == 5
 

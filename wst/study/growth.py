@@ -72,7 +72,8 @@ def check_extension(folder: Path, found: Study, wanted: Study, *, begun: bool) -
     if differences:
         shown = "; ".join(map(str, differences[:_SHOWN]))
         more = f"; and {len(differences) - _SHOWN} more" if len(differences) > _SHOWN else ""
-        raise InputError(f"{folder / 'study.yaml'}: holds a study that differs: {shown}{more}; choose another --out")
+        file = folder / "study.yaml"
+        raise InputError(f"{file}: holds a study that differs: {shown}{more}; choose another --out")
 
 
 def forbidden_changes(found: Study, wanted: Study, *, begun: bool) -> Iterator[Difference]:
