@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
@@ -26,16 +27,69 @@ def flush(path: Path) -> None:
             os.close(descriptor)
 
 
-def read_text(path: Path) -> str:
-    """A user's text file: UTF-8, with or without a byte order mark.
+def exists(path: Path) -> bool:
+    """Whether something is there that we may look at.
 
-    Raises:
-        InputError: it cannot be read, or holds other bytes; the message names the file and the line.
+    A path that no file can have (a name too long, links in a circle) and one behind a folder that is closed
+    to us are not there, where :meth:`pathlib.Path.exists` raises.
+    """
+    with suppress(OSError):
+        return path.exists()
+    return False
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is a regular file that we may look at; as :func:`exists`."""
+    return exists(path) and path.is_file()
+
+
+def is_folder(path: Path) -> bool:
+    """Whether there is a folder that we may look at; as :func:`exists`."""
+    return exists(path) and path.is_dir()
+
+
+@contextmanager
+def readable(what: object) -> Iterator[None]:
+    """Turn what a file system refuses in the block into an :class:`InputError`: a name too long, no
+    permission, links in a circle, a folder that has just gone.
+
+    Args:
+        what: is named where the system names no file.
     """
     try:
-        content = path.read_bytes()
+        yield
     except OSError as error:
-        raise InputError(f"{path}: expected a text file; found: {error.strerror}") from None
+        raise InputError(
+            f"{error.filename or what}: expected a path to read; found: {error.strerror or error}"
+        ) from None
+
+
+def read_text(path: Path, most: int = 2**30) -> str:
+    """A user's text file: UTF-8, with or without a byte order mark.
+
+    Args:
+        path: a regular file: a pipe could keep one waiting for ever, and a device never ends.
+        most: bytes of it.
+
+    Raises:
+        InputError: it cannot be read, is no such file, or holds other bytes; the message names the file and
+            the line.
+    """
+    try:
+        # Without waiting: who opens a pipe waits for its other end otherwise.
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:  # noqa: PTH123
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise InputError(f"{path}: expected a text file; found a folder, a pipe or a device")
+            # The size is looked at first, as memory is asked for at once; files in /proc have none.
+            content = file.read(most + 1) if status.st_size <= most else None
+    except InputError:
+        raise
+    except (OSError, ValueError) as error:  # a NUL in the name
+        found = error.strerror if isinstance(error, OSError) else error
+        raise InputError(f"{path}: expected a text file; found: {found}") from None
+    if content is None or len(content) > most:
+        raise InputError(f"{path}: expected a text file of at most {most:,} bytes; found more")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

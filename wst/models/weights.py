@@ -24,6 +24,7 @@ from timm.models import SwinTransformer, VisionTransformer
 from torch import Tensor, nn
 
 from wst.errors import InputError
+from wst.files import is_file
 
 _log = logging.getLogger(__name__)
 _WRAPPERS = ("model", "state_dict", "net", "model_state_dict")
@@ -40,7 +41,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         InputError: there is no such file, it is broken, it holds anything but tensors, or its ending is
             unknown.
     """
-    if not path.is_file():
+    if not is_file(path):
         raise InputError(f"{path}: expected a weights file; found none")
     return _read(path, path.stat().st_mtime_ns)
 
