@@ -6,7 +6,7 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from uuid import uuid4
@@ -82,14 +82,15 @@ def read_text(path: Path, most: int = 2**30) -> str:
             if not stat.S_ISREG(status.st_mode):
                 raise InputError(f"{path}: expected a text file; found a folder, a pipe or a device")
             # The size is looked at first, as memory is asked for at once; files in /proc have none.
-            content = file.read(most + 1) if status.st_size <= most else None
+            content = file.read(most + 1) if status.st_size <= most else b""
     except InputError:
         raise
     except (OSError, ValueError) as error:  # a NUL in the name
         found = error.strerror if isinstance(error, OSError) else error
         raise InputError(f"{path}: expected a text file; found: {found}") from None
-    if content is None or len(content) > most:
-        raise InputError(f"{path}: expected a text file of at most {most:,} bytes; found more")
+    size = max(status.st_size, len(content))
+    if size > most:
+        raise InputError(f"{path}: expected a text file of at most {most:,} bytes; found {size:,}")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -100,13 +101,48 @@ def read_text(path: Path, most: int = 2**30) -> str:
         ) from None
 
 
+def make_folder(path: Path) -> list[Path]:
+    """Make a folder and those above it; returns those that were not there, the uppermost first.
+
+    Where it cannot be made, those above it are not left behind either.
+
+    Raises:
+        OSError: the system's word.
+    """
+    wanted, made, asked = [path], list[Path](), set[Path]()
+    try:
+        while wanted:
+            try:
+                wanted[-1].mkdir()
+                made.append(wanted.pop())
+            except FileNotFoundError:  # that above it is to be made first
+                above = wanted[-1].parent
+                if above in asked:  # /proc says so whatever is above
+                    raise
+                asked.add(above)
+                wanted.append(above)
+            except OSError:  # it is there, maybe of another process since a moment
+                if not wanted.pop().is_dir():
+                    raise
+    except BaseException:
+        _remove_empty(made)
+        raise
+    return made
+
+
+def _remove_empty(folders: Sequence[Path]) -> None:
+    for folder in reversed(folders):
+        with suppress(OSError):
+            folder.rmdir()
+
+
 @contextmanager
 def replacing(
     path: Path, *, aside: Path | None = None, several: bool = False, durable: bool = True
 ) -> Iterator[Path]:
     """Where to write a file that takes the place of ``path`` at the end of the block, in one step.
 
-    When the block raises, what it wrote is removed, and ``path`` stays as it was.
+    When the block raises, what it wrote is removed, with the folders made for it, and ``path`` stays as it was.
 
     Args:
         path: the file to put in place; its folder is made if need be.
@@ -116,7 +152,7 @@ def replacing(
         durable: flush the file first and its folder afterwards, so that after a loss of power it is whole,
             and is there.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    made = make_folder(path.parent)
     own = f".{uuid4().hex[:8]}" if several else ""
     aside = aside or path.with_name(f".{path.name}{own}.partial")
     try:
@@ -129,6 +165,8 @@ def replacing(
     except BaseException:
         with suppress(OSError):
             aside.unlink(missing_ok=True)
+        if not several:  # others may be about to write there
+            _remove_empty(made)
         raise
 
 
@@ -141,8 +179,12 @@ def replacing_folder(path: Path) -> Iterator[Path]:
     When the block raises, it is removed, and ``path`` stays as it was.  Of several processes that replace the
     same folder at once, one's stays.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    made = make_folder(path.parent)
+    try:
+        aside = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    except BaseException:
+        _remove_empty(made)
+        raise
     try:
         yield aside
         aside.chmod(0o755)
@@ -178,7 +220,7 @@ def locked(path: Path, *, wait: bool = True) -> Iterator[bool]:
     Raises:
         InputError: the file system cannot lock files.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     # Held by the process, not by a thread, and never by the mere presence of the file, which outlives a kill.
     lock = FileLock(path, thread_local=False, fallback_to_soft=False)
     try:

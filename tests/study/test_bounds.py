@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from tests.conftest import LR, small_study
 from wst.errors import InputError
+from wst.records import same
 from wst.study import Study, load_study
 from wst.study.durations import parse_duration
 from wst.yaml_files import first_error, read_yaml, write_yaml
@@ -250,7 +251,8 @@ def _variants(draw: st.DrawFn) -> dict[str, Any]:
     variant["fixed"]["lr"] = draw(_REAL)
     if kind == "fixed":
         return variant
-    choices = draw(st.lists(_SETTINGS, min_size=1, max_size=4))
+    drawn = draw(st.lists(_SETTINGS, min_size=1, max_size=4))
+    choices = [one for place, one in enumerate(drawn) if not any(same(one, other) for other in drawn[:place])]
     low = draw(_REAL)
     variant["space"] = {
         "s1": {"type": "categorical", "choices": choices},

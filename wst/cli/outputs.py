@@ -50,7 +50,7 @@ def check_no_study(option: str, path: Path) -> None:
     Raises:
         InputError: naming the study's folder.
     """
-    for place in (path.absolute(), path.resolve()):
+    for place in (path.absolute(), Path(os.path.realpath(path))):  # noqa: PTH (links in a circle stay)
         for folder in place.parents:
             first = place.relative_to(folder).parts[0]
             own = first in _OWN or first.startswith((".", "ledger-"))

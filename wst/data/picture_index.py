@@ -27,7 +27,7 @@ from wst.files import replacing
 _FORMAT = 2
 _SYSTEM = frozenset({"__MACOSX", "Thumbs.db", "desktop.ini"})
 """What unpackers and desktops leave behind: hidden, whatever its name begins with."""
-_MOST_OTHERS, _PER_PICTURE = 200_000, 10
+_MOST_OTHERS, _PER_PICTURE = 100_000, 10
 """Files and folders that hold no picture: so many of them, and so many for each picture found before them, are
 those of a whole disk, which would be walked for minutes."""
 _TOO_FRESH = 2.0

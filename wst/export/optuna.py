@@ -42,6 +42,7 @@ def export_optuna(folder: Path, target: Path, *, replace: bool = False) -> dict[
         InputError: the folder is no study's, it has no search, or the file exists.
     """
     from optuna.storages import RDBStorage  # with SQLAlchemy, which other exports need not load
+    from sqlalchemy.exc import OperationalError
 
     study = resolved_study(folder)
     if study.search is None:
@@ -50,7 +51,10 @@ def export_optuna(folder: Path, target: Path, *, replace: bool = False) -> dict[
         raise InputError(f"{target}: expected a new file; found one that exists")
     with replacing(target) as aside:
         aside.unlink(missing_ok=True)  # SQLite would go on with what a killed process left
-        storage = RDBStorage(f"sqlite:///{aside.absolute()}")
+        try:
+            storage = RDBStorage(f"sqlite:///{aside.absolute()}")
+        except OperationalError as error:
+            raise InputError(f"{target}: expected a place for a database; found: {error.orig}") from None
         try:
             return dict(_fill(storage, study, folder))
         finally:
