@@ -1,24 +1,28 @@
-"""Values for every key of a model, found from the model itself: a key added later is covered without a test."""
+"""Values for every key of a model, found from the model itself: one added later needs no test of its own."""
 
 from __future__ import annotations
 
 import datetime
 import math
+import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from types import UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Union, get_args, get_origin
 
 import yaml
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, TypeAdapter
 
 from wst.errors import InputError
+from wst.screen import printable
 
-SECONDS = 10
-"""Longest that any input may take."""
+SECONDS, _PATIENCE = 10, 120
+"""Longest that any input may take of a processor, and of a busy machine."""
 Wrap = Callable[[Any], Any]
 
 
@@ -35,6 +39,11 @@ class Place:
     keys: tuple[str, ...]
     around: Wrap
     near: tuple[Any, ...] = ()
+
+    @property
+    def is_model(self) -> bool:
+        """Whether a model stands here, all of it."""
+        return bool(self.keys) and self.keys[-1].startswith("<") and self.keys[-1] != "<key>"
 
     def __str__(self) -> str:
         return ".".join(self.keys)
@@ -83,7 +92,7 @@ def _inside(annotation: Any, least: Any, keys: tuple[str, ...], around: Wrap) ->
         yield Place((*keys, "<key>"), lambda value: around(_entry(value, key)), tuple(key))
         for name in key:
             yield Place((*keys, name), lambda value, name=name: around({name: value}))
-            yield from _inside(arguments[1], least, (*keys, name), lambda v, name=name: around({name: v}))
+    yield from _inside(arguments[1], least, (*keys, name), lambda v, name=name: around({name: v}))
 
 
 def _entry(key: Any, example: dict[str, Any]) -> Any:
@@ -118,20 +127,30 @@ def _near(annotation: Any, usual: Any) -> tuple[Any, ...]:
 
 
 _WORDS = [
-    "", " ", "~", "null", "no", "1", "1e-3", ".nan", "-", "a b", "a\nb", "a\tb", "a\0b", "\x1b[31m", "\x85", "\u2028", "\u202e",
-    "\ufeff", "\udcff", "\ud800", "é猫😀", "x" * 300, "x" * 5_000, "/", ".", "..", "../..", "./x", "~/x", "/dev/null",
-    "/dev/zero", "/proc/self/mem", "/proc/self/fd", "//", "a/b", "x" * 300 + "/x", "nope.py", "os:system", "nope.x:f", ":", "::", "a:b",
-    "[red]", "[/x]", "%s%d", "{}", "{0}", "<b>", "&a", "*a", "!!python/object:x", "=1+1", "-x", "--force", "\\", "'", '"', "lr", "r",
-    "digits", "mini", "vtab1k", "micro", "linear", "wst", "tpe", "white", "#fff0", "2h", "p[0]", "p[0..3]", "p[1..2]", "p[]", "lr[0]", "r[0..1]",
+    "", " ", "~", "null", "no", "1", "1e-3", ".nan", "-", "a b", "a\nb", "a\tb", "a\0b", "\x1b[31m",
+    "\x85", "\u2028", "\u202e",
+    "\ufeff", "\udcff", "\ud800", "é猫😀", "x" * 300, "x" * 5_000, "/", ".", "..", "../..", "./x", "~/x",
+    "/dev/null",
+    "/dev/zero", "/proc/self/mem", "/proc/self/fd", "//", "a/b", "x" * 300 + "/x", "nope.py",
+    "os:system", "nope.x:f", ":", "::", "a:b",
+    "[red]", "[/x]", "%s%d", "{}", "{0}", "<b>", "&a", "*a", "!!python/object:x", "=1+1", "-x",
+    "--force", "\\", "'", '"', "lr", "r",
+    "digits", "mini", "vtab1k", "micro", "linear", "wst", "tpe", "white", "#fff0", "2h", "p[0]",
+    "p[0..3]", "p[1..2]", "p[]", "lr[0]", "r[0..1]",
 ]  # fmt: skip
 _NUMBERS = [
-    0, -0.0, 1, -1, 2, 3, 8, 12, 30, 64, 0.1, 0.5, 0.999999999, 1.0, 1.5, 5e-324, 1e-300, 1e300, 1e308, -1e308, math.inf, -math.inf, math.nan,
-    2**31, 2**32 - 1, 2**32, 2**53, 2**53 + 1, 2**63 - 1, 2**63, -(2**63), -(2**63) - 1, 10**30, 10**400, 99_999, 100_000, 100_001, 10**9,
+    0, -0.0, 1, -1, 2, 3, 8, 12, 30, 64, 0.1, 0.5, 0.999999999, 1.0, 1.5, 5e-324, 1e-300, 1e300, 1e308,
+    -1e308, math.inf, -math.inf, math.nan,
+    2**31, 2**32 - 1, 2**32, 2**53, 2**53 + 1, 2**63 - 1, 2**63, -(2**63), -(2**63) - 1, 10**30, 10**400,
+    99_999, 100_000, 100_001, 10**9,
 ]  # fmt: skip
 _OTHERS: list[Any] = [
-    None, True, False, [], {}, [[]], [{}], {"": None}, {1: 2}, {None: 1}, {True: 1}, {"type": "tpe"}, {"type": []}, {"type": None}, {"a": {"b": {}}},
-    ["a", "a"], ["a", "A"], [None], [1, 1.0], [True, 1], list(range(1_001)), ["x"] * 3_000, datetime.date(2001, 1, 1),
-    datetime.datetime(2001, 1, 1, 12), b"x\xff", {1, 2}, {"lr": 0.1}, [{"lr": 0.1}], {"lr": [0.1]}, {"digits": [{"lr": 0.01}]}, {"digits": {"lr": 0.01}},
+    None, True, False, [], {}, [[]], [{}], {"": None}, {1: 2}, {None: 1}, {True: 1}, {"type": "tpe"},
+    {"type": []}, {"type": None}, {"a": {"b": {}}},
+    ["a", "a"], ["a", "A"], [None], [1, 1.0], [True, 1], list(range(1_001)), ["x"] * 3_000,
+    datetime.date(2001, 1, 1),
+    datetime.datetime(2001, 1, 1, 12), b"x\xff", {1, 2}, {"lr": 0.1}, [{"lr": 0.1}], {"lr": [0.1]},
+    {"digits": [{"lr": 0.01}]}, {"digits": {"lr": 0.01}},
     {"lr": {"type": "float", "low": 0.001, "high": 0.1}}, {"ledger": "x"}, {"ledger": "x", "top": 0},
 ]  # fmt: skip
 
@@ -144,11 +163,15 @@ def _nested(levels: int, of: Callable[[Any], Any]) -> Any:
 
 
 VALUES: list[Any] = [
-    *_WORDS, *_NUMBERS, *_OTHERS, _nested(45, lambda v: [v]), _nested(60, lambda v: [v]), _nested(45, lambda v: {"a": v}), _nested(60, lambda v: {"a": v}),
+    *_WORDS, *_NUMBERS, *_OTHERS, _nested(45, lambda v: [v]), _nested(60, lambda v: [v]), _nested(45,
+    lambda v: {"a": v}), _nested(60, lambda v: {"a": v}),
 ]  # fmt: skip
 _NESTING = st.recursive(
     st.sampled_from([*_WORDS, *_NUMBERS]),
-    lambda one: st.lists(one, max_size=3) | st.dictionaries(st.sampled_from([w for w in _WORDS if len(w) < 99]), one, max_size=3),
+    lambda one: (
+        st.lists(one, max_size=3)
+        | st.dictionaries(st.sampled_from([w for w in _WORDS if len(w) < 99]), one, max_size=3)
+    ),
     max_leaves=6,
 )
 
@@ -166,21 +189,43 @@ def as_yaml(value: Any) -> str:
 
 @contextmanager
 def in_time(seconds: int = SECONDS) -> Iterator[None]:
-    """Fail when the block takes longer, also where it never ends."""
+    """Fail when the block computes for longer, or does not end at all."""
 
     def late(*_: object) -> None:
-        raise AssertionError(f"expected an end within {seconds} s")
+        raise AssertionError(f"expected an end within {seconds} s of computing, or {_PATIENCE} s of waiting")
 
-    before = signal.signal(signal.SIGALRM, late)
-    signal.alarm(seconds)
+    before = [signal.signal(kind, late) for kind in (signal.SIGPROF, signal.SIGALRM)]
+    signal.setitimer(signal.ITIMER_PROF, seconds)
+    signal.alarm(_PATIENCE)
     try:
         yield
     finally:
         signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before[0])
+        signal.signal(signal.SIGALRM, before[1])
 
 
 def check_line(error: InputError) -> None:
-    """Refuse a message that is no line which a terminal can show."""
+    """Fail if a message is no line that a terminal can show and a user can read."""
     line = str(error)
-    assert line.strip() and len(line) <= 700, line
+    assert line.strip() and printable(line) == line and len(line) <= 1_000, line
+
+
+def names_in(folder: Path | str = ".") -> set[str]:
+    """What lies in a folder."""
+    return {path.name for path in Path(folder).iterdir()}
+
+
+EXAMPLES = int(os.environ.get("WST_EXAMPLES", "0"))
+"""Of a search by hand, with others at every run: ``WST_EXAMPLES=500 pytest ...``."""
+
+
+def examples(usual: int) -> settings:
+    """So many examples at each place, the same at every run."""
+    return settings(
+        max_examples=EXAMPLES or usual,
+        derandomize=not EXAMPLES,
+        database=None,
+        suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    )

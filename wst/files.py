@@ -76,8 +76,7 @@ def read_text(path: Path, most: int = 2**30) -> str:
             the line.
     """
     try:
-        # Without waiting: who opens a pipe waits for its other end otherwise.
-        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:  # noqa: PTH123
+        with open(path, "rb", opener=_without_waiting) as file:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
                 raise InputError(f"{path}: expected a text file; found a folder, a pipe or a device")
@@ -136,13 +135,19 @@ def _remove_empty(folders: Sequence[Path]) -> None:
             folder.rmdir()
 
 
+def _without_waiting(path: str, flags: int) -> int:
+    """Who opens a pipe waits for its other end otherwise."""
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
 @contextmanager
 def replacing(
     path: Path, *, aside: Path | None = None, several: bool = False, durable: bool = True
 ) -> Iterator[Path]:
     """Where to write a file that takes the place of ``path`` at the end of the block, in one step.
 
-    When the block raises, what it wrote is removed, with the folders made for it, and ``path`` stays as it was.
+    When the block raises, what it wrote is removed with the folders made for it, and ``path`` stays as it
+    was.
 
     Args:
         path: the file to put in place; its folder is made if need be.

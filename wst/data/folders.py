@@ -63,7 +63,7 @@ def own_suite(path: Path) -> Suite:
         InputError: it is neither a task, nor a folder of tasks, nor a valid YAML file.
     """
     with readable(path):
-        return _own_suite(path.resolve())
+        return _own_suite(Path(os.path.realpath(path)))  # which takes links in a circle
 
 
 def _own_suite(path: Path) -> Suite:

@@ -28,8 +28,8 @@ _FORMAT = 2
 _SYSTEM = frozenset({"__MACOSX", "Thumbs.db", "desktop.ini"})
 """What unpackers and desktops leave behind: hidden, whatever its name begins with."""
 _MOST_OTHERS, _PER_PICTURE = 100_000, 10
-"""Files and folders that hold no picture: so many of them, and so many for each picture found before them, are
-those of a whole disk, which would be walked for minutes."""
+"""Files and folders that are no pictures: so many of them, and so many for each picture found before them,
+are those of a whole disk, which would be walked for minutes."""
 _TOO_FRESH = 2.0
 """Seconds that must lie between a folder's last change and the walk."""
 
@@ -174,8 +174,8 @@ class _Walk:
         others = len(self.others) + len(self.folders)
         if others > _MOST_OTHERS and others > _PER_PICTURE * self._pictures:
             raise InputError(
-                f"{self._where}: expected a folder of pictures; found {others:,} other files and folders before "
-                f"{self._pictures:,} pictures"
+                f"{self._where}: expected a folder of pictures; found {others:,} other files and folders "
+                f"before {self._pictures:,} pictures"
             )
 
     def _add_link(self, path: str, found: list[str]) -> None:

@@ -9,6 +9,7 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
 from wst.errors import InputError
+from wst.files import make_folder
 from wst.ledger import resolved_study
 from wst.ledger.agreement import check_agreement
 from wst.ledger.reading import ordered_tables
@@ -34,7 +35,10 @@ def export_parquet(folder: Path, target: str) -> None:
     try:
         file_system, path = _place(target)
         _check_free(file_system, path, target)
-        file_system.create_dir(path, recursive=True)
+        if isinstance(file_system, pafs.LocalFileSystem):
+            make_folder(Path(path))  # which leaves nothing of a path that cannot be made
+        else:
+            file_system.create_dir(path, recursive=True)
         for name, table in tables.items():
             pq.write_table(table, f"{path}/{name}.parquet", filesystem=file_system, compression="zstd")
         with file_system.open_output_stream(f"{path}/study.yaml") as file:

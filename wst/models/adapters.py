@@ -241,8 +241,8 @@ def load_adapter(
     card = read_card(path)
     if method is None and card.method not in registry.names():
         raise InputError(
-            f"{path.with_suffix('.json')}: expected a method of wst's own ({', '.join(registry.names())}), or "
-            f"method= (--method) to say whose code may run; found the card asking for {shown(card.method)}"
+            f"{path.with_suffix('.json')}: expected a method of wst's own ({', '.join(registry.names())}), "
+            f"or method= (--method) to say whose code may run; found the card asking for {shown(card.method)}"
         )
     pretrained = checkpoint is None and card.checkpoint_hash.startswith("timm:")
     backbone = Backbone(card.backbone, checkpoint, pretrained, card.image_size)

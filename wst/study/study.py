@@ -186,8 +186,8 @@ class Study(Strict):
                 )
             if any("lr" not in self.set_in_every_trial(name, task) for task in self.tasks):
                 raise ValueError(
-                    f"variants.{name}: expected a learning rate ('lr') that every trial has; found one under a "
-                    "condition ('when'), or what another variant fixes for itself"
+                    f"variants.{name}: expected a learning rate ('lr') that every trial has; found one under "
+                    "a condition ('when'), or what another variant fixes for itself"
                 )
         return self
 
