@@ -14,6 +14,7 @@ import pandas as pd
 
 from analysis.load import common_suite, studies_of
 from analysis.results import read_finals
+from analysis.sameness import MADE_WITH, differing
 from analysis.statistics import (
     LEVEL,
     average_ranks,
@@ -37,6 +38,7 @@ COLUMNS = (
     "reason",
     "test_top1",
     "data_hash",
+    *MADE_WITH,
     "trainable_parameters",
 )
 """Columns of ``trials`` that a comparison needs."""
@@ -145,7 +147,7 @@ def ablation(
         (str(who), str(task)): set(part["data_hash"].dropna())
         for (who, task), part in completed.groupby(["label", "task"], sort=False)
     }
-    caveats, found = [], []
+    caveats, found = differing(completed), []
     for other in labels:
         if other == name:
             continue

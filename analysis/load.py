@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import combinations
 from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from wst.data.suites import find_suite, is_gone, suites
+from wst.data.suites import find_suite, is_gone, shipped_name, suites
 from wst.data.tasks import Suite, Task
 from wst.errors import InputError
 from wst.ledger import read_table, resolved_study
@@ -110,6 +111,8 @@ def studies_of(folders: Sequence[Path]) -> dict[str, Study]:
 def common_suite(studies: Mapping[str, Study], folders: Sequence[Path]) -> Suite:
     """The suite of all the studies.
 
+    Two paths are one suite when their last parts are equal and so are the hashes of the tasks that both have.
+
     A user's own suite whose images are not on this machine comes from the ledgers: its tasks and their
     groups are those of the trials, and its numbers of classes and of images are not known (0).
 
@@ -121,11 +124,43 @@ def common_suite(studies: Mapping[str, Study], folders: Sequence[Path]) -> Suite
         InputError: they have different suites, whose numbers do not compare.
     """
     found = sorted({study.suite for study in studies.values()})
-    if len(found) != 1:
+    if len(found) > 1 and not _one_suite(found, studies, folders):
         raise InputError(
             f"studies: expected one suite, since suites do not compare; found {', '.join(found)}"
         )
-    return _recorded_suite(Path(found[0]), studies, folders) if is_gone(found[0]) else find_suite(found[0])
+    here = [path for path in found if not is_gone(path)]
+    if not here:
+        return _recorded_suite(Path(found[0]), studies, folders)
+    suite = find_suite(here[0])
+    lacking = {task for study in studies.values() for task in study.tasks} - {t.name for t in suite.tasks}
+    if len(found) > 1 and lacking:
+        raise InputError(
+            f"studies: expected one suite, since suites do not compare; found {here[0]} without the task "
+            f"{min(lacking)!r} of another"
+        )
+    return suite
+
+
+def _one_suite(found: Sequence[str], studies: Mapping[str, Study], folders: Sequence[Path]) -> bool:
+    """Whether suites are of one name, and of the same data as far as their studies' trials tell."""
+    names = {shipped_name(suite) or Path(suite).name for suite in found}
+    if len(names) > 1:
+        return False
+    if shipped_name(found[0]) is not None:
+        return True
+    trials = load(folders, columns=["study", "task", "data_hash"]).dropna().drop_duplicates()
+    suites_of = trials["study"].map({name: study.suite for name, study in studies.items()})
+    hashes = {
+        (str(suite), str(task)): set(part["data_hash"])
+        for (suite, task), part in trials.groupby([suites_of, "task"], sort=False)
+    }
+    tasks = {suite: {task for where, task in hashes if where == suite} for suite in found}
+    for one, other in combinations(found, 2):
+        shared = tasks[one] & tasks[other]
+        # A picture of the test split may have been mended between a search and its finals.
+        if not shared or any(hashes[one, task].isdisjoint(hashes[other, task]) for task in shared):
+            return False
+    return True
 
 
 def _recorded_suite(path: Path, studies: Mapping[str, Study], folders: Sequence[Path]) -> Suite:

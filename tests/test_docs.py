@@ -73,3 +73,19 @@ def test_readme_numbers_are_the_recorded_demos() -> None:
     for row in shown:
         for column, value in row.items():
             assert recorded[row["variant"]][column] == value
+
+
+def test_tests_behind_the_promises_exist() -> None:
+    """And every promise has one."""
+    rows = [
+        line
+        for line in (ROOT / "docs" / "promises.md").read_text().splitlines()
+        if line.startswith("| ") and not line.startswith(("| promise", "| ---"))
+    ]
+    assert len(rows) > 15
+    for row in rows:
+        named = re.findall(r"`([\w/]+\.py)(?:::(\w+))?`", row.split("|")[-2])
+        assert named, row
+        for file, test in named:
+            content = (ROOT / "tests" / file).read_text()
+            assert not test or f"def {test}(" in content, f"{file}::{test}"

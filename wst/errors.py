@@ -1,4 +1,4 @@
-"""The one exception for input that a user can mend."""
+"""Exceptions for what a user can mend."""
 
 from wst.screen import printable
 
@@ -19,3 +19,10 @@ class InputError(ValueError):
         if len(line) > _LONGEST:
             line = f"{line[: _LONGEST - _END - 3]}...{line[-_END:]}"
         super().__init__(line)
+
+
+class ChangedError(InputError):
+    """Data, weights or code are no longer those that a study was started on, or changed while they were read.
+
+    In a trial it is no failure of the trial's: the study stops, and no row is written.
+    """

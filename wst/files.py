@@ -167,7 +167,9 @@ def replacing(
         aside.replace(path)
         if durable:
             flush(path.parent)
-    except BaseException:
+    except BaseException as error:
+        if isinstance(error, OSError) and error.errno is not None and error.filename is None:
+            error.filename = str(path)  # of a write, which the system does not tie to a name
         with suppress(OSError):
             aside.unlink(missing_ok=True)
         if not several:  # others may be about to write there
@@ -214,6 +216,20 @@ def remove_folder(path: Path) -> None:
             pass  # another process was faster
         finally:
             shutil.rmtree(trash, ignore_errors=True)
+
+
+def clear_place(path: Path, *, folder: bool) -> None:
+    """Remove what keeps a file of our own, or a folder, from its place: a folder, or a file, of its name.
+
+    Args:
+        path: the place, in a folder that holds nothing but what is ours.
+        folder: whether a folder belongs there.
+    """
+    if path.is_dir() and not path.is_symlink():
+        if not folder:
+            shutil.rmtree(path)
+    elif folder and not path.is_dir():  # a file, or a link that leads nowhere
+        path.unlink(missing_ok=True)
 
 
 @contextmanager

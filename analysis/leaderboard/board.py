@@ -14,6 +14,7 @@ import pandas as pd
 
 from analysis.load import common_suite, hyperparameter_columns, studies_of
 from analysis.results import CELL, read_finals
+from analysis.sameness import MADE_WITH, differing
 from analysis.tables import Estimate
 from wst.data.tasks import GROUPS, Suite
 from wst.errors import InputError
@@ -31,7 +32,7 @@ COLUMNS = (
     "reason",
     "state",
     "method",
-    "normalisation",
+    *MADE_WITH,
     "test_top1",
     "trainable_parameters",
     "head_parameters",
@@ -205,6 +206,7 @@ class Leaderboard:
         failed: final trials that failed, of those that count.
         put_aside: final trials of settings that the search has put aside since, by row and task.
         reads: how often each task's test images have been read, by these studies and by others.
+        differing: a line on what the studies were made with, where that differs.
         several: whether they are of several studies.
     """
 
@@ -214,7 +216,7 @@ class Leaderboard:
     failed: int = 0
     put_aside: dict[str, dict[str, int]] = field(default_factory=dict)
     reads: Mapping[str, TaskReads] = field(default_factory=dict)
-
+    differing: Sequence[str] = ()
     several: bool = False
 
     def readers(self, task: str) -> dict[str, tuple[str, ...]]:
@@ -292,6 +294,7 @@ def leaderboard(
         failed=int((counting["state"] == "failed").sum()),
         put_aside=_put_aside(trials[trials["place"] == 0], len(studies) > 1),
         reads={task: reads[task] for task in order if task in reads},
+        differing=differing(completed),
         several=len(studies) > 1,
     )
 

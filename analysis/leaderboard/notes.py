@@ -25,6 +25,7 @@ def caveats(board: Leaderboard) -> list[str]:
         f"Data of {task} differ between {' and '.join(who)}: these numbers do not compare."
         for task, who in board.different_data().items()
     ]
+    lines += board.differing
     lines += [overlap_note("test", task, share) for task, share in board.overlaps().items()]
     if board.failed:
         lines.append(f"{_counted(board.failed)} failed; see error_text in the ledger.")

@@ -75,7 +75,7 @@ def census(folder: Path, study: Study) -> Census:
         stage["epochs"] += row["epochs_sum"] or 0
         stage["slot-hours"] += (row["wall_seconds_sum"] or 0.0) / 3600
     if "final" in by_stage:
-        by_stage["final"]["test reads"] = all_reads(folder).num_rows
+        by_stage["final"]["test reads"] = all_reads(folder, read_log().entries).num_rows
     counts = [by_stage[stage] for stage in ("search", "confirm", "final") if stage in by_stage]
     return Census(study.name, [*_asked(study), *_found(table, study, counts)], counts)
 
@@ -191,7 +191,9 @@ def reads_table(folders: list[Path]) -> Table:
     """Reads of the test split by variant; any but one read a seed and settings in stage final is named."""
     of_trials = load(folders, "intents", columns=["study", "trial_id", "stage", "parent", "seed"])
     columns_of_reads = ["study", "trial_id", "task", "variant", "images", "purpose"]
-    found = pd.concat([all_reads(folder).select(columns_of_reads).to_pandas() for folder in folders])
+    log = read_log()
+    tables = [all_reads(folder, log.entries).select(columns_of_reads) for folder in folders]
+    found = pd.concat([table.to_pandas() for table in tables])
     reads = found.merge(of_trials, on=["study", "trial_id"], how="left")
     rows: list[dict[str, Cell]] = []
     notes = []
@@ -219,7 +221,6 @@ def reads_table(folders: list[Path]) -> Table:
         if not notes
         else f"{len(notes)} reads are not as they should be."
     )
-    log = read_log()
     noun = "this study" if len(folders) == 1 else "these studies"
     notes += [*read_lines(count_reads(folders, log), noun), *filter(None, [log.caveat])]
     columns = [Column("variant"), Column("study"), Column("tasks", "count"), Column("reads", "count")]

@@ -22,7 +22,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from wst.data.mini import MINI
 from wst.data.suites import find_suite
 from wst.ledger import Ledger
 from wst.records import Epoch, Intent, Outcome
@@ -170,7 +169,10 @@ class Writer:
                         more |= {"state": "failed", "error_type": "RuntimeError"}
                         more["error_text"] = "Traceback\nRuntimeError: it broke"
                     else:
-                        more |= {"test_top1": value / 100, "test_images": MINI.task(task).test}
+                        more |= {
+                            "test_top1": value / 100,
+                            "test_images": find_suite(self.study.suite).task(task).test,
+                        }
                     if task == "digits":
                         more["data_hash"] = f"digits{digits_data}"
                     self.add(task, variant, "final", number, settings, seed=1 + number, **more)

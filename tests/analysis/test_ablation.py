@@ -134,3 +134,21 @@ def test_accuracies_that_are_equal_to_nine_decimals_are_even() -> None:
     (found,) = ablation(_runs({"a": a, "b": b}), {}, "mini", "a").comparisons
     assert found.improvement == pytest.approx((0.5 + 1) / 2)
     assert found.difference == 0.5 and found.p == wilcoxon([0.0, 1.0])
+
+
+def test_what_has_nothing_in_common_is_named_and_the_others_are_compared() -> None:
+    trials = _runs(
+        {
+            "base": {"y": [50.0, 51.0], "x": [60.0, 61.0], "z": [1.0, 2.0]},
+            "alone": {"w": [50.0]},
+            "later": {"z": [2.0, 4.0], "x": [61.0, 62.0], "y": [51.0, 52.0]},
+        }
+    )
+    found = ablation(trials, {}, "mini", "base")
+    assert [(c.variant, c.note) for c in found.comparisons] == [("later", "why")]
+    assert list(found.comparisons[0].by_task) == ["y", "x", "z"]  # in the order of the ledger
+    assert "alone: no task and seed in common with base; not compared." in found.caveats
+    other = (trials["variant"] == "later") & trials["task"].isin(["x", "y"])
+    found = ablation(trials.assign(data_hash=other.map({True: "e", False: "d"})), {}, "mini", "base")
+    assert list(found.comparisons[0].by_task) == ["z"]
+    assert "later: data of y, x differ from base's; not compared there." in found.caveats

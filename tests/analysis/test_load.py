@@ -15,7 +15,8 @@ from analysis.leaderboard.board import read_leaderboard
 from analysis.leaderboard.table import as_table
 from analysis.load import common_suite, load, studies_of
 from analysis.results import candidates
-from tests.analysis.ledgers import CODE, alpha_study, beta_study
+from tests.analysis.ledgers import CODE, Writer, alpha_study, beta_study
+from tests.data.trees import class_folders
 from wst.errors import InputError
 from wst.ledger import Ledger
 from wst.ledger.reading import batches
@@ -115,6 +116,28 @@ def test_suites_do_not_mix(tmp_path: Path, alpha: Path) -> None:
     folders = [alpha, tmp_path / "vtab"]
     with pytest.raises(InputError, match=r"expected one suite.*found mini, vtab1k"):
         common_suite(studies_of(folders), folders)
+
+
+def _pets(folder: Path, name: str, data: str = "", task: str = "pets") -> Path:
+    """A ledger of one final trial on a suite ``pets`` of its own beside it."""
+    suite = class_folders(folder / name / task, {"cat": 4, "dog": 4})
+    study = beta_study(name=name, suite=str(suite), tasks=[task])
+    writer = Writer(folder / name / "out", study, data)
+    with writer.ledger:
+        writer.finals({"wst5": {task: [90, 91]}})
+    return folder / name / "out"
+
+
+def test_equal_bytes_under_two_paths_are_one_suite(tmp_path: Path) -> None:
+    folders = [_pets(tmp_path, "one"), _pets(tmp_path, "two")]
+    assert [task.name for task in common_suite(studies_of(folders), folders).tasks] == ["pets"]
+    assert len(read_leaderboard(folders).rows) == 2
+    shutil.rmtree(tmp_path / "one" / "pets")  # of one, the images are elsewhere
+    assert common_suite(studies_of(folders), folders).location == tmp_path / "two"
+    for other in (_pets(tmp_path, "three", "-other"), _pets(tmp_path, "four", task="birds")):
+        both = [folders[0], other]
+        with pytest.raises(InputError, match="expected one suite"):
+            common_suite(studies_of(both), both)
 
 
 def test_a_completed_trial_without_numbers_has_failed_and_ranks_nowhere(

@@ -41,6 +41,10 @@ def _raise(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
         (InputError("x: expected a; found b"), "x: expected a; found b"),
         (InputError("a\x1b[31m\nb"), r"a\x1b[31m\nb"),
         (OSError(errno.ENOSPC, "No space left on device"), "expected room on the disk; found: No space left"),
+        (
+            OSError(errno.ENOSPC, "No space left on device", "/o/x"),
+            "wst: /o/x: expected room on the disk; found: No space left",
+        ),
         (OSError(errno.EIO, "Input/output error"), "expected the system to do as asked; found: Input/output"),
         (OSError(errno.EMFILE, "Too many open files"), "found: Too many open files"),
         (OSError("cannot identify image file"), "found: cannot identify image file"),
@@ -65,7 +69,8 @@ def _raise(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
             UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"),
             "expected text and paths in UTF-8",
         ),
-        (MemoryError(), "expected more memory than there is"),
+        (MemoryError(), "expected more memory than there is; found none left\n"),
+        (MemoryError("for the 9 bytes of w"), "than there is; found none left (for the 9 bytes of w)\n"),
     ],
 )
 def test_what_a_user_can_mend_has_status_2(
@@ -76,6 +81,24 @@ def test_what_a_user_can_mend_has_status_2(
     assert (result.status, result.out) == (2, "")
     assert result.err.startswith("wst: ") and result.err.count("\n") == 1 and line in result.err
     assert len(result.err) < 300
+
+
+def test_a_current_folder_that_was_removed_is_named(
+    wst: Wst, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    monkeypatch.setenv("PWD", str(gone))
+    gone.rmdir()
+    for error in (FileNotFoundError(2, "No such file or directory", name) for name in (None, "o/x")):
+        _raise(monkeypatch, error)
+        result = wst("ls", "methods")
+        line = f"wst: {gone}: expected the current folder to be there; found: it was removed\n"
+        assert (result.status, result.err) == (2, line)
+    monkeypatch.chdir(tmp_path)
+    _raise(monkeypatch, FileNotFoundError(2, "No such file or directory", "o/x"))
+    assert wst("ls", "methods").err == "wst: o/x: expected a path to use; found: No such file or directory\n"
 
 
 @pytest.mark.parametrize("error", [KeyError("warmup"), RecursionError("deep"), ZeroDivisionError("a\nb")])

@@ -28,6 +28,7 @@ GOOD: dict[str, list[str]] = {
     "ablation": ["ALPHA"],
     "importance": ["ALPHA"],
     "report": ["ALPHA"],
+    "repair": ["ALPHA"],
     "simulate": ["STUDY", "--from", "ALPHA"],
     "export parquet": ["ALPHA", "new"],
     "export optuna": ["ALPHA"],

@@ -135,6 +135,7 @@ def test_what_cannot_be_read_is_named_and_the_others_go_on(wst: Call, adapter: P
     assert [line.split(":")[1].strip() for line in lines] == [
         str(broken),
         str(deep),
+        f"{tmp_path}/e.png",
         str(gone),
         f"{tmp_path}/e.png",
     ]
@@ -167,3 +168,25 @@ def test_a_colour_that_is_none_is_one_line(wst: Call, pets: Path) -> None:
     assert (status, err.count("\n")) == (2, 1) and "background: expected a colour" in err
     status, _, err = wst("data", "check", pets, "--background", "#ffffff80")
     assert (status, err.count("\n")) == (2, 1) and "--background: expected a colour that is not transp" in err
+
+
+def test_a_folder_in_the_adapters_place_is_called_one(wst: Call, adapter: Path, pets: Path) -> None:
+    status, out, err = wst("predict", adapter.parent, pets / "cat" / "000.png")
+    assert (status, out) == (2, "")
+    line = f"wst: adapter: {adapter.parent}: expected a .safetensors file; found a folder"
+    assert err == f"{line} (with {adapter.name})\n"
+
+
+def test_pipes_and_links_to_folders_below_a_folder_are_said(wst: Call, adapter: Path, tmp_path: Path) -> None:
+    (tmp_path / "in" / "cat").mkdir(parents=True)
+    picture("cat", 1).save(tmp_path / "in" / "cat" / "a.png")
+    (tmp_path / "in" / "cat" / "more").symlink_to(adapter.parent)
+    os.mkfifo(tmp_path / "in" / "cat" / "b.png")
+    os.mkfifo(tmp_path / "in" / "c.png")
+    status, out, err = wst("predict", adapter, tmp_path / "in")
+    assert (status, len(out.splitlines())) == (1, 1)
+    assert err.splitlines() == [
+        f"wst: {tmp_path}/in: links to folders are not followed: cat/more",
+        f"wst: {tmp_path}/in/c.png: expected an image file; found no regular file",
+        f"wst: {tmp_path}/in/cat/b.png: expected an image file; found no regular file",
+    ]

@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,11 +15,11 @@ from torchvision import transforms
 
 from tests.conftest import ROOT
 from tests.data.trees import small_vtab, write_task
-from wst.data import cache, decoded, hashes, splits
+from wst.data import cache, decoded, hashes, memo, splits
 from wst.data.decode import Preprocessing
 from wst.data.lists import ImageList
 from wst.data.splits import TaskData
-from wst.errors import InputError
+from wst.errors import ChangedError, InputError
 from wst.files import locked
 
 SUITE = small_vtab(["svhn", "clevr_count"])
@@ -154,8 +155,8 @@ def test_a_file_that_changes_while_it_is_made_again_is_refused(listed, monkeypat
     _flip(entry_folder() / "images.npy")
     original = cache._fill
 
-    def fill(entry, listed, preprocessing):
-        original(entry, listed, preprocessing)
+    def fill(entry, *rest):
+        original(entry, *rest)
         _flip(entry / "images.npy")
 
     monkeypatch.setattr(cache, "_fill", fill)
@@ -170,6 +171,113 @@ def test_an_entry_of_an_earlier_version_is_made_again_without_a_word(listed, dec
     record.write_text(json.dumps({**old, "sha256": hashlib.sha256(before.tobytes()).hexdigest()}))
     assert np.array_equal(cache.load(listed, Preprocessing(16)).images, before)
     assert len(decodes) == 2 * len(listed.images) and not caplog.messages
+
+
+@pytest.mark.parametrize("lacks", ["images", "preprocessing"])
+def test_an_entry_that_does_not_say_what_it_is_made_of_is_made_again(listed, decodes, caplog, lacks):
+    before = cache.load(listed, Preprocessing(16)).images
+    record = entry_folder() / "entry.json"
+    record.write_text(json.dumps({k: v for k, v in json.loads(record.read_text()).items() if k != lacks}))
+    assert np.array_equal(cache.load(listed, Preprocessing(16)).images, before)
+    assert len(decodes) == 2 * len(listed.images) and not caplog.messages
+
+
+def test_entries_that_were_exchanged_are_made_again(root, listed, caplog):
+    """Of the same shape: what is in one of them passes for the other in nothing but what it says itself."""
+    (root / "other").mkdir()
+    paths = []
+    for path in listed.images:
+        paths.append(root / "other" / path.name)
+        Image.new("RGB", (20, 20), "red").save(paths[-1])
+    other = ImageList(root / "other", tuple(paths), listed.labels)
+    before = {name: cache.load(of, Preprocessing(16)).images for name, of in (("a", listed), ("b", other))}
+    one, two = (entry.folder for entry in cache.entries())
+    one.rename(root / "aside")
+    two.rename(one)
+    (root / "aside").rename(two)
+    assert np.array_equal(cache.load(listed, Preprocessing(16)).images, before["a"])
+    assert np.array_equal(cache.load(other, Preprocessing(16)).images, before["b"])
+    assert len(caplog.messages) == 2
+    assert all("found one of other images: made again" in line for line in caplog.messages)
+
+
+def test_a_picture_that_changes_between_its_hash_and_its_decoding_leaves_no_entry(listed, monkeypatch):
+    path = listed.images[3]
+    whole, stamp, original = path.read_bytes(), path.stat(), cache.decode_all
+    hashes.images_hash(listed)
+
+    def exchanged(images, preprocessing):
+        Image.new("RGB", (20, 20), "red").save(path)
+        yield from original(images, preprocessing)
+        path.write_bytes(whole)
+        os.utime(path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(cache, "decode_all", exchanged)
+        with pytest.raises(ChangedError, match=r"train800\.txt: expected its images to stay as they were"):
+            cache.load(listed, Preprocessing(16))
+    assert not cache.entries() and not list((hashes.cache_folder() / "splits").glob("*/"))
+    with Image.open(path) as image:
+        expected = Preprocessing(16).decode(whole, path)
+        assert np.array_equal(cache.load(listed, Preprocessing(16)).images[3], expected), image
+
+
+def test_a_file_or_a_folder_in_the_place_of_our_own_goes(listed, decodes, caplog):
+    before = cache.load(listed, Preprocessing(16)).images
+    entry = entry_folder()
+    shutil.rmtree(entry)
+    entry.write_text("in the way")
+    lock = entry.with_name(f"{entry.name}.lock")
+    lock.unlink()
+    lock.mkdir()
+    assert np.array_equal(cache.load(listed, Preprocessing(16)).images, before)
+    assert np.array_equal(cache.load(listed, Preprocessing(16)).images, before)
+    assert len(decodes) == 2 * len(listed.images) and len(caplog.messages) == 1
+    shutil.rmtree(hashes.cache_folder() / "splits")
+    (hashes.cache_folder() / "splits").write_text("in the way")
+    assert np.array_equal(cache.load(listed, Preprocessing(16)).images, before)
+    assert len(decodes) == 3 * len(listed.images)
+
+
+@pytest.mark.parametrize("place", ["memo", "folder"])
+def test_a_memo_takes_its_place_back(root, place):
+    memo.keep(memo.HASHES, "key", [1])
+    kept = hashes.cache_folder() / memo.HASHES
+    if place == "memo":
+        (kept / "key").unlink()
+        (kept / "key" / "sub").mkdir(parents=True)
+    else:
+        shutil.rmtree(kept)
+        kept.write_text("in the way")
+    assert memo.recall(memo.HASHES, "key") is None
+    memo.keep(memo.HASHES, "key", [2])
+    assert memo.recall(memo.HASHES, "key") == [2]
+
+
+def test_a_split_is_compared_with_what_is_expected_whenever_it_is_opened(root):
+    data = TaskData.of(root, SUITE, TASK)
+    held = replace(data, expected=data.hashes().content)
+    held.open("test", 16, "final")
+    before = hash(held), held == replace(data, expected=data.hashes().content)
+    assert before == (hash(data), True) and held != data
+    file, image = data.folder / "test.txt", data.folder / "images/test/000003.png"
+    lines, whole = file.read_text(), image.read_bytes()
+    line = (
+        rf"data of task 'svhn': expected images and labels of test to stay as they were \(hash {'.' * 12}\)"
+    )
+    file.write_text(lines.replace(" 1\n", " 2\n"))
+    with pytest.raises(ChangedError, match=line):
+        held.open("test", 16, "final")
+    file.write_text(lines)
+    Image.new("RGB", (20, 20), "red").save(image)
+    with pytest.raises(ChangedError, match=line):
+        held.open("test", 16, "final")
+    image.unlink()
+    with pytest.raises(ChangedError, match=r"expected test to stay as it was; found: .*test\.txt, line 4"):
+        held.open("test", 16, "final")
+    image.write_bytes(whole)
+    held.open("test", 16, "final")
+    held.open("train", 16, "search")
 
 
 def test_what_another_process_fills_is_not_evicted(listed, monkeypatch):

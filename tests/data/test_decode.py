@@ -91,7 +91,26 @@ DEEP = {
 def test_values_that_do_not_fit_into_8_bits_are_refused_by_decoder_and_check(kind: str):
     with pytest.raises(InputError, match=r"^picture: expected 8 bits a value; found mode \S+: its values"):
         Preprocessing(4).decode(DEEP[kind], HERE)
-    assert examine(DEEP[kind]).problem == "16-bit" and "16-bit" in UNUSABLE
+    word = "floating-point" if "float" in kind else "signed" if "signed" in kind else kind.split()[0]
+    assert examine(DEEP[kind]).problem == word and word in UNUSABLE
+
+
+@pytest.mark.parametrize(
+    "colour", ["rgb(256,256,255)", "rgb(999,0,0)", "hsl(0,0%,200%)", "hsv(0,0%,101%)", "rgb(0%,101%,0%)"]
+)
+def test_a_colour_beyond_its_range_is_refused(colour: str):
+    with pytest.raises(InputError, match=r"^expected a colour of values up to 255 or 100 %; found '"):
+        opaque_colour(colour)
+    assert opaque_colour(opaque_colour("rgb(255,254,0)")) == opaque_colour("rgb(255,254,0)") == "#fffe00"
+
+
+def test_a_lack_of_memory_says_nothing_of_a_picture(monkeypatch: pytest.MonkeyPatch):
+    def lacking(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(Image.Image, "convert", lacking)
+    with pytest.raises(MemoryError):
+        AS_STORED(saved(noise(), "PNG"))
 
 
 def test_8_bit_pictures_of_many_formats_are_read():

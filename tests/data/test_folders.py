@@ -360,7 +360,7 @@ def test_what_is_left_out_is_counted_and_said(tmp_path):
     (finding,) = [finding for finding in report.findings if finding.kind == "ignored"]
     assert (finding.level, finding.count) == ("warning", 5)
     assert finding.text.startswith(
-        "expected pictures in class folders alone; found 5 other files: loose.png, "
+        "expected pictures in class folders alone; found 5 other files or folders: loose.png, "
     )
     split = split_tree(tmp_path / "splits", "train", "test")
     (split / "loose.png").write_bytes(b"x")
@@ -417,3 +417,32 @@ def test_avif_counts_and_is_not_lossless(tmp_path):
     of = find_suite(str(folder))
     report = check_task(TaskData.of(data_root(of, None), of, of.tasks[0]))
     assert report.formats == {"AVIF": 10} and report.encoding == "mixed"
+
+
+def test_links_to_folders_and_folders_without_pictures_are_said(tmp_path):
+    folder = class_folders(tmp_path / "pets", {"cat": 6, "dog": 6})
+    (folder / "dog" / "more").symlink_to("../cat")
+    (folder / "owl" / "old").mkdir(parents=True)
+    os.mkfifo(folder / "cat" / "pipe.png")
+    of = find_suite(str(folder))
+    data = TaskData.of(data_root(of, None), of, of.tasks[0])
+    assert data.task.class_names == ("cat", "dog")
+    assert left_out(folder, data.task) == ["cat/pipe.png", "dog/more", "owl/"]
+    (ignored,) = [finding for finding in check_task(data).findings if finding.kind == "ignored"]
+    assert (ignored.level, ignored.count) == ("warning", 3) and "cat/pipe.png, dog/more, owl/" in ignored.text
+
+
+def test_a_folder_beside_tasks_whose_pictures_lie_deeper_is_refused(tmp_path):
+    suite = tmp_path / "suite"
+    for name in ("t1", "t2"):
+        class_folders(suite / name, {"cat": 6, "dog": 6})
+    (suite / "notes" / "old").mkdir(parents=True)
+    assert [task.name for task in find_suite(str(suite)).tasks] == ["t1", "t2"]
+    for name in ("cat1", "cat2"):
+        class_folders(suite / "t3" / name, {"sub": 3})
+    with pytest.raises(
+        InputError, match=r"a subfolder a class in each folder with pictures; found some in 't3'"
+    ):
+        find_suite(str(suite))
+    Image.new("RGB", (4, 4)).save(suite / "t3" / "cat1" / "x.png")  # a class whose pictures lie at two depths
+    assert [task.name for task in find_suite(str(suite)).tasks] == ["t1", "t2", "t3"]

@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from tests.data.trees import class_folders
+from wst.data.check.check import check_task
+from wst.data.class_folders import left_out
 from wst.data.splits import TaskData, data_root
 from wst.data.suites import find_suite
 from wst.errors import InputError
@@ -137,6 +140,90 @@ def test_list_files_without_one_for_training_are_refused(tmp_path: Path):
         refused(folder)
         == f"{folder}: expected a list file train.txt beside test.txt, trainval.txt; found none"
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "split"),
+    [
+        ("test_list.txt", "images/test/0 0.png 0\n", "test"),
+        ("holdout.txt", "images/test/0 0.png 0\n", "test"),
+        ("query.txt", "images/test/0 0.png 0\n", "test"),
+        ("test.csv", "path,label\nimages/test/0 0.png,0\n", "test"),
+        ("test.csv", "id,breed\n000bec,cat\n", "test"),
+        ("test", "0 0.png 0\n", "test"),
+        ("Test.json", "[]", "test"),
+    ],
+)
+def test_a_list_of_another_name_is_refused_where_a_split_would_be_cut(
+    tmp_path: Path, name: str, text: str, split: str
+):
+    folder = lists(tmp_path / "own", names=("train", "val"))
+    (folder / name).write_text(text)
+    line = refused(folder)
+    assert line.startswith(
+        f"{folder}: expected a list file {split}.txt, or no list beside those that are read"
+    )
+    assert f"found {name}, which is not" in line
+
+
+def test_a_list_of_another_name_is_refused_beside_class_folders(tmp_path: Path):
+    folder = class_folders(tmp_path / "pets", {"cat": 6, "dog": 6})
+    (folder / "images.csv").write_text("cat/p000.png,cat\ndog/p000.png,dog\n")  # says no split
+    of = find_suite(str(folder))
+    assert left_out(folder, of.tasks[0]) == ["images.csv"]
+    (folder / "val_list.txt").write_text("cat/p000.png 0\n")
+    assert "expected a list file val.txt" in refused(folder) and "found val_list.txt" in refused(folder)
+    folder = tmp_path / "split"
+    for name in ("train", "val", "test"):
+        class_folders(folder / name, {"cat": 6, "dog": 6})
+    (folder / "test_list.txt").write_text("cat/p000.png 0\n")  # what it would say is said by the folder
+    of = find_suite(str(folder))
+    assert left_out(folder, of.tasks[0]) == ["test_list.txt"]
+
+
+def test_other_texts_beside_list_files_are_no_lists(tmp_path: Path):
+    folder = lists(tmp_path / "own", names=("train", "val"))
+    (folder / "README.txt").write_text("Pictures of cats.\nSee images/train/0 0.png first.\nThe end.\n")
+    (folder / "classes.txt").write_text("cat\ndog\n")
+    (folder / "contest_rules.txt").write_text("None.\n")
+    (task,) = find_suite(str(folder)).tasks
+    assert (task.train, task.val, task.layout) == (6, 8, "lists") and left_out(folder, task) == []
+
+
+def test_a_list_of_another_name_is_said_where_nothing_is_cut(tmp_path: Path):
+    folder = lists(tmp_path / "own")
+    (folder / "test_hard.txt").write_text("images/test/0 0.png 0\n")
+    of = find_suite(str(folder))
+    report = check_task(TaskData.of(data_root(of, None), of, of.tasks[0]))
+    ignored = [finding.text for finding in report.findings if finding.kind == "ignored"]
+    assert ignored == [
+        "expected list files of known names alone; found 1 other files or folders: test_hard.txt"
+    ]
+
+
+def test_something_else_under_the_name_of_a_list_file_is_refused(tmp_path: Path):
+    folder = lists(tmp_path / "own", names=("train", "val"))
+    (folder / "test.txt").mkdir()
+    assert refused(folder) == f"{folder}/test.txt: expected a list file; found a folder"
+    (folder / "test.txt").rmdir()
+    os.mkfifo(folder / "test.txt")
+    assert refused(folder) == f"{folder}/test.txt: expected a list file; found something else"
+
+
+def test_list_files_that_name_nothing_of_a_splits_folder_are_refused(tmp_path: Path):
+    folder = lists(tmp_path / "own", names=("train", "val"))
+    for name in ("train", "test"):
+        class_folders(folder / name, {"cat": 2, "dog": 2})
+    line = (
+        f"{folder}: expected either list files or folders of splits; found list files that name no picture in"
+    )
+    assert refused(folder) == f"{line} 'test'"
+    (folder / "test.txt").write_text("./test/cat/p000.png 0\nimages/../test/dog/p000.png 1\n")
+    assert refused(folder) == f"{line} 'train'"
+    file = folder / "train.txt"
+    file.write_text(file.read_text() + "train/cat/p000.png 0\ntrain/dog/p000.png 1\n")
+    (task,) = find_suite(str(folder)).tasks
+    assert (task.train, task.val, task.test) == (10, 8, 2)
 
 
 def test_what_is_no_regular_file_is_none(tmp_path: Path):

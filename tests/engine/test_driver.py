@@ -288,6 +288,23 @@ def test_adapters_are_kept_for_finals_on_request(tmp_path: Path) -> None:
             assert specs is not None and (specs[0].adapter_path is not None) == keep
 
 
+def test_a_final_whose_adapter_has_no_place_does_not_start(tmp_path: Path) -> None:
+    variants = {"linear": {"method": "linear", "fixed": {"lr": 0.1}}}
+    study = _study(variants=variants, search=None, final={"seeds": 1, "save_adapters": True})
+    with Ledger(tmp_path / "s", study, CODE) as ledger:
+        (ledger.folder / "adapters").write_text("")
+        driver = _driver(ledger)
+        assert driver.next_job("job") is None and driver.finished
+        assert driver.fatal == (
+            f"{ledger.folder / 'adapters'}: expected a place for the adapter of a final trial; "
+            "found: File exists"
+        )
+        assert not _rows(ledger)
+        (ledger.folder / "adapters").unlink()
+    with Ledger(tmp_path / "s", study, CODE) as ledger:
+        assert _only(_driver(ledger)).stage == "final"
+
+
 @pytest.mark.parametrize(("resources", "device"), [({}, "cpu"), ({"gpus_per_trial": 0.5}, "cuda")])
 def test_trials_train_where_the_studys_resources_say(
     tmp_path: Path, resources: dict[str, float], device: str

@@ -150,8 +150,8 @@ def test_trial_that_fails_to_say_how_it_ended_has_failed(
     assert [r.end.error_type for r in reports if r.end is not None] == ["OSError"]
 
 
-def test_adapter_that_cannot_be_saved_fails_its_trial_alone_and_hides_no_score(
-    mini_root: Path, tmp_path: Path
+def test_adapter_that_has_no_place_fails_its_trial_alone_before_the_test_split_is_read(
+    mini_root: Path, tmp_path: Path, opened: list[str]
 ) -> None:
     (tmp_path / "file").write_text("")
     specs = [
@@ -159,9 +159,26 @@ def test_adapter_that_cannot_be_saved_fails_its_trial_alone_and_hides_no_score(
         for number, folder in enumerate(["a", "file", "b"])
     ]
     ends = [end for _, (end, _) in sorted(_run(*specs).items())]
-    assert [end.error_type for end in ends] == [None, "FileExistsError", None]
-    assert all(end.test is not None and end.test.images == 797 for end in ends)
+    assert [end.error_type for end in ends] == [None, "InputError", None]
+    assert f"{tmp_path / 'file'}: expected a place for the adapter" in (ends[1].error_text or "")
+    assert [end.test.images if end.test else None for end in ends] == [797, None, 797]
     assert (tmp_path / "a" / "0.safetensors").exists() and (tmp_path / "b" / "2.safetensors").exists()
+    opened.clear()
+    job, reports = Job([specs[1]], set()), []
+    while not job.done:
+        reports += job.step()
+    assert not opened and not any(report.reads for report in reports)
+
+
+def test_adapter_that_cannot_be_saved_hides_no_score(
+    mini_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(self: Trial, test: object) -> None:
+        raise OSError("no room")
+
+    monkeypatch.setattr(Trial, "save_adapter", full)
+    ((end, _),) = _run(_spec(mini_root, 0, adapter_path=str(tmp_path / "a.safetensors"))).values()
+    assert (end.error_type, end.test is not None and end.test.images) == ("OSError", 797)
 
 
 @pytest.mark.parametrize("stage", ["search", "final"])

@@ -177,7 +177,8 @@ def test_failures_are_rows_the_study_goes_on_and_nobody_else_has_a_part_in_its_r
     addresses: set[str] = set()
     answers: list[str] = []
     folders: set[Path] = set()
-    before = dict(os.environ)
+    names = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER")
+    settings = {name: os.environ.get(name) for name in names}
 
     def look() -> None:
         addresses.update(_listening())
@@ -187,15 +188,13 @@ def test_failures_are_rows_the_study_goes_on_and_nobody_else_has_a_part_in_its_r
             folders.update(path for path in inside.parents if path.name.startswith("wst-run-"))
             commands = [" ".join(p.cmdline()) for p in psutil.Process().children(recursive=True)]
             assert commands and not any(os.environ["RAY_AUTH_TOKEN"] in command for command in commands)
-
             assert all(folder.stat().st_mode & 0o777 == 0o700 for folder in folders)
 
     ended = _run(tmp_path / "s", study, FailingJob, on_end=look)
     assert addresses and addresses <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
     assert answers[:2] == ["AuthenticationError", "AuthenticationError"] and "session_" in answers[2]
     assert len(folders) == 1 and not any(folder.exists() for folder in folders) and not list(long.iterdir())
-    after = {name: value for name, value in os.environ.items() if "TUNE" not in name}
-    assert after == {name: value for name, value in before.items() if "TUNE" not in name}
+    assert {name: os.environ.get(name) for name in settings} == settings
     assert len(ended) == 12
     failed = [t for t in ended if t.outcome.state == "failed"]
     assert len(failed) == 6 and all(t.intent.number % 2 for t in failed)

@@ -86,6 +86,11 @@ LOWER = {**SPACE, "lr": {**LR, "high": 2e-4}}
         ({"image_size": 64}, "image_size: has nothing, asked for 64"),
         ({"backbone": "vit_tiny_patch16_224"}, "backbone: has 'micro', asked for 'vit_tiny_patch16_224'"),
         ({"normalisation": "half"}, "normalisation: has 'checkpoint', asked for 'half'"),
+        ({"ties": "earlier"}, "ties: has 'val_loss', asked for 'earlier'"),
+        (
+            {"search": {"trials": 9, "objectives": ["val_top1", "trainable_parameters"]}},
+            "objectives: has ['val_top1'], asked for ['val_top1', 'trainable_parameters']",
+        ),
         ({"pretrained": True}, "pretrained: has False, asked for True"),
         (_variants("linear", method="wst"), "search.0000: method: has 'linear', asked for 'wst'"),
         (_variants("wst-r2", fixed={"r": 3}), "variants.wst-r2.fixed.r: has 2, asked for 3"),
@@ -108,6 +113,14 @@ def test_rows_made_in_another_way_are_named(folder: Path, changes: dict[str, Any
     line = str(caught.value)
     assert line.startswith(f"{folder}: holds a trial that differs: digits.") and "\n" not in line
     assert words in line
+
+
+def test_a_study_without_a_search_may_get_one(tmp_path: Path) -> None:
+    fixed = {"variants": {"table": VARIANTS["table"]}}
+    before = _study(**fixed, search=None, confirm=None, final={"seeds": 2})
+    with Ledger(tmp_path, before, CODE) as ledger:
+        write(ledger, run_all(Planner(before)))
+    _check(tmp_path, _study(**fixed, confirm=None))
 
 
 def test_other_images_or_weights_are_named(folder: Path) -> None:
@@ -138,9 +151,15 @@ def test_rows_of_an_older_version_are_compared_on_what_they_say(tmp_path: Path) 
     (path,) = (tmp_path / "ledger" / "trials").glob("*.parquet")
     table = pq.read_table(path)
     made = json.loads(table["configuration"][0].as_py())
-    del made["pretrained"], made["normalisation"], made["recipe"]["label_smoothing"]
+    del (
+        made["ties"],
+        made["objectives"],
+        made["pretrained"],
+        made["normalisation"],
+        made["recipe"]["label_smoothing"],
+    )
     place = table.schema.get_field_index("configuration")
     pq.write_table(table.set_column(place, table.schema.field(place), [[json.dumps(made)]]), path)
-    _check(tmp_path, _study(pretrained=True))
+    _check(tmp_path, _study(pretrained=True, ties="earlier"))
     with pytest.raises(InputError, match=r"recipe.epochs: has 4, asked for 5"):
         _check(tmp_path, _study(recipe=EPOCHS))

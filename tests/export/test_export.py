@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import resource
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -157,3 +159,25 @@ def test_commands_say_where_things_are(folder: Path, tmp_path: Path) -> None:
     done = runner.invoke(export_app, ["optuna", str(folder), "-o", str(tmp_path / "o.db")])
     assert done.exit_code == 0 and "small.digits.linear: 6 trials" in done.stdout
     assert (tmp_path / "p" / "trials.parquet").exists() and (tmp_path / "o.db").exists()
+
+
+@pytest.fixture
+def full_disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Files of this process grow to 2 KiB and no further."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2048, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.usefixtures("full_disk")
+def test_a_full_disk_is_one_line_and_leaves_nothing(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"study\.db: expected a database to write there; found: ") as error:
+        export_optuna(folder, tmp_path / "study.db")
+    assert "\n" not in str(error.value) and list(tmp_path.iterdir()) == []
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    for target in (tmp_path / "new" / "place", empty):
+        with pytest.raises(InputError, match="expected a place to write to; found"):
+            export_parquet(folder, str(target))
+        assert list(tmp_path.iterdir()) == [empty] and list(empty.iterdir()) == []

@@ -179,10 +179,11 @@ def test_a_trials_configuration_is_everything_that_defines_it(tmp_path: Path) ->
     (found,) = read_table(tmp_path / "s", "trials", ["configuration"], where).to_pylist()
     assert json.loads(found["configuration"]) == {
         **{name: getattr(study, name) for name in ("suite", "backbone", "checkpoint", "pretrained")},
-        **{name: getattr(study, name) for name in ("image_size", "normalisation", "background")},
+        **{name: getattr(study, name) for name in ("image_size", "normalisation", "background", "ties")},
         **{name: getattr(trial.intent, name) for name in ("task", "stage", "seed", "hyperparameters")},
         "method": study.variants[trial.intent.variant].method,
         "method_hash": None,
+        "objectives": ["val_top1"],
         "recipe": study.recipe.model_dump(mode="json"),
     }
 

@@ -291,6 +291,67 @@ def test_what_does_not_agree_is_put_right(damage: Callable[[Path], None], copy: 
     assert repair(copy)[1] is None
 
 
+def test_a_removed_file_of_many_rows_is_missed(copy: Path, whole: Path) -> None:
+    """A curve without a row is left from a kill, but not where curves of several trials lie together."""
+    _compacted(copy)
+    (file,) = (copy / "ledger" / "trials").glob("*.parquet")
+    file.unlink()
+    first = _trials()[0].intent.trial_id
+    for use in (history, status_rows, lambda folder: Ledger(folder, study(), CODE)):
+        with pytest.raises(InputError, match=r"ledger/trials/.*its row is missing, and .*wst repair"):
+            use(copy)
+    made, aside = repair(copy)
+    meanings = {finding.path: finding.meaning for finding in made.findings}
+    assert meanings[f"ledger/trials/{first}.parquet"].startswith(f"{first}: wst tune runs it again")
+    assert aside is not None and (aside / "rows-of-epochs.parquet").exists()
+    assert len(go_on(copy)) == len(_trials())
+    assert _tables(copy) == _tables(whole)
+
+
+def test_a_column_that_is_not_the_studys_is_not_left_out(copy: Path, whole: Path) -> None:
+    """As after one byte of a name has changed, which no checksum of Parquet's is over."""
+    _compacted(copy)
+    (file,) = (copy / "ledger" / "trials").glob("*.parquet")
+    content = file.read_bytes()
+    assert b"val_top1_best" in content
+    file.write_bytes(content.replace(b"val_top1_best", b"va|_top1_best"))
+    changed = file.read_bytes()
+    with pytest.raises(
+        InputError, match=r"ledger/trials: expected the columns .* found 'va._top1_best'.*wst repair"
+    ):
+        Ledger(copy, study(), CODE)
+    assert file.read_bytes() == changed
+    made, _ = repair(copy)
+    assert made.findings[0].path == f"ledger/trials/{file.name}"
+    assert len(go_on(copy)) == len(_trials())
+    assert _tables(copy) == _tables(whole)
+
+
+def _file(path: Path) -> None:
+    path.write_text("ledger-1")
+
+
+def _elsewhere(path: Path) -> None:
+    path.with_name("other").mkdir()
+    path.symlink_to("other")
+
+
+@pytest.mark.parametrize("put", [_file, Path.mkdir, _elsewhere])
+def test_what_lies_in_the_ledgers_place_costs_nothing(
+    put: Callable[[Path], None], copy: Path, whole: Path
+) -> None:
+    ledger = copy / "ledger"
+    ledger.unlink()
+    put(ledger)
+    for use in (history, status_rows, lambda folder: Ledger(folder, study(), CODE)):
+        with pytest.raises(InputError, match=r"s/ledger(/\w+)?: expected .*[(]wst repair"):
+            use(copy)
+    made, aside = repair(copy)
+    assert [(f.path, f.meaning) for f in made.findings] == [("ledger", "ledger-1 takes its place")]
+    assert aside is not None and os.path.lexists(aside / "ledger")
+    assert go_on(copy) == [] and _tables(copy) == _tables(whole)
+
+
 def test_a_link_to_nothing(copy: Path, whole: Path) -> None:
     shutil.rmtree(copy / "ledger-1")
     with pytest.raises(InputError, match="wst repair"):

@@ -283,3 +283,16 @@ def test_tensors_that_are_not_finite_are_refused(kept: tuple[Path, float], tmp_p
     save_file(tensors, path)
     with pytest.raises(InputError, match=r"expected finite numbers; found others in 'backbone\.head\.bias'"):
         load_adapter(path)
+
+
+def test_finite_tensors_that_make_no_finite_numbers_are_refused(
+    kept: tuple[Path, float], tmp_path: Path
+) -> None:
+    path = _copy(kept[0], tmp_path)
+    save_file({name: torch.full_like(tensor, 3e38) for name, tensor in load_file(path).items()}, path)
+    card = json.loads(path.with_suffix(".json").read_text())
+    path.with_suffix(".json").write_text(json.dumps({**card, "tensors_hash": None}))
+    Image.new("RGB", (32, 32), (9, 200, 30)).save(tmp_path / "x.png")
+    expected = r"^adapter digits\.wst-r2\.final\.0000: expected finite numbers for every class; found NaN"
+    with pytest.raises(InputError, match=expected):
+        load_adapter(path).predict([tmp_path / "x.png"])

@@ -473,3 +473,23 @@ def test_what_a_file_holds_instead_is_said(tmp_path: Path) -> None:
     torch.save({"teacher": vit(1).state_dict(), "epoch": 3}, tmp_path / "w.pth")
     with pytest.raises(InputError, match=r"by name \(under .*'net'.*\); found teacher, epoch"):
         load_checkpoint(vit(2), tmp_path / "w.pth")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError("Unable to allocate 1 GiB"),
+        OSError(12, "Cannot allocate memory"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:128] DefaultCPUAllocator: can't allocate memory: ..."),
+    ],
+)
+def test_a_lack_of_memory_says_nothing_of_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def lacking(path: Path) -> None:
+        raise error
+
+    save_file({"a": torch.zeros(2)}, tmp_path / "w.safetensors")
+    monkeypatch.setattr("wst.models.weights.load_file", lacking)
+    with pytest.raises(MemoryError, match=rf"for the \d+ bytes of {re.escape(str(tmp_path))}/w\.safetensors"):
+        read_weights(tmp_path / "w.safetensors")

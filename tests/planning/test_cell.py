@@ -296,3 +296,29 @@ def test_a_search_that_has_lost_a_trial_asks_for_that_one_again(sampler: dict[st
         whole[number].intent.hyperparameters for number in (1, 4)
     ]
     assert [trial.intent.ask_order for trial in rest] == [6, 7]
+
+
+def test_of_several_objectives_the_front_alone_is_confirmed_and_trained() -> None:
+    objectives = ["val_top1", "train_seconds"]
+    cell = _cell(search={"trials": 4, "sampler": {"type": "random"}, "objectives": objectives})
+    ids = []
+    for top1, seconds in ((0.9, 5.0), (0.8, 6.0), (0.7, 2.0), (0.6, 9.0)):
+        intent = _asked(cell)
+        epochs = (Epoch(4, 0.1, 1.0, 1 - top1, top1, 0.0),)
+        cell.end(EndedTrial(intent, Outcome("completed", epochs, train_seconds=seconds)))
+        ids.append(intent.trial_id)
+    assert [one.trial.intent.trial_id for one in cell.candidates("confirm")] == [ids[0], ids[2]]
+    _run_confirm(cell, {ids[0]: 0.5, ids[2]: 0.6})
+    assert [one.trial.intent.trial_id for one in cell.candidates("final")] == [ids[2]]  # better, and quicker
+    final = cell.later_intent("final", cell.openings("final")[0], ask_order=0)
+    assert final.reason == "on the front of 4 on val, by the mean of 2 more seeds"
+
+
+def test_a_search_that_had_more_trials_than_are_asked_for_has_had_them() -> None:
+    cell = _cell(search={"trials": 1, "sampler": {"type": "random"}})
+    for number in range(3):
+        intent = Intent(
+            f"digits.base.search.{number:04d}", "digits", "base", "search", number, number, 0, {"lr": 0.1}
+        )
+        cell.begin(intent)
+    assert cell.planned("search") == cell.pending("search") == 3 and not cell.searching

@@ -111,6 +111,8 @@ def test_candidates_of_equal_accuracy_go_by_the_rule_then_by_number() -> None:
     assert _ranked(search, "val_loss") == [2, 3, 1, 0]
     assert _ranked(search, "trainable_parameters") == [2, 1, 3, 0]  # what is not known counts as none
     assert _ranked(search, "earlier") == [1, 2, 3, 0]
+    one_or_none = [_trial(0, 0.5, trainable_parameters=1), _trial(1, 0.5, trainable_parameters=None)]
+    assert _ranked(one_or_none, "trainable_parameters") == [1, 0]
 
 
 def _confirming(number: int, parent: int, top1: float | None, **rest: Any) -> EndedTrial:
@@ -168,3 +170,11 @@ def test_values_of_the_objectives() -> None:
     assert objective_values(("val_top1", "train_seconds", "trainable_parameters"), outcome) == [0.7, 2.5, 50]
     unknown = _trial(0, 0.7, trainable_parameters=None).outcome
     assert objective_values(("trainable_parameters", "train_seconds"), unknown) == [0.0, 0.0]
+
+
+def test_an_accuracy_or_loss_of_zero_counts_as_zero() -> None:
+    search = [_trial(0, 0.9), _trial(1, 0.8)]
+    confirm = [_confirming(0, 0, 0.0, loss=0.0), _confirming(1, 0, 0.5, loss=2.0), _confirming(2, 1, 0.3)]
+    best, second = confirmed(candidates(search, ACCURACY, "val_loss"), confirm, "val_loss")
+    assert (best.trial, best.val_top1) == (search[1], pytest.approx(0.3))
+    assert (second.val_top1, second.val_loss) == (pytest.approx(0.25), pytest.approx(1.0))

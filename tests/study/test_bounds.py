@@ -15,7 +15,6 @@ from pydantic import ValidationError
 
 from tests.conftest import LR, small_study
 from wst.errors import InputError
-from wst.records import same
 from wst.study import Study, load_study
 from wst.study.durations import parse_duration
 from wst.yaml_files import first_error, read_yaml, write_yaml
@@ -242,6 +241,11 @@ _TABLES = st.dictionaries(_NAMES.map(lambda name: f"h{name}"), _SETTINGS, max_si
 _REAL = st.floats(1e-6, 1)
 
 
+def _equal(value: Any) -> Any:
+    """The same for choices that are equal, of which a space takes one: 1 and 1.0 are, 1 and true are not."""
+    return tuple(map(_equal, value)) if isinstance(value, list) else (isinstance(value, bool), value)
+
+
 @st.composite
 def _variants(draw: st.DrawFn) -> dict[str, Any]:
     kind = draw(st.sampled_from(["fixed", "space", "per_task", "warm list", "warm by task", "warm ledger"]))
@@ -251,8 +255,7 @@ def _variants(draw: st.DrawFn) -> dict[str, Any]:
     variant["fixed"]["lr"] = draw(_REAL)
     if kind == "fixed":
         return variant
-    drawn = draw(st.lists(_SETTINGS, min_size=1, max_size=4))
-    choices = [one for place, one in enumerate(drawn) if not any(same(one, other) for other in drawn[:place])]
+    choices = draw(st.lists(_SETTINGS, min_size=1, max_size=4, unique_by=_equal))
     low = draw(_REAL)
     variant["space"] = {
         "s1": {"type": "categorical", "choices": choices},

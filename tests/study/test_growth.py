@@ -18,7 +18,7 @@ from wst.errors import InputError
 from wst.ledger import Ledger, history, resolved_study
 from wst.planning.planner import Planner
 from wst.study import Study
-from wst.study.growth import check_extension, forbidden_changes
+from wst.study.growth import Difference, check_extension, forbidden_changes
 
 
 def _changed(**changes: Any) -> Study:
@@ -158,7 +158,9 @@ def test_one_line_names_at_most_five_differences() -> None:
         wanted = small_study(recipe=recipe, seed=3, name="n")
         check_extension(Path("out"), small_study(), wanted, begun=True)
     text = str(error.value)
-    assert text.startswith("out: holds a study that differs: name: has 'small', asked for 'n'; seed: has 0")
+    assert text.startswith(
+        "out/study.yaml: holds a study that differs: name: has 'small', asked for 'n'; seed: has 0"
+    )
     assert text.endswith("; and 2 more; choose another --out") and "\n" not in text
     assert text.count("asked for") == 5
 
@@ -248,3 +250,13 @@ def test_a_suite_of_ones_own_is_the_same_wherever_it_lies() -> None:
     # a folder of one task gives it its name
     renamed = _forbidden(at("/here/pets", ("pets",)), at("/here/dogs", ("dogs",)))
     assert renamed == ["tasks: has ['pets'], asked for ['dogs']"]
+
+
+@pytest.mark.parametrize(
+    ("length", "shown"),
+    [(58, "'" + "x" * 58 + "'"), (59, "'" + "x" * 56 + "..."), (99, "'" + "x" * 56 + "...")],
+)
+def test_long_values_are_cut(length: int, shown: str) -> None:
+    """At sixty signs, the quotes counted."""
+    difference = Difference("key", "x" * length, None)
+    assert str(difference) == f"key: has {shown}, asked for nothing"

@@ -253,3 +253,16 @@ def test_condition_may_rest_on_one_of_several_fixed_values() -> None:
     assert grid(space, 2, {"k": (6, 5), "a": 2})[0] == {"a": 1}  # what is searched counts
     assert grid(space, 2, {}, seed=3) == grid(space, 2, {}, seed=3)
     assert [grid({"a": Int(low=0, high=9)}, 2, {}, seed=0)] != [grid({"a": Int(low=0, high=9)}, 2, {})]
+
+
+def test_whole_numbers_are_brought_where_the_range_has_them() -> None:
+    entry = Int(low=2, high=6, step=2)
+    assert [repr(entry.brought(value)) for value in (2.0, 4.0, 6.0)] == ["2", "4", "6"]
+    assert [repr(entry.brought(value)) for value in (0.0, 3.0, 7.0, 8.0, 4.5)] == [
+        "0.0",
+        "3.0",
+        "7.0",
+        "8.0",
+        "4.5",
+    ]
+    assert repr(Int(low=2, high=6).brought(7.0)) == "7.0" and repr(Int(low=2, high=6).brought(6.0)) == "6"

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,9 +8,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.data.trees import small_vtab, write_task
 from wst.data import splits
 from wst.data.mini import MINI
 from wst.data.splits import TaskData
+from wst.errors import ChangedError
 from wst.training.batches import Normaliser, resident
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -42,3 +45,22 @@ def test_a_split_stays_on_the_device_for_the_next_trial(mini_root: Path) -> None
     assert [len(labels) for _, labels in batches] == [150, 50]
     with pytest.raises(splits.TestSplitClosedError):
         resident(data, "test", 32, "search", torch.device("cpu"))
+
+
+def test_what_is_kept_of_a_list_that_has_changed_is_not_served(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WST_CACHE", str(tmp_path / "cache"))
+    suite = small_vtab(["svhn"])
+    task, cpu = suite.tasks[0], torch.device("cpu")
+    data = TaskData(write_task(tmp_path, suite, task), task)
+    held = replace(data, expected=data.hashes().content)
+    first = resident(held, "val", 16, "search", cpu)
+    file = data.folder / "val200.txt"
+    lines = file.read_text()
+    file.write_text(lines.replace(" 1\n", " 2\n"))
+    with pytest.raises(ChangedError, match="images and labels of val to stay as they were"):
+        resident(held, "val", 16, "search", cpu)
+    assert first.labels.tolist() != resident(data, "val", 16, "search", cpu).labels.tolist()
+    file.write_text(lines)
+    assert resident(held, "val", 16, "search", cpu) is first

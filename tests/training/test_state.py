@@ -110,3 +110,26 @@ def test_no_code_in_a_file_runs(tmp_path: Path) -> None:
     _summed(tmp_path / "t.pt", body.getvalue())
     assert state.load(tmp_path / "t.pt", WHO) is None
     assert not (tmp_path / "ran").exists()
+
+
+def test_what_lies_in_the_place_of_a_state_or_of_its_folder_is_laid_aside(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "checkpoints" / "t.pt"
+    state.make_way(path)
+    assert not list(tmp_path.iterdir()) and not caplog.messages
+    path.parent.write_text("a file")
+    state.make_way(path)
+    path.mkdir(parents=True)
+    (path / "kept").write_text("mine")
+    state.make_way(path)
+    state.save(path, {}, {"a": 1})
+    state.make_way(path)
+    assert state.load(path, {}) == {"a": 1}
+    (file,) = tmp_path.glob("checkpoints.*.aside")
+    (folder,) = path.parent.glob("t.pt.*.aside")
+    assert file.read_text() == "a file" and (folder / "kept").read_text() == "mine"
+    assert caplog.messages == [
+        f"wst: {path.parent}: expected a folder; found a file: laid aside as {file.name}",
+        f"wst: {path}: expected the state of a trial; found a folder: laid aside as {folder.name}",
+    ]

@@ -10,6 +10,7 @@ import torch
 
 from tests.training.specs import SETTINGS, spec, without_times
 from wst.data import splits
+from wst.machine import usable_cpus
 from wst.records import Backbone, Epoch, Hyperparameters, Score
 from wst.shipped import ASSETS
 from wst.study import Recipe
@@ -281,3 +282,12 @@ def test_a_trials_own_weight_decay_counts(mini_root: Path, alone: Numbers) -> No
     _, strong = _trained(spec(mini_root, settings={**SETTINGS, "weight_decay": 5.0}))
     weights = [name for name, tensor in strong.items() if tensor.ndim > 1]
     assert weights and all(strong[name].norm() < 0.9 * alone[1][name].norm() for name in weights)
+
+
+def test_a_trial_takes_no_more_threads_than_there_are_processors(mini_root: Path) -> None:
+    before = torch.get_num_threads()
+    try:
+        Trial(spec(mini_root, threads=10_000))
+        assert torch.get_num_threads() == usable_cpus()
+    finally:
+        torch.set_num_threads(before)

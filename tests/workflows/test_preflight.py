@@ -65,3 +65,31 @@ def test_a_free_hyperparameter_without_a_default_is_given_where_models_are_tried
     )
     assert check(study, None).parameters["digits", "rows"]["trainable"] == 1
     assert parameter_counter(study)("searched", {"lr": 0.1, "scale": 0.1, "k": 2}) == 2
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"fixed": {"lr": 0.1, "scale": 1.0, "r": 100_000}},
+        {"space": {"lr": LR, "scale": _choices(1.0), "r": {"type": "int", "low": 1, "high": 100_000}}},
+        {"per_task": {"digits": {"lr": 0.1, "scale": 1.0, "r": 100_000}}},
+    ],
+)
+def test_a_model_many_times_as_large_as_its_backbone_is_refused_before_it_is_built(
+    monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any]
+) -> None:
+    monkeypatch.setattr(preflight, "adapted", None)
+    study = small_study(variants={"v": {"method": "wst", **settings}})
+    expected = (
+        r"variants\.v\.(fixed|space|per_task\.digits): r 100000: expected at most 4,676,160 trainable "
+        r"parameters, 10 times those of the backbone; found 77,201,560$"
+    )
+    with pytest.raises(InputError, match=expected):
+        check(study, None)
+
+
+def test_a_model_larger_than_its_backbone_is_taken() -> None:
+    fixed = {"lr": 0.1, "scale": 1.0, "r": 5_000}
+    study = small_study(variants={"v": {"method": "wst", "fixed": fixed}})
+    preflight._check_fits(study, "v")
+    assert parameter_counter(study)("v", fixed) > 3_000_000

@@ -19,6 +19,7 @@ from wst.records import EndedTrial, Epoch, Intent
 from wst.shipped import ASSETS
 from wst.study import Study, load_study
 from wst.trackers import Tracker, Trackers
+from wst.workflows.single import recorded, run_single
 from wst.workflows.tune import run_study
 
 pytestmark = pytest.mark.slow  # trains
@@ -107,6 +108,51 @@ def test_a_study_file_edited_between_two_starts_is_refused(here: Path) -> None:
     kept.write_text(kept.read_text().replace("epochs: 3", "epochs: 4"))
     with pytest.raises(InputError, match=r"pets.linear.search.0000: recipe.epochs: has 3, asked for 4"):
         run_study(load_study(str(kept)), here / "out", inline=True)
+
+
+def _run_again(here: Path) -> list[EndedTrial]:
+    study, intent, _ = recorded(here / "out", "pets.linear.search.0000")
+    run_single(study, intent, here / "again", None, again_from=here / "out")
+    return history(here / "again")[1]
+
+
+def _study_file(here: Path, found: str, wanted: str) -> None:
+    kept = here / "out" / "study.yaml"
+    text = kept.read_text()
+    assert found in text
+    kept.write_text(text.replace(found, wanted))
+
+
+def test_a_row_is_run_again_with_what_it_was_made_with_alone(here: Path, ran: Path) -> None:
+    for name in ("pets", "w1.safetensors"):  # the row's own paths lead to the original
+        _study_file(here, str(ran / name), str(here / name))
+    assert _numbers(_run_again(here)) == _numbers(history(ran / "out")[1])[:1]
+
+
+@pytest.mark.parametrize("changed", ["data", "weights", "recipe", "normalisation"])
+def test_a_row_is_not_run_again_with_anything_else(changed: str, here: Path, ran: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    for name in ("pets", "w1.safetensors"):
+        _study_file(here, str(ran / name), str(here / name))
+    words = {
+        "data": "data of task 'pets': expected hash .* was made with the first",
+        "weights": "backbone weights: expected hash .* was made with the first",
+        "recipe": "search.0000 made in another way: recipe.epochs: has 3, asked for 4",
+        "normalisation": "search.0000 made in another way: normalisation: has 'checkpoint', asked for 'half'",
+    }
+    if changed == "data":
+        Path("pets/cat/p000.png").write_bytes(Path("pets/dog/p001.png").read_bytes())
+    elif changed == "weights":
+        tensors = load_file("w1.safetensors")
+        save_file({name: tensor + 1 for name, tensor in tensors.items()}, "w1.safetensors")
+    elif changed == "recipe":
+        _study_file(here, "epochs: 3", "epochs: 4")
+    else:
+        _study_file(here, "normalisation: checkpoint", "normalisation: half")
+    with pytest.raises(InputError, match=words[changed]):
+        _run_again(here)
+    assert not (here / "again").exists()
 
 
 class _Stop(Tracker):

@@ -110,9 +110,14 @@ def test_what_is_not_a_number_is_never_taken_and_steps_are_brought(
     study = small_study(variants={"a": {"method": "linear", "space": space}}, final=None)
     (good, *_) = [t for t in run_all(Planner(study)) if t.outcome.state == "completed"]
     noisy = replace(good.intent, hyperparameters={**good.intent.hyperparameters, "drop_path": 3 * 0.1})
-    number = noisy.number + 1
-    settings = {**noisy.hyperparameters, "lr": 0.05}
-    bad = replace(noisy, trial_id="digits.a.search.0099", number=number, hyperparameters=settings)
+    number, settings = noisy.number + 1, {**noisy.hyperparameters, "lr": 0.05}
+    bad = replace(
+        noisy,
+        trial_id=f"digits.a.search.{number:04d}",
+        number=number,
+        ask_order=noisy.ask_order + 1,
+        hyperparameters=settings,
+    )
     *epochs, last = good.outcome.epochs
     broken = replace(good.outcome, epochs=(*epochs, replace(last, val_top1=1.0, val_loss=math.nan)))
     with Ledger(tmp_path / "runs", study, CODE) as ledger:

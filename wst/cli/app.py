@@ -51,7 +51,7 @@ def before_the_verb(
     ] = False,
 ) -> None:
     """Wavelet-based multi-scale tuning: studies, leaderboards, comparisons."""
-    context.obj.debug = debug
+    context.ensure_object(_Options).debug = debug
 
 
 @app.command("ls")

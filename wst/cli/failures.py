@@ -54,18 +54,36 @@ def _mendable(error: BaseException) -> str | None:
     if isinstance(error, UnicodeError):
         return f"expected text and paths in UTF-8; found {error}"
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # PyTorch's
-        return "expected more memory than there is; found none left"
+        text = str(error).partition("\n")[0] if isinstance(error, MemoryError) else ""
+        return f"expected more memory than there is; found none left{f' ({text})' if text else ''}"
     return None
 
 
 def _of_the_system(error: OSError) -> str:
     found = error.strerror or str(error) or type(error).__name__
+    where = f"{_path(error.filename)}: " if error.filename is not None else ""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"{where}expected room on the disk; found: {found}"
+    if error.errno == errno.ENOENT and not _starts_at_root(error.filename) and not _stands_somewhere():
+        gone = os.environ.get("PWD", "current folder")
+        return f"{_path(gone)}: expected the current folder to be there; found: it was removed"
     if error.filename is not None:
         # A path that the user gave, in all likelihood: a file where a folder has to be, or no permission.
-        return f"{_path(error.filename)}: expected a path to use; found: {found}"
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"expected room on the disk; found: {found}"
+        return f"{where}expected a path to use; found: {found}"
     return f"expected the system to do as asked; found: {found}"
+
+
+def _starts_at_root(name: object) -> bool:
+    return isinstance(name, str | bytes | os.PathLike) and os.path.isabs(name)  # noqa: PTH117
+
+
+def _stands_somewhere() -> bool:
+    """Whether the current folder still exists."""
+    try:
+        os.getcwd()  # noqa: PTH109
+    except OSError:
+        return False
+    return True
 
 
 def _path(name: object) -> str:

@@ -105,7 +105,7 @@ def train(
         lines = _EpochLines(study.recipe.epochs, goes_on, to)
         purpose = f"{trial} of {from_} run again" if trial is not None else single.SINGLE
         outcome, known = single.run_single(
-            study, intent, folder, root, [lines], lambda line: print_line(line, to), purpose
+            study, intent, folder, root, [lines], lambda line: print_line(line, to), purpose, from_
         )
     if known:
         print_line(f"{intent.trial_id} is in {folder} already", to)
@@ -196,6 +196,10 @@ def predict(
 
     from wst.models.adapters import load_adapter
 
+    if adapter.is_dir():
+        inside = sorted(path.name for path in adapter.glob("*.safetensors"))[:3]
+        found = f"a folder (with {', '.join(inside)})" if inside else "a folder"
+        raise InputError(f"adapter: {adapter}: expected a .safetensors file; found {found}")
     torch.set_num_threads(min(torch.get_num_threads(), usable_cpus()))
     predictor = load_adapter(adapter, checkpoint=checkpoint, method=method, any_backbone=any_backbone)
     given = list(_files(images))
@@ -222,10 +226,13 @@ _BATCH = 64
 
 def _files(images: Sequence[Path]) -> Iterator[Path]:
     """The files that were named, and all pictures in the folders that were."""
-    from wst.data.picture_index import images_in
+    from wst.data.picture_index import images_in, links_in
 
     for given in images:
-        inside = images_in(given) if given.is_dir() else [given]
+        inside, links = (images_in(given), links_in(given)) if given.is_dir() else ([given], [])
+        if links:
+            more = f" and {len(links) - 3} more" if len(links) > 3 else ""
+            say(f"{given}: links to folders are not followed: {', '.join(links[:3])}{more}")
         if not inside:
             raise InputError(f"{given}: expected a folder with pictures; found none in it")
         yield from inside

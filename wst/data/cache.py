@@ -1,11 +1,12 @@
 """Decoded splits: each image read, decoded and resized once, kept as uint8 in one file.
 
 An entry is a folder named after the content of the images and the preprocessing, with ``images.npy`` and a
-record ``entry.json`` that holds a SHA-256 for every block of images.  It is filled aside and renamed into
-place; one process fills it while the others wait at its lock.  Blocks are compared with their sums whenever
-they are read (:mod:`wst.data.decoded`); an entry that does not hold is made again, and a line of the log says
-so.  The folder stays below ``$WST_CACHE_LIMIT``: what was unused for longest goes first, never what is just
-being filled.
+record ``entry.json`` that holds both as well, and a SHA-256 for every block of images.  What is decoded is
+hashed on the way, so that an entry holds the very images that it is named after.  It is filled aside and
+renamed into place; one process fills it while the others wait at its lock.  Blocks are compared with their
+sums whenever they are read (:mod:`wst.data.decoded`); an entry that does not hold is made again, and a line
+of the log says so.  The folder stays below ``$WST_CACHE_LIMIT``: what was unused for longest goes first,
+never what is just being filled.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import logging
 import math
 import os
 import shutil
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,10 +28,10 @@ from pydantic import ByteSize, TypeAdapter, ValidationError
 from wst.data import memo
 from wst.data.decode import Preprocessing, decode_all
 from wst.data.decoded import PIXELS, RECORD, DamagedError, DecodedSplit, PixelFile, block_size
-from wst.data.hashes import cache_folder, images_hash
+from wst.data.hashes import cache_folder, images_hash, over
 from wst.data.lists import ImageList
-from wst.errors import InputError
-from wst.files import locked, remove_folder, replacing_folder
+from wst.errors import ChangedError, InputError
+from wst.files import clear_place, locked, remove_folder, replacing_folder
 
 DEFAULT_LIMIT = "64GB"
 _log = logging.getLogger(__name__)
@@ -67,30 +69,39 @@ def cache_limit() -> int:
         raise InputError(f"WST_CACHE_LIMIT: expected a size such as 20GB; found {text!r}") from None
 
 
-def load(listed: ImageList, preprocessing: Preprocessing) -> DecodedSplit:
+def load(listed: ImageList, preprocessing: Preprocessing, images: str | None = None) -> DecodedSplit:
     """The decoded split, from the cache or put there now.
 
+    Args:
+        listed: the images, and their labels.
+        preprocessing: what is done to them.
+        images: the images hash that they must have; the one that they have now where it is left out.
+
     Raises:
+        ChangedError: an image that is to be decoded is no longer that of the hash.
         InputError: an image that cannot be read, or too little room for the split.
     """
     words, size = preprocessing.words, preprocessing.size
     shape = (len(listed.images), 3, size, size)
-    entry = _splits() / hashlib.sha256(f"{words}\n{images_hash(listed)}".encode()).hexdigest()[:32]
+    made_of = {"preprocessing": words, "images": images or images_hash(listed)}
+    entry = _splits() / hashlib.sha256(f"{words}\n{made_of['images']}".encode()).hexdigest()[:32]
 
     def make(broken: PixelFile | None = None, reason: str = "") -> PixelFile:
+        clear_place(_splits(), folder=True)
+        clear_place(_lock_file(entry.name), folder=False)
         with locked(_lock_file(entry.name)):
-            found = _open(entry, shape, say=True)
+            found = _open(entry, shape, made_of, say=True)
             if found is not None and (broken is None or found.inode != broken.inode):
                 return found  # made by another process, meanwhile
             if broken is not None:
                 _say_damaged(entry, reason)
-            _fill(entry, listed, preprocessing)
-            found = _open(entry, shape)
+            _fill(entry, listed, preprocessing, made_of)
+            found = _open(entry, shape, made_of)
         if found is None:
             raise InputError(f"{entry}: expected the pixels just written; found others (a failing disk?)")
         return found
 
-    return DecodedSplit(_open(entry, shape) or make(), np.array(listed.labels, np.int64), make)
+    return DecodedSplit(_open(entry, shape, made_of) or make(), np.array(listed.labels, np.int64), make)
 
 
 def entries() -> list[CacheEntry]:
@@ -134,10 +145,12 @@ def _splits() -> Path:
     return cache_folder() / "splits"
 
 
-def _open(entry: Path, shape: tuple[int, ...], *, say: bool = False) -> PixelFile | None:
+def _open(
+    entry: Path, shape: tuple[int, ...], made_of: Mapping[str, str], *, say: bool = False
+) -> PixelFile | None:
     """The entry's pixels, or None if it is not there or damaged."""
     try:
-        found = PixelFile(entry, shape)
+        found = PixelFile(entry, shape, made_of)
     except FileNotFoundError:
         return None
     except DamagedError as error:
@@ -157,33 +170,39 @@ def _lock_file(key: str) -> Path:
     return _splits() / f"{key}.lock"
 
 
-def _fill(entry: Path, listed: ImageList, preprocessing: Preprocessing) -> None:
-    """Decode a split into ``entry``; the caller holds its lock."""
+def _fill(entry: Path, listed: ImageList, preprocessing: Preprocessing, made_of: Mapping[str, str]) -> None:
+    """Decode a split into ``entry``; the caller holds its lock.
+
+    Raises:
+        ChangedError: what was decoded is not what the entry is made of.
+    """
     for left in entry.parent.glob(f".{entry.name}.*/"):
         remove_folder(left)  # by a process that died while it decoded
     remove_folder(entry)
+    clear_place(entry, folder=True)
     size = preprocessing.size
     shape = (len(listed.images), 3, size, size)
     _make_room(math.prod(shape), listed.file)
-    block, sums, digest = block_size(shape), [], hashlib.sha256()
+    block, sums, digest, files = block_size(shape), list[str](), hashlib.sha256(), list[bytes]()
     with replacing_folder(entry) as aside:
         with (aside / PIXELS).open("wb") as file:
             np.lib.format.write_array_header_1_0(
                 file, {"descr": "|u1", "fortran_order": False, "shape": shape}
             )
-            for number, pixels in enumerate(decode_all(listed.images, preprocessing), start=1):
+            for number, (pixels, of_file) in enumerate(decode_all(listed.images, preprocessing), start=1):
+                files.append(of_file)
                 content = pixels.tobytes()
                 digest.update(content)
                 file.write(content)
                 if number % block == 0 or number == len(listed.images):
                     sums.append(digest.hexdigest())
                     digest = hashlib.sha256()
-        record = {
-            "sums": sums,
-            "shape": shape,
-            "preprocessing": preprocessing.words,
-            "source": str(listed.file),
-        }
+        if over(files) != made_of["images"]:
+            raise ChangedError(
+                f"{listed.file}: expected its images to stay as they were while they are decoded; "
+                "found them changed"
+            )
+        record = {**made_of, "sums": sums, "shape": shape, "source": str(listed.file)}
         (aside / RECORD).write_text(json.dumps(record, indent=1))
 
 

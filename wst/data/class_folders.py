@@ -9,6 +9,7 @@ from pathlib import Path
 
 from wst.data.class_names import check_names
 from wst.data.cut import Images, fill_up, shares_of, taken_from
+from wst.data.list_names import unread_lists
 from wst.data.lists import inside_of
 from wst.data.picture_index import PictureIndex, is_image, picture_index
 from wst.data.split_folders import MEANINGS, split_folders
@@ -86,12 +87,15 @@ def _above(name: str) -> Iterator[str]:
 
 
 def left_out(folder: Path, task: Task) -> list[str]:
-    """Files among a task's pictures that are none, and pictures in no class: names from the folder on.
+    """What lies in a task's folder and is not read, by names from the folder on.
 
-    What is hidden does not count, nor does what list files leave out.
+    Files among pictures that are none, links to folders there, pictures in no class, folders with
+    nothing in them (their names end in ``/``), and files that look like lists.  What is hidden does not
+    count, nor do pictures that no list file names.
     """
+    unread = list(unread_lists(folder))
     if task.layout != "classes":
-        return []
+        return unread
     pictures, tops = pictures_of(folder, task.class_names), {name.split("/")[0] for name in task.class_names}
     found = []
     for _, part, index in pictures:
@@ -100,10 +104,14 @@ def left_out(folder: Path, task: Task) -> list[str]:
         # A folder of pictures that the user has not named as a class is left out on purpose.
         apart = set(index.images) - tops
         found += [prefix + path for path in index.others if path.split("/")[0] not in apart]
+        # A class that lacks pictures in one split alone is said of that split.
+        named = {path.split("/")[0] for path in index.others}
+        empty = index.folders.keys() - index.images.keys() - tops - named - {""}
+        found += sorted(f"{prefix}{path}/" for path in empty if "/" not in path)
     if any(part for _, part, _ in pictures):
         with os.scandir(folder) as entries:
             found += sorted(entry.name for entry in entries if is_image(entry.name) and entry.is_file())
-    return found
+    return found + unread
 
 
 def _of_class(index: PictureIndex, name: str) -> Sequence[str]:

@@ -6,6 +6,7 @@ clipped on the way.
 
 from __future__ import annotations
 
+import hashlib
 import stat
 import warnings
 from collections.abc import Iterator, Sequence
@@ -63,6 +64,10 @@ Loss = Literal["CMYK", "palette", "alpha", "multi-frame"]
 """What a picture has and plain RGB has not: inks, a palette, transparency, frames after the first."""
 
 
+Unusable = Literal["unreadable", "16-bit", "32-bit", "floating-point", "signed"]
+"""What a picture is that cannot be read, or not without loss of its values."""
+
+
 class UndecodableError(ValueError):
     """A picture that cannot be read, or not without loss of its values.
 
@@ -71,7 +76,7 @@ class UndecodableError(ValueError):
         found: what there is, in words.
     """
 
-    def __init__(self, kind: Literal["unreadable", "16-bit"], found: str):
+    def __init__(self, kind: Unusable, found: str):
         super().__init__(found)
         self.kind, self.found = kind, found
 
@@ -117,11 +122,13 @@ class Reading:
         try:
             with Image.open(BytesIO(content), formats=formats()) as image:
                 if _deep(image, content):
-                    raise UndecodableError("16-bit", f"mode {image.mode}: its values do not fit into 8 bits")
+                    raise UndecodableError(
+                        _depth(image), f"mode {image.mode}: its values do not fit into 8 bits"
+                    )
                 image.load()
                 loss, detail = self._loss(image)
                 return Picture(self._rgb(image), image.format or "", loss, detail)
-        except UndecodableError:
+        except (UndecodableError, MemoryError):  # a lack of memory says nothing of the file
             raise
         except UnidentifiedImageError:
             reason = "in no format that is read"
@@ -237,16 +244,27 @@ def _deep(image: Any, content: bytes) -> bool:
     return False
 
 
+def _depth(image: Any) -> Unusable:
+    """The word for a picture whose values do not fit into 8 bits, by how they are stored."""
+    tags = image.tag_v2 if image.format == "TIFF" else {}
+    kinds, bits = tags.get(ExifTags.Base.SampleFormat, (1,)), tags.get(ExifTags.Base.BitsPerSample, (16,))
+    if image.mode.startswith("F") or 3 in kinds or image.format == "DDS":
+        return "floating-point"
+    return "32-bit" if max(bits) > 16 else "16-bit" if max(bits) > 8 else "signed"
+
+
 def opaque_colour(text: str) -> str:
     """A colour that Pillow's ImageColor knows (``white``, ``#fff``, ``hsl(0, 0%, 100%)``), as ``#ffffff``.
 
     Raises:
-        InputError: it knows none of that name, or it is transparent itself.
+        InputError: it knows none of that name, a value is beyond its range, or it is transparent itself.
     """
     try:
         red, green, blue, *alpha = ImageColor.getrgb(text)
     except ValueError:
         raise InputError(f"expected a colour such as white or '#c0c0c0'; found {text!r}") from None
+    if max(red, green, blue) > 255:  # as Pillow takes rgb(256, 0, 0) and hsl(0, 0%, 200%)
+        raise InputError(f"expected a colour of values up to 255 or 100 %; found {text!r}")
     if alpha and alpha != [255]:
         raise InputError(f"expected a colour that is not transparent itself; found {text!r}")
     return f"#{red:02x}{green:02x}{blue:02x}"
@@ -276,8 +294,16 @@ def unreadable(path: Path, error: UndecodableError) -> InputError:
     return InputError(f"{path}: expected {what}; found {error.found}")
 
 
-def decode_all(images: Sequence[Path], preprocessing: Preprocessing) -> Iterator[np.ndarray]:
-    """Decoded images in order, a few ahead; Pillow lets other threads run while it decodes and resizes."""
+def decode_all(images: Sequence[Path], preprocessing: Preprocessing) -> Iterator[tuple[np.ndarray, bytes]]:
+    """Decoded images in order, a few ahead, each with the SHA-256 of the very bytes that were decoded.
+
+    Pillow lets other threads run while it decodes and resizes.
+    """
     workers = usable_cpus()
+
+    def read(path: Path) -> tuple[np.ndarray, bytes]:
+        content = content_of(path)
+        return preprocessing.decode(content, path), hashlib.sha256(content).digest()
+
     with ThreadPoolExecutor(workers) as pool:
-        yield from ahead(pool, lambda path: preprocessing.decode(content_of(path), path), images, 8 * workers)
+        yield from ahead(pool, read, images, 8 * workers)

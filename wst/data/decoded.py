@@ -10,7 +10,7 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -36,19 +36,23 @@ class PixelFile:
     Args:
         entry: folder with ``images.npy`` and ``entry.json``, which has its shape and a sum for each block.
         shape: what is expected, (N, 3, size, size).
+        made_of: what its record must say that it was made of.
 
     Raises:
         FileNotFoundError: there is no entry, or it is of another version.
-        DamagedError: it is not whole.
+        DamagedError: it is not whole, or another one's.
     """
 
-    def __init__(self, entry: Path, shape: tuple[int, ...]):
+    def __init__(self, entry: Path, shape: tuple[int, ...], made_of: Mapping[str, str]):
         self.entry, self.shape = entry, shape
         self.block = block_size(shape)
         try:
             record = json.loads((entry / RECORD).read_text())
-            if "sums" not in record:
+            if not {"sums", *made_of} <= record.keys():
                 raise FileNotFoundError(f"{entry}: of an earlier version")
+            others = [key for key, value in made_of.items() if record[key] != value]
+            if others:
+                raise ValueError(f"one of other {' and '.join(others)}")
             self._sums = [bytes.fromhex(text) for text in record["sums"]]
             self._file = (entry / PIXELS).open("rb", buffering=0)
             found, fortran, dtype = self._header()

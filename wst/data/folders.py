@@ -27,10 +27,16 @@ from pydantic import Field, ValidationError
 
 from wst.data.class_folders import check_classes, class_folders, in_classes, pictures_of, sizes_of
 from wst.data.class_names import check_names, unfit
-from wst.data.list_files import count_labels, list_files, read_lists
+from wst.data.list_files import (
+    check_folders_named,
+    check_nothing_unread,
+    count_labels,
+    list_files,
+    read_lists,
+)
 from wst.data.lists import CLASS_NAMES, ImageList, Split, names_in_file
 from wst.data.picture_index import is_image
-from wst.data.split_folders import split_folders, subfolders
+from wst.data.split_folders import holds_pictures, split_folders, subfolders
 from wst.data.tasks import Group, Suite, Task
 from wst.errors import InputError
 from wst.files import is_folder, read_text, readable
@@ -77,10 +83,17 @@ def _own_suite(path: Path) -> Suite:
         return _from_yaml(path / SUITE_FILE)
     if _layout(path) is not None:
         return Suite(path.name, path.name, (_task(path, _name(path.name), "."),), location=path.parent)
-    folders = [child for child in subfolders(path) if _layout(child) is not None]
+    children = subfolders(path)
+    folders = [child for child in children if _layout(child) is not None]
     if not folders:
         raise InputError(
             f"suite {path}: expected list files, a subfolder a class, or a folder a task; found none of them"
+        )
+    deeper = [child.name for child in children if child not in folders and holds_pictures(child)]
+    if deeper:
+        raise InputError(
+            f"suite {path}: expected list files or a subfolder a class in each folder with pictures; found "
+            f"some in {deeper[0]!r} that lie elsewhere"
         )
     tasks = tuple(_task(folder, _name(folder.name), folder.name) for folder in folders)
     twice = {task.name for task in tasks if sum(task.name == other.name for other in tasks) > 1}
@@ -144,6 +157,8 @@ def _task(folder: Path, name: str, relative: str, given: _TaskEntry | None = Non
         check_names(wanted, f"classes of task {name!r}")
     if layout == "lists":
         parts = read_lists(folder, len(wanted) if wanted else None, cut)
+        check_nothing_unread(folder, list_files(folder), "lists")
+        check_folders_named(folder, parts)
         names = wanted or names_in_file(folder)
         if names and not wanted:
             check_names(names, folder / CLASS_NAMES)
@@ -153,6 +168,7 @@ def _task(folder: Path, name: str, relative: str, given: _TaskEntry | None = Non
         pictures = pictures_of(folder, wanted)
         names = wanted or class_folders(folder, pictures)
         check_classes(folder, pictures, names)
+        check_nothing_unread(folder, [split for split, part, _ in pictures if part], "classes")
         sizes, count = sizes_of(pictures, names, cut), len(names)
     return Task(
         name,

@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 from wst.data import memo
 from wst.data.decode import content_of
@@ -17,13 +18,25 @@ from wst.errors import InputError
 from wst.machine import usable_cpus
 
 
+class Hashes(NamedTuple):
+    """SHA-256 over a list's files.
+
+    Attributes:
+        content: every file's bytes and label, in order.
+        images: every file's bytes, in order: equal for tasks that share images.
+    """
+
+    content: str
+    images: str
+
+
 def content_hash(listed: ImageList) -> str:
     """SHA-256 over every image file's bytes and label, in order; remembered until a file changes on disk.
 
     Raises:
         InputError: a file is gone, or is none that can be read from front to back.
     """
-    return _hashes(listed)[0]
+    return hashes(listed).content
 
 
 def images_hash(listed: ImageList) -> str:
@@ -32,7 +45,7 @@ def images_hash(listed: ImageList) -> str:
     Raises:
         InputError: as :func:`content_hash`.
     """
-    return _hashes(listed)[1]
+    return hashes(listed).images
 
 
 def stamp(listed: ImageList) -> str:
@@ -59,7 +72,7 @@ def stamp(listed: ImageList) -> str:
     return digest.hexdigest()
 
 
-def remember_hashes(listed: ImageList, stamped: str, digests: Sequence[bytes]) -> tuple[str, str]:
+def remember_hashes(listed: ImageList, stamped: str, digests: Sequence[bytes]) -> Hashes:
     """Content hash and images hash from each file's SHA-256, as if :func:`content_hash` had read them.
 
     Args:
@@ -67,23 +80,34 @@ def remember_hashes(listed: ImageList, stamped: str, digests: Sequence[bytes]) -
         stamped: their :func:`stamp`, taken before they were read: what changed since shows.
         digests: SHA-256 of each file, in order.
     """
-    content, images = hashlib.sha256(), hashlib.sha256()
+    content = hashlib.sha256()
     for digest, label in zip(digests, listed.labels, strict=True):
         content.update(digest + label.to_bytes(4, "big"))
-        images.update(digest)
-    found = content.hexdigest(), images.hexdigest()
+    found = Hashes(content.hexdigest(), over(digests))
     memo.keep(memo.HASHES, stamped[:32], found)
     return found
 
 
-def _hashes(listed: ImageList) -> tuple[str, str]:
+def over(digests: Iterable[bytes]) -> str:
+    """The images hash of files with these SHA-256, in order."""
+    images = hashlib.sha256()
+    for digest in digests:
+        images.update(digest)
+    return images.hexdigest()
+
+
+def hashes(listed: ImageList) -> Hashes:
+    """Both hashes, of the same look at the disk; remembered until a file changes there.
+
+    Raises:
+        InputError: as :func:`content_hash`.
+    """
     stamped = stamp(listed)
     known = memo.recall(memo.HASHES, stamped[:32])
     if known is None:
         with ThreadPoolExecutor(usable_cpus()) as pool:
             return remember_hashes(listed, stamped, list(pool.map(_file_hash, listed.images)))
-    content, images = known
-    return content, images
+    return Hashes(*known)
 
 
 def _file_hash(path: Path) -> bytes:

@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from wst.files import replacing
+from wst.files import clear_place, replacing
 
 HASHES, CHECKS, IMAGES, FOLDERS = "hashes", "checks", "images", "folders"
 """Folders of the cache that hold what was found out: hashes of lists, checks of tasks, what is in each image,
@@ -45,5 +45,9 @@ def recall(kind: str, key: str) -> Any:
 def keep(kind: str, key: str, value: Any) -> None:
     """Keep a value of JSON's; without room for it, nothing is kept."""
     line = json.dumps(value)  # ASCII, whatever bytes the names hold
-    with suppress(OSError), replacing(cache_folder() / kind / key, several=True) as aside:
-        aside.write_text(f"{hashlib.sha256(line.encode()).hexdigest()}\n{line}\n")
+    path = cache_folder() / kind / key
+    with suppress(OSError):
+        clear_place(path.parent, folder=True)
+        clear_place(path, folder=False)
+        with replacing(path, several=True) as aside:
+            aside.write_text(f"{hashlib.sha256(line.encode()).hexdigest()}\n{line}\n")

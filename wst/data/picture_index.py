@@ -24,7 +24,7 @@ from wst.data.hashes import cache_folder
 from wst.errors import InputError
 from wst.files import replacing
 
-_FORMAT = 2
+_FORMAT = 3
 _SYSTEM = frozenset({"__MACOSX", "Thumbs.db", "desktop.ini"})
 """What unpackers and desktops leave behind: hidden, whatever its name begins with."""
 _MOST_OTHERS, _PER_PICTURE = 100_000, 10
@@ -43,7 +43,8 @@ class PictureIndex:
             their parts, sorted part by part.
         links: subfolders and image files that are symbolic links, named in the same way.
         loose: image files in the folder itself, in no subfolder.
-        others: files below the subfolders that are no images (by their names, or as no regular files).
+        others: files below the subfolders that are no images (by their names, or as no regular files), and
+            links to folders there; in the folder itself, what has an image's name and is no regular file.
         folders: the folder (an empty name) and every folder below it that was read: its inode, and the times
             in nanoseconds at which its entries and it itself changed last.
     """
@@ -91,12 +92,20 @@ def is_image(name: str) -> bool:
 def images_in(folder: Path) -> list[Path]:
     """All image files below a folder, at any depth, sorted; what is hidden is left out.
 
+    What has an image's name and is no regular file is among them, for whoever opens it to refuse.
+
     Raises:
         InputError: a folder below it may not be read.
     """
     index = picture_index(folder)
     names = [*index.loose, *(path for paths in index.images.values() for path in paths)]
-    return [folder / name for name in _in_order(names)]
+    strange = [name for name in index.others if is_image(name.rpartition("/")[2])]
+    return [folder / name for name in _in_order([*names, *strange]) if not (folder / name).is_dir()]
+
+
+def links_in(folder: Path) -> list[str]:
+    """Links to folders below a folder's subfolders, which are not followed."""
+    return [name for name in picture_index(folder).others if (folder / name).is_dir()]
 
 
 _known: dict[str, PictureIndex] = {}
@@ -115,6 +124,8 @@ def _walk(where: str) -> PictureIndex:
             loose.append(entry.name)
             if entry.is_symlink():
                 walk.links.add(entry.name)
+        elif is_image(entry.name):
+            walk.others.append(entry.name)
     images = {name: tuple(found) for name in sorted(subfolders) if (found := walk.images_below(name))}
     return PictureIndex(
         images, frozenset(walk.links), tuple(sorted(loose)), tuple(_in_order(walk.others)), walk.folders
@@ -156,7 +167,9 @@ class _Walk:
                 if entry.is_dir(follow_symlinks=False):
                     waiting.append(path)
                 elif entry.is_symlink():
-                    if not entry.is_dir():
+                    if entry.is_dir():
+                        self.others.append(path)
+                    else:
                         self._add_link(path, found)
                 elif is_image(entry.name) and entry.is_file(follow_symlinks=False):
                     found.append(path)

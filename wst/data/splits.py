@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from wst.data import cache
 from wst.data.decode import Preprocessing, Reading
 from wst.data.decoded import DecodedSplit
 from wst.data.folders import read_own
-from wst.data.hashes import cache_folder, content_hash
+from wst.data.hashes import Hashes, cache_folder, content_hash, hashes
 from wst.data.lists import SPLITS, VTAB_NAMES, ImageList, Split, class_names, read_file
 from wst.data.tasks import Suite, Task
-from wst.errors import InputError
+from wst.errors import ChangedError, InputError
 from wst.files import is_folder, locked
 from wst.records import Stage
 
@@ -84,11 +84,13 @@ class TaskData:
         folder: the task's own folder.
         task: the task.
         background: colour that its transparent pictures are laid on; None drops their transparency.
+        expected: content hash that each split must have whenever it is opened; of one that is not named, any.
     """
 
     folder: Path
     task: Task
     background: str | None = None
+    expected: Mapping[Split, str] = field(default_factory=dict, hash=False)
 
     @classmethod
     def of(cls, root: Path, suite: Suite, task: Task, background: str | None = None) -> TaskData:
@@ -141,13 +143,38 @@ class TaskData:
 
         Raises:
             TestSplitClosedError: ``test`` outside stage ``final``.
+            ChangedError: it is not as expected.
             InputError: the data is missing or unreadable.
+        """
+        listed, found = self.listed(split, stage)
+        return cache.load(listed, self.preprocessing(size), found.images)
+
+    def listed(self, split: Split, stage: Stage) -> tuple[ImageList, Hashes]:
+        """What :meth:`open` would open: its list, and the hashes of that; no image is decoded.
+
+        Raises:
+            TestSplitClosedError, ChangedError, InputError: as :meth:`open`.
         """
         if split == "test" and stage != "final":
             raise TestSplitClosedError(
                 f"test split of {self.task.name}: opens in stage 'final' only; asked for in {stage!r}"
             )
-        return cache.load(self.list(split), self.preprocessing(size))
+        expected = self.expected.get(split)
+        try:
+            listed = self.list(split)
+            found = hashes(listed)
+        except InputError as error:
+            if expected is None:
+                raise
+            raise ChangedError(
+                f"data of task {self.task.name!r}: expected {split} to stay as it was; found: {error}"
+            ) from None
+        if expected not in (None, found.content):
+            raise ChangedError(
+                f"data of task {self.task.name!r}: expected images and labels of {split} to stay as they "
+                f"were (hash {expected[:12]}); found others ({found.content[:12]})"
+            )
+        return listed, found
 
     def hashes(self) -> DataHashes:
         """Hashes over files and labels; the bytes are hashed, no image is scored.
@@ -166,16 +193,20 @@ class DataHashes:
         all: all splits, the test split among them: what a final trial rests on.
         tuning: ``train`` and ``val``: what search and confirmation rest on.
         test: the test split: what a read of it reads, whatever it was trained on.
+        content: each split by itself, where known.
     """
 
     all: str
     tuning: str
     test: str
+    content: Mapping[Split, str] = field(default_factory=dict, hash=False)
 
     @classmethod
     def of(cls, splits: Mapping[Split, str]) -> DataHashes:
         """From the content hash of each split (:func:`wst.data.hashes.content_hash`)."""
-        return cls(_combined(splits, SPLITS), _combined(splits, ("train", "val")), splits["test"])
+        return cls(
+            _combined(splits, SPLITS), _combined(splits, ("train", "val")), splits["test"], dict(splits)
+        )
 
 
 def _combined(splits: Mapping[Split, str], names: Sequence[Split]) -> str:

@@ -38,6 +38,13 @@ def suites() -> dict[str, Suite]:
     return {"mini": MINI, "vtab1k": Suite("vtab1k", "vtab-1k", vtab)}
 
 
+def shipped_name(suite: str) -> str | None:
+    """The name of a suite that comes with wst, also where a path names it; None for a user's own."""
+    known = suites()
+    named = known.get(suite) or next((s for s in known.values() if s.folder == Path(suite).name), None)
+    return named.name if named else None
+
+
 def is_gone(name: str) -> bool:
     """Whether this is the absolute path of a user's own suite with nothing there (any more, or here).
 

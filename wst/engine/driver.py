@@ -19,13 +19,14 @@ from wst.data.check.beside import Beside
 from wst.data.check.gate import TUNING
 from wst.data.lists import SPLITS
 from wst.data.splits import TaskData
-from wst.engine.faults import DISK_FULL, OUT_OF_MEMORY, WORKER_LOST, no_room
+from wst.engine.faults import CHANGED, DISK_FULL, OUT_OF_MEMORY, WORKER_LOST, message, no_room
 from wst.engine.fingerprint import Fingerprint
 from wst.errors import InputError
 from wst.ledger import Ledger, reads
 from wst.records import Cost, End, Epoch, Intent, Outcome, Read, Report, State
 from wst.study import Study
 from wst.trackers import Trackers
+from wst.training.place import check_place
 from wst.training.spec import Device, TrialSpec, device_of, trial_spec
 
 _WINDOW = 10
@@ -177,6 +178,9 @@ class Driver:
             if self.fatal is not None:
                 return None
             if outcome is None:
+                places = [place for one in intents if (place := self._adapter_place(one)) is not None]
+                if not all(self._write(check_place, place) for place in places):
+                    return None
                 return self._start(job_id, intents)
             self._trackers.start(intent)
             if not self._write(self.ledger.add_trial, intent, outcome):
@@ -332,11 +336,13 @@ class Driver:
             self.planner.requeue(trial_id)
             running.announced = False
             del self._jobs[job_id][trial_id]
-        elif end.error_type != DISK_FULL:
+        elif end.error_type not in (DISK_FULL, CHANGED):
             self._finish(job_id, running, end)
-        if end.error_type == DISK_FULL and self.fatal is None:
+        if end.error_type == DISK_FULL:
             text = no_room(end.error_text or "") or "none"
-            self.fatal = f"{self.ledger.folder}: expected room on the worker's disk; found {text}"
+            self._stop(f"{self.ledger.folder}: expected room on the worker's disk; found {text}")
+        elif end.error_type == CHANGED:
+            self._stop(message(end.error_text or CHANGED))
 
     def _finish(self, job_id: str, running: _Running, end: End) -> None:
         """Write a trial's row, tell the planner, drop the trial's checkpoint."""
@@ -406,16 +412,23 @@ class Driver:
             self.fatal = f"{count} of the last {len(self._ends)} trials failed with {reason}: {last[-1]}"
 
     def _spec(self, intent: Intent) -> TrialSpec:
-        final = self.study.final
-        adapter = self.ledger.folder / "adapters" / f"{intent.trial_id}.safetensors"
         hashes = self.environment.fingerprint.data[intent.task]
         return trial_spec(
             self.study,
             intent,
-            data=self.environment.data[intent.task],
+            # What a row says of data and weights is what the trial must find.
+            data=replace(self.environment.data[intent.task], expected=hashes.content),
             device=self.device,
             data_hash=hashes.all,
             tuning_hash=hashes.tuning,
+            weights=self.environment.fingerprint.weights,
             checkpoint_path=checkpoint_path(self.ledger.folder, intent.trial_id),
-            adapter_path=adapter if final and final.save_adapters and intent.stage == "final" else None,
+            adapter_path=self._adapter_place(intent),
         )
+
+    def _adapter_place(self, intent: Intent) -> Path | None:
+        """Where a trial keeps its adapter, if it does."""
+        final = self.study.final
+        if final is None or not final.save_adapters or intent.stage != "final":
+            return None
+        return self.ledger.folder / "adapters" / f"{intent.trial_id}.safetensors"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import signal
 import threading
 import traceback
@@ -11,11 +12,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from wst.errors import ChangedError
 from wst.records import End
 
 OUT_OF_MEMORY = frozenset({"OutOfMemoryError", "MemoryError"})
 """Error types of trials that ran out of memory: Python's, PyTorch's and Ray's."""
 DISK_FULL = "DiskFullError"
+CHANGED = ChangedError.__name__
 WORKER_LOST = "WorkerLostError"
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
@@ -58,6 +61,12 @@ def no_room(text: str) -> str | None:
     """The first line of an error's text in which the system says that a disk or a quota is full."""
     words = [os.strerror(number) for number in _NO_ROOM]
     return next((line for line in text.splitlines() if any(word in line for word in words)), None)
+
+
+def message(text: str) -> str:
+    """An exception's message, of a single line, from its text with the traceback."""
+    last = text.strip().rpartition("\n")[2]
+    return re.sub(r"^[\w.]+: ", "", last, count=1)
 
 
 @contextmanager

@@ -67,11 +67,18 @@ def known_weights(backbone: Backbone) -> str:
     return weights
 
 
-def check_unchanged(ended: Iterable[EndedTrial], now: Fingerprint) -> None:
+def check_unchanged(
+    ended: Iterable[EndedTrial], now: Fingerprint, why: str = "the study began with the first"
+) -> None:
     """Refuse to go on with a study whose images or backbone weights have changed since it began.
 
     A trial is compared by the images that it rests on: a picture of the test split that could not be read may
     be mended as long as no final trial has scored it.
+
+    Args:
+        ended: the trials.
+        now: what this machine has.
+        why: what is the matter with that, in words.
 
     Raises:
         InputError: naming what changed, with both hashes.
@@ -86,4 +93,4 @@ def check_unchanged(ended: Iterable[EndedTrial], now: Fingerprint) -> None:
             else:
                 problem = _difference(what, outcome.tuning_hash, hashes.tuning)
         if problem is not None:
-            raise InputError(f"{problem} (the study began with the first)")
+            raise InputError(f"{problem} ({why})")

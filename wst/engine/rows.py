@@ -45,6 +45,25 @@ def check_rows(folder: Path, study: Study, now: Fingerprint, seeds: Mapping[Stag
     check_unchanged(ended, now)
 
 
+def check_row(folder: Path, trial_id: str, study: Study, now: Fingerprint) -> None:
+    """Refuse to run a row again with other data, weights, method or recipe than it was made with.
+
+    Args:
+        folder: the output folder with the row.
+        trial_id: the row's trial.
+        study: what it is to run as.
+        now: hashes of the images and of the backbone's weights.
+
+    Raises:
+        InputError: naming what differs, with both values.
+    """
+    for intent, outcome, made in _rows(folder):
+        if intent.trial_id == trial_id:
+            for difference in _in_configuration(made, configuration(study, intent)):
+                raise InputError(f"{folder}: holds {trial_id} made in another way: {difference}")
+            check_unchanged([EndedTrial(intent, outcome)], now, f"{trial_id} was made with the first")
+
+
 def _in_rows(folder: Path, study: Study, ended: list[EndedTrial]) -> Iterator[tuple[str, Difference]]:
     """How a trial was made; the trials go into ``ended`` on the way."""
     for intent, outcome, made in _rows(folder):

@@ -5,11 +5,13 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from optuna.distributions import distribution_to_json
+from optuna.exceptions import StorageInternalError
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
@@ -39,10 +41,9 @@ def export_optuna(folder: Path, target: Path, *, replace: bool = False) -> dict[
         Trials by name of the Optuna study.
 
     Raises:
-        InputError: the folder is no study's, it has no search, or the file exists.
+        InputError: the folder is no study's, it has no search, or the file exists or cannot be written.
     """
     from optuna.storages import RDBStorage  # with SQLAlchemy, which other exports need not load
-    from sqlalchemy.exc import OperationalError
 
     study = resolved_study(folder)
     if study.search is None:
@@ -51,14 +52,30 @@ def export_optuna(folder: Path, target: Path, *, replace: bool = False) -> dict[
         raise InputError(f"{target}: expected a new file; found one that exists")
     with replacing(target) as aside:
         aside.unlink(missing_ok=True)  # SQLite would go on with what a killed process left
-        try:
+        with _said(target):
             storage = RDBStorage(f"sqlite:///{aside.absolute()}")
-        except OperationalError as error:
-            raise InputError(f"{target}: expected a place for a database; found: {error.orig}") from None
-        try:
-            return dict(_fill(storage, study, folder))
-        finally:
-            storage.engine.dispose()
+            try:
+                return dict(_fill(storage, study, folder))
+            finally:
+                storage.engine.dispose()
+
+
+@contextmanager
+def _said(target: Path) -> Iterator[None]:
+    """Turn what SQLite refuses, such as to write to a full disk, into a line.
+
+    Raises:
+        InputError: naming the file.
+    """
+    from sqlalchemy.exc import OperationalError
+
+    try:
+        yield
+    except (OperationalError, StorageInternalError) as error:
+        refused = error if isinstance(error, OperationalError) else error.__cause__
+        if not isinstance(refused, OperationalError):
+            raise
+        raise InputError(f"{target}: expected a database to write there; found: {refused.orig}") from None
 
 
 def _fill(storage: Any, study: Study, folder: Path) -> Iterator[tuple[str, int]]:

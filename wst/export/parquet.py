@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pyarrow as pa
@@ -9,10 +11,10 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
 from wst.errors import InputError
-from wst.files import make_folder
 from wst.ledger import resolved_study
 from wst.ledger.agreement import check_agreement
 from wst.ledger.reading import ordered_tables
+from wst.ledger.reads import read_log
 
 
 def export_parquet(folder: Path, target: str) -> None:
@@ -31,18 +33,15 @@ def export_parquet(folder: Path, target: str) -> None:
     """
     study = resolved_study(folder)
     check_agreement(folder)
-    tables = ordered_tables(folder)
+    tables = ordered_tables(folder, read_log().entries)
     try:
         file_system, path = _place(target)
         _check_free(file_system, path, target)
-        if isinstance(file_system, pafs.LocalFileSystem):
-            make_folder(Path(path))  # which leaves nothing of a path that cannot be made
-        else:
-            file_system.create_dir(path, recursive=True)
-        for name, table in tables.items():
-            pq.write_table(table, f"{path}/{name}.parquet", filesystem=file_system, compression="zstd")
-        with file_system.open_output_stream(f"{path}/study.yaml") as file:
-            file.write(study.to_yaml().encode())
+        with _made(file_system, path):
+            for name, table in tables.items():
+                pq.write_table(table, f"{path}/{name}.parquet", filesystem=file_system, compression="zstd")
+            with file_system.open_output_stream(f"{path}/study.yaml") as file:
+                file.write(study.to_yaml().encode())
     except (OSError, pa.ArrowException) as error:
         raise InputError(f"{target}: expected a place to write to; found {_first_line(error)}") from None
 
@@ -58,6 +57,31 @@ def _place(target: str) -> tuple[pafs.FileSystem, str]:
             f"hdfs); found {_first_line(error)}"
         ) from None
     return file_system, path.rstrip("/")
+
+
+@contextmanager
+def _made(file_system: pafs.FileSystem, path: str) -> Iterator[None]:
+    """A folder to fill; when the block raises, what is in it goes, and the folders that were made for it."""
+    made: str | None = None
+    above = path
+    # Those of an object store come and go with the files in them.
+    while _is_missing(file_system, above) and (
+        above == path or isinstance(file_system, pafs.LocalFileSystem)
+    ):
+        made, above = above, above.rpartition("/")[0]
+    try:
+        file_system.create_dir(path, recursive=True)
+        yield
+    except BaseException:
+        with suppress(OSError, pa.ArrowException):
+            file_system.delete_dir_contents(path)
+            if made is not None:
+                file_system.delete_dir(made)
+        raise
+
+
+def _is_missing(file_system: pafs.FileSystem, path: str) -> bool:
+    return bool(path) and file_system.get_file_info(path).type == pafs.FileType.NotFound
 
 
 def _check_free(file_system: pafs.FileSystem, path: str, target: str) -> None:

@@ -1,8 +1,9 @@
 """Whether a ledger's rows, curves and intents agree, and what is left of them where they do not.
 
 A row is worth what stands behind it: the intent under whose settings it was trained, and the curve that it is
-the end of.  A row without its curve is taken out, so that its trial runs again; an intent that is missing is
-made from its row, which says all that it said.  Nothing here touches a file.
+the end of.  A row without its curve is taken out, so that its trial runs again, and so does one that has lost
+its row; an intent that is missing is made from its row, which says all that it said.  Nothing here touches a
+file.
 """
 
 from __future__ import annotations
@@ -129,7 +130,9 @@ def agree(study: str | None, trials: Files, intents: Files, epochs: Files) -> Ag
     for files in (trials, intents, epochs):
         result.faults += _misplaced(files)
     known = _intents(study, _entries(intents, "hyperparameters"), result)
-    rows = _rows(study, _entries(trials, "configuration"), result)
+    found = _entries(trials, "configuration")
+    rows = _rows(study, found, result)
+    _without_row({row.trial_id for row in found}, epochs, result)
     sizes, curve_files = _curves(epochs)
     for trial_id, row in list(rows.items()):
         intent = known.setdefault(trial_id, row)
@@ -206,6 +209,18 @@ def _rows(study: str | None, found: list[_Entry], result: Agreement) -> dict[str
                 kept.pop(trial_id, None)
                 result.curves.add(trial_id)
     return kept
+
+
+def _without_row(ended: set[str], epochs: Files, result: Agreement) -> None:
+    """Note the trials that have lost their rows: among the files of one trial a curve without a row is left
+    from a trial that was cut off, but files of several have none."""
+    for file, table in epochs.items():
+        if file.name.startswith(COMPACTED):
+            for trial_id in dict.fromkeys(table["trial_id"].to_pylist()):
+                if trial_id not in ended:
+                    where = file.parent.parent / "trials" / f"{trial_id}.parquet"
+                    result.faults.append(Fault(where, trial_id, "its row is missing", again=True))
+                    result.curves.add(trial_id)
 
 
 def _curves(epochs: Files) -> tuple[dict[str, tuple[int, bool]], dict[str, Path]]:

@@ -9,8 +9,10 @@ from wst.study import Study
 
 
 def configuration(study: Study, intent: Intent) -> dict[str, Any]:
-    """Everything that defines a trial, in plain values."""
+    """Everything that defines a trial, and what its study chooses by, in plain values."""
     variant = study.variants[intent.variant]
+    # A study may get a search later: rows from before it know of no objectives.
+    objectives = {"objectives": list(study.search.objectives)} if study.search is not None else {}
     return {
         "suite": study.suite,
         "task": intent.task,
@@ -25,5 +27,7 @@ def configuration(study: Study, intent: Intent) -> dict[str, Any]:
         "method_hash": variant.method_hash,
         "hyperparameters": intent.hyperparameters,
         "recipe": study.recipe.model_dump(mode="json"),
+        "ties": study.ties,
+        **objectives,
         "seed": intent.seed,
     }

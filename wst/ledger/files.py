@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64decode
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,7 +32,32 @@ def read_file(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
     """
     names = None if columns is None else list(columns)
     with pq.ParquetFile(path, pre_buffer=False, page_checksum_verification=True) as file:
+        _check_columns(file)
         return file.read(names, use_threads=False)
+
+
+def check_columns(path: Path) -> None:
+    """Whether a file's columns are those that it was written with; only its end is read.
+
+    Raises:
+        pyarrow.ArrowInvalid: they are not, or it is no Parquet file.
+        FileNotFoundError: it has gone.
+    """
+    with pq.ParquetFile(path, pre_buffer=False) as file:
+        _check_columns(file)
+
+
+def _check_columns(file: pq.ParquetFile) -> None:
+    """No checksum is over the names and types at a file's end; but they stand there twice."""
+    written = (file.metadata.metadata or {}).get(b"ARROW:schema")
+    if written is None:
+        return
+    try:
+        schema = pa.ipc.read_schema(pa.py_buffer(b64decode(written)))
+    except ValueError as error:  # pyarrow's own among them
+        raise pa.ArrowInvalid(f"a schema that cannot be read: {error}") from None
+    if not file.schema_arrow.equals(schema):
+        raise pa.ArrowInvalid("columns that are not those that were written")
 
 
 def damage(path: Path, table: str, schema: pa.Schema | None = None) -> str | None:

@@ -33,16 +33,22 @@ def settle(folder: Path) -> None:
     """Put a study's ledger in place where there is none, and remove what is left of others.
 
     Raises:
-        InputError: the link leads nowhere, and no other generation is there.
+        InputError: the link leads nowhere, and no other generation is there; or what is there is no ledger,
+            while another generation is one.
     """
     current = folder / "ledger"
+    if current.exists() and newest(folder) != current:  # removing the others would remove the ledger
+        raise InputError(
+            f"{current}: expected a link to the ledger's files; found {_found(current)} (wst repair {folder} "
+            "lays it aside)"
+        )
     for path in folder.iterdir():
         if _HALF_WRITTEN.fullmatch(path.name):
             _remove(path)
     if not current.exists():  # a new study, or one killed in the middle of a switch
-        whole = _numbers(folder)
-        if whole:
-            _point(folder, folder / f"ledger-{max(whole)}")
+        numbers = _numbers(folder)
+        if numbers:
+            _point(folder, folder / f"ledger-{max(numbers)}")
         elif current.is_symlink():
             raise InputError(
                 f"{current}: expected a link to the ledger's files; found one to {current.readlink()}, "
@@ -55,12 +61,25 @@ def settle(folder: Path) -> None:
 
 
 def newest(folder: Path) -> Path | None:
-    """The generation that counts, or would once the ledger is settled; None where there is none."""
+    """The generation that counts, or would once the ledger is settled; None where there is none.
+
+    What lies in the ledger's place and is none gives way to another generation that is one.
+    """
     current = folder / "ledger"
-    if current.is_dir():
-        return current
     numbers = _numbers(folder) if folder.is_dir() else []
-    return folder / f"ledger-{max(numbers)}" if numbers else None
+    other = folder / f"ledger-{max(numbers)}" if numbers else None
+    if current.is_dir() and (_complete(current) or other is None or not _complete(other)):
+        return current
+    return other
+
+
+def _complete(generation: Path) -> bool:
+    """Whether it has a ledger's tables; one from before reads were kept has no ``reads``."""
+    return all((generation / table).is_dir() for table in TABLES if table != "reads")
+
+
+def _found(current: Path) -> str:
+    return "a folder without its tables" if current.is_dir() else "a file"
 
 
 @contextmanager

@@ -8,7 +8,7 @@ again.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,7 +22,9 @@ from pydantic import ValidationError
 
 from wst.errors import InputError
 from wst.files import is_file, read_text
-from wst.ledger.files import FORMAT, read_file, whole_files
+from wst.ledger.files import FORMAT, check_columns, read_file, whole_files
+from wst.ledger.lost_reads import lost_reads
+from wst.ledger.own import is_study
 from wst.ledger.schema import KEYS, SCHEMA_VERSION, TABLES, table_schemas
 from wst.records import Read
 from wst.study import Study
@@ -47,6 +49,8 @@ def resolved_study(folder: Path) -> Study:
         problem: InputError = first_error(error, str(path), data)
     except InputError as error:
         problem = error
+    if not is_study(folder):
+        raise InputError(f"{problem}: {folder} is no study's output folder")
     raise InputError(
         f"{problem} (wst repair {folder} lays it aside; then give wst tune the study's file again)"
     )
@@ -73,6 +77,13 @@ def fragments(folder: Path, table: str) -> tuple[list[Path], pa.Schema]:
         FileNotFoundError: the generation went away meanwhile.
     """
     where = folder / "ledger" / table
+    if where.parent.exists() and not where.is_dir() and not is_study(folder):
+        raise InputError(f"{folder}: expected a study's output folder; found a ledger of something else")
+    if where.parent.is_file():
+        raise InputError(
+            f"{where.parent}: expected a link to the ledger's files; found a file (wst repair {folder} lays "
+            "it aside)"
+        )
     if not where.parent.is_dir():
         raise InputError(f"{folder}: expected a study's output folder; found no ledger in it")
     if not where.is_dir():
@@ -151,13 +162,17 @@ def read_table(
     return _again_if_moved(read)
 
 
-def ordered_tables(folder: Path) -> dict[str, pa.Table]:
+def ordered_tables(folder: Path, logged: Sequence[Mapping[str, Any]] = ()) -> dict[str, pa.Table]:
     """The tables, each in the order of the asks, or of time; epochs of ended trials alone.
 
     Epochs without a row in ``trials`` are left from a trial that was cut off; it sends them again.
+
+    Args:
+        folder: the study's output folder.
+        logged: as in :func:`all_reads`.
     """
     tables = {table: read_table(folder, table) for table in TABLES if table != "reads"}
-    tables["reads"] = all_reads(folder).sort_by("time")
+    tables["reads"] = all_reads(folder, logged).sort_by("time")
     for table in ("trials", "intents"):
         tables[table] = tables[table].sort_by("ask_order")
     place = pc.index_in(tables["epochs"]["trial_id"], value_set=tables["trials"]["trial_id"])
@@ -167,9 +182,13 @@ def ordered_tables(folder: Path) -> dict[str, pa.Table]:
     return tables
 
 
-def all_reads(folder: Path) -> pa.Table:
-    """Every known read of a test split: the table ``reads``, and one for each row with a score on test that
-    has none there, as of a ledger from before reads were kept.
+def all_reads(folder: Path, logged: Sequence[Mapping[str, Any]] = ()) -> pa.Table:
+    """Every known read of a test split: the table ``reads``, what it has lost and the user's log still has,
+    and one for each row with a score on test that has none then, as of a ledger from before reads were kept.
+
+    Args:
+        folder: the study's output folder.
+        logged: the entries of the user's log.
 
     Raises:
         InputError: as :func:`fragments`.
@@ -178,6 +197,12 @@ def all_reads(folder: Path) -> pa.Table:
     columns = ["study", "trial_id", "task", "variant", "test_hash", "test_images", "ended"]
     scored = read_table(folder, "trials", columns, pc.field("test_images").is_valid())
     kept = read_table(folder, "reads")
+    if logged:
+        final = pc.field("stage") == "final"
+        intents = read_table(folder, "intents", ["study", "trial_id", "stage", "time"], final)
+        ended = read_table(folder, "trials", ["trial_id", "test_hash", "ended"], final)
+        again = lost_reads(folder, intents.to_pylist(), ended.to_pylist(), kept.to_pylist(), logged)
+        kept = pa.concat_tables([kept, again.select(kept.schema.names).cast(kept.schema)])
     known = set(kept["trial_id"].to_pylist())
     found = [
         {"study": row["study"], **vars(_read_of_row(row))}
@@ -227,4 +252,6 @@ def _dataset(folder: Path, table: str) -> ds.Dataset:
         InputError: the folder holds no ledger, or one of a newer schema than this version reads.
     """
     files, schema = fragments(folder, table)
+    with whole_files(folder, table), ThreadPoolExecutor() as pool:
+        list(pool.map(check_columns, files))
     return ds.dataset(files, schema=schema, format=FORMAT) if files else ds.dataset(schema.empty_table())

@@ -2,13 +2,15 @@
 
 The log lies beside the cache, in ``test-reads.jsonl``: a line a read, written before the read happens,
 and never rewritten.  It counts by the hash of a test split's images and labels, so that whoever scores the
-same images counts, under whatever name of study, suite or folder.
+same images counts, under whatever name of study, suite or folder.  The hash is of the list's exact content:
+the same images in another order, saved again, fewer of them or under other labels are others to it.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import stat
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -39,13 +41,15 @@ def logging(study: str, folder: Path) -> Iterator[Callable[[Read], None]]:
         folder: its output folder.
 
     Raises:
-        InputError: the log cannot be written.
+        InputError: the log cannot be written, or is no file.
     """
     path = log_path()
     try:
         with locked(path.with_suffix(".lock")):
             descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
             try:
+                if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                    raise InputError(f"{path}: expected the log of reads, a file; found something else")
 
                 def append(read: Read) -> None:
                     when = read.time.isoformat() if read.time is not None else None
@@ -94,12 +98,15 @@ def read_log() -> Log:
     Raises:
         InputError: it cannot be read.
     """
+    path = log_path()
     try:
-        content = log_path().read_bytes()
+        if path.exists() and not path.is_file() and not path.is_dir():  # a pipe, say, which would never end
+            raise InputError(f"{path}: expected the log of reads, a file; found something else")
+        content = path.read_bytes()
     except FileNotFoundError:
         return Log()
     except OSError as error:
-        raise InputError(f"{log_path()}: expected the log of reads; found: {error.strerror}") from None
+        raise InputError(f"{path}: expected the log of reads; found: {error.strerror}") from None
     entries, damaged = [], []
     for number, line in enumerate(content.splitlines(), start=1):
         if not line.strip():
@@ -149,12 +156,12 @@ def count_reads(folders: Sequence[Path], log: Log | None = None) -> dict[str, Ta
         InputError: a folder is no study's, or the log cannot be read.
     """
     log = read_log() if log is None else log
-    tables = [all_reads(folder) for folder in folders]
+    tables = [all_reads(folder, log.entries) for folder in folders]
     reads = pa.concat_tables(tables).to_pylist() if tables else []
     hashes: dict[str, set[str]] = {}
-    for folder in folders:
+    for folder, own in zip(folders, tables, strict=True):
         columns = ["task", "test_hash"]
-        for table in (all_reads(folder), read_table(folder, "trials", columns)):
+        for table in (own, read_table(folder, "trials", columns)):
             if "test_hash" in table.column_names:
                 for row in table.select(columns).group_by(columns).aggregate([]).to_pylist():
                     hashes.setdefault(row["task"], set()).update(

@@ -22,6 +22,7 @@ from wst.files import flush
 from wst.ledger.agreement import Agreement, agree
 from wst.ledger.files import COMPACTED, damage, read_file
 from wst.ledger.generations import newest, settle
+from wst.ledger.lost_reads import lost_reads
 from wst.ledger.reading import resolved_study
 from wst.ledger.reads import Log
 from wst.ledger.rewriting import write_generation, write_table
@@ -147,22 +148,21 @@ def _look_at_study(folder: Path, made: Plan) -> None:
 
 
 def _look_at_link(folder: Path, made: Plan) -> None:
-    current = folder / "ledger"
-    if current.exists() and not current.is_dir():
-        made.note(folder, current, "expected a folder; found a file", "it is no ledger")
+    current, whole = folder / "ledger", newest(folder)
+    if current.exists() and (not current.is_dir() or whole != current):
+        words = "a folder without its tables" if current.is_dir() else "a file"
+        meaning = f"{whole.name} takes its place" if whole else "it is no ledger"
+        made.note(folder, current, f"expected the ledger; found {words}", meaning)
         made.aside.append(current)
     elif current.is_symlink() and not current.exists():
         words = f"it leads to {current.readlink()}, which is not there"
-        whole = newest(folder)
         lost = (
             "every row, curve and intent is lost: wst tune begins anew, and what it scores on test is counted"
         )
         made.note(folder, current, words, f"{whole.name} takes its place" if whole else lost)
         made.aside.append(current)
-    elif not current.exists():
-        whole = newest(folder)
-        if whole is not None:
-            made.note(folder, current, "it is missing", f"{whole.name} takes its place")
+    elif not current.exists() and whole is not None:
+        made.note(folder, current, "it is missing", f"{whole.name} takes its place")
 
 
 def _look_at_tables(folder: Path, generation: Path, made: Plan, log: Log) -> None:
@@ -174,10 +174,21 @@ def _look_at_tables(folder: Path, generation: Path, made: Plan, log: Log) -> Non
     name = made.study.name if made.study is not None else _name(good)
     agreed = agree(name, good["trials"], good["intents"], good["epochs"])
     restored = _restored_reads(bad["reads"], log)
+    named = {read["read_id"] for read in restored}
+    missing = [read for read in _missing_reads(folder, good, log) if read["read_id"] not in named]
+    for read in missing if not bad["reads"] else ():
+        path = folder / "ledger" / "reads" / f"{read['trial_id']}.{read['read_id']}.parquet"
+        made.note(folder, path, "it is missing", "the read is made again from the log of reads")
+    restored += missing
     if not made.findings and not agreed.faults:
         return
     _describe(folder, agreed, good, bad, {read["read_id"] for read in restored}, made)
-    if agreed.faults or any(bad.values()) or not all((generation / table).is_dir() for table in TABLES):
+    if (
+        agreed.faults
+        or missing
+        or any(bad.values())
+        or not all((generation / table).is_dir() for table in TABLES)
+    ):
         made.tables = _kept(agreed, good, restored, name, made)
 
 
@@ -253,6 +264,18 @@ def _restored_reads(damaged: Iterable[Path], log: Log) -> list[dict[str, Any]]:
     return found
 
 
+def _missing_reads(
+    folder: Path, good: Mapping[str, Mapping[Path, pa.Table]], log: Log
+) -> list[dict[str, Any]]:
+    """The reads that no file holds, as the user's log has them."""
+    rows = {table: [row for part in good[table].values() for row in part.to_pylist()] for table in _OF_READS}
+    found = lost_reads(folder, rows["intents"], rows["trials"], rows["reads"], log.entries)
+    return list(found.to_pylist())
+
+
+_OF_READS = ("intents", "trials", "reads")
+
+
 def _describe(
     folder: Path,
     agreed: Agreement,
@@ -302,6 +325,8 @@ def _meaning(table: str, name: str, rows: set[str], intents: set[str], restored:
     if table == "reads":
         if name.rpartition(".")[2] in restored:
             return "the read is made again from the log of reads"
+        if name.startswith(COMPACTED):
+            return "its reads are made again from the log of reads, as far as that has them, or from rows"
         return "reads that only it showed count as those of others, by the log of reads"
     if name.startswith(COMPACTED):
         return {

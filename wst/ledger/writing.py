@@ -36,6 +36,7 @@ from wst.ledger.configuration import configuration
 from wst.ledger.files import COMPACTED
 from wst.ledger.generations import newest, settle
 from wst.ledger.hyperparameters import column_types
+from wst.ledger.own import is_study
 from wst.ledger.reading import (
     all_reads,
     fragments,
@@ -44,6 +45,7 @@ from wst.ledger.reading import (
     read_table,
     resolved_study,
 )
+from wst.ledger.reads import read_log
 from wst.ledger.rewriting import write_generation, write_table
 from wst.ledger.schema import (
     SCHEMA_VERSION,
@@ -90,7 +92,7 @@ class Ledger:
         self._settings: dict[str, dict[str, tuple[object, ...]]] = {"trials": {}, "intents": {}}
         """What tells a trial's configuration from another's, of every row and intent, by its id."""
         self._read = Counter[str]()
-        if folder.exists() and not (folder / "study.yaml").exists() and newest(folder) is None:
+        if folder.exists() and not is_study(folder):
             # A process killed while it began a study has left no more than these.
             others = {path.name for path in folder.iterdir()} - {".lock", ".study.yaml"}
             if others:
@@ -118,11 +120,13 @@ class Ledger:
         begun = bool(listed["intents"][0])
         check_extension(self.folder, resolved_study(self.folder), self.study, begun=begun)
         self._check()
+        self._check_columns({table: schema.names for table, (files, schema) in listed.items() if files})
         self._note_settings()
         (self.folder / "ledger" / "reads").mkdir(exist_ok=True)  # an older version's has none
         self._partial.mkdir(exist_ok=True)
         for left_over in self._partial.iterdir():
             left_over.unlink()
+        self._keep_reads()  # before a rewrite, which would make up those that the log has
         outdated = any(files and not found.equals(self._schemas[t]) for t, (files, found) in listed.items())
         if outdated or sum(len(files) for files, _ in listed.values()) > COMPACT_ABOVE:
             self._rewrite()
@@ -131,8 +135,22 @@ class Ledger:
                 several = [path for path in files if path.name.startswith(COMPACTED)]
                 if several and table in ("trials", "epochs"):
                     self._shared |= set(read_files(several, ["trial_id"])["trial_id"].to_pylist())
-        self._keep_reads()
         self._write_study()
+
+    def _check_columns(self, found: Mapping[str, Collection[str]]) -> None:
+        """Refuse columns that are not the study's, as of a damaged file: a rewrite would leave them out.
+
+        Raises:
+            InputError: naming one and its table.
+        """
+        for table, names in found.items():
+            other = next((name for name in names if name not in self._schemas[table].names), None)
+            if other is not None:
+                raise InputError(
+                    f"{self.folder / 'ledger' / table}: expected the columns of this study's table {table}; "
+                    f"found {other!r} besides, in a damaged file or one of a newer version (wst repair "
+                    f"{self.folder} lays it aside)"
+                )
 
     def _note_settings(self) -> None:
         """Check that the tables agree, and keep what tells their trials' configurations apart.
@@ -150,8 +168,9 @@ class Ledger:
             self._settings["trials"][trial_id] = self._settings["intents"][trial_id]
 
     def _keep_reads(self) -> None:
-        """Write down the reads that rows alone show, in a ledger from before reads were kept."""
-        known = all_reads(self.folder)
+        """Write down the reads that only the user's log or rows show, as those of a ledger from before reads
+        were kept."""
+        known = all_reads(self.folder, read_log().entries)
         kept = set(read_table(self.folder, "reads", ["read_id"])["read_id"].to_pylist())
         found = known.filter(pc.invert(pc.is_in(known["read_id"], value_set=pa.array(kept, pa.string()))))
         if found.num_rows:

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from wst.errors import InputError
+from wst.errors import ChangedError, InputError
 from wst.files import is_file as is_file_there
 from wst.methods.contract import OWN_FILE, Method
 
@@ -73,7 +73,7 @@ def get(reference: str, expected: str | None = None) -> Method:
     """
     digest = source_hash(reference)
     if expected is not None and digest != expected:
-        raise InputError(f"method {reference}: expected the file with hash {expected}; found {digest}")
+        raise ChangedError(f"method {reference}: expected the file with hash {expected}; found {digest}")
     found = _found(reference, digest)
     _ = found.parameters
     return found

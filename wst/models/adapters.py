@@ -167,10 +167,19 @@ class Predictor(nn.Module):
 
     @torch.inference_mode()
     def classify(self, images: Sequence[np.ndarray]) -> Tensor:
-        """Class probabilities (N, classes) of images (3, size, size) uint8, in one batch."""
+        """Class probabilities (N, classes) of images (3, size, size) uint8, in one batch.
+
+        Raises:
+            InputError: the model gives no finite numbers, as tensors do that are finite but far too large.
+        """
         batch = torch.from_numpy(np.stack(images)).to(self.mean.device)
-        probabilities: Tensor = self(batch).float().softmax(dim=1).cpu()
-        return probabilities
+        logits: Tensor = self(batch).float()
+        if not bool(logits.isfinite().all()):
+            raise InputError(
+                f"adapter {self.card.trial_id}: expected finite numbers for every class; found NaN or "
+                "infinities (its tensors are not as they were trained, or are not for these weights)"
+            )
+        return logits.softmax(dim=1).cpu()
 
     def predict(self, paths: Sequence[Path], batch_size: int = 64) -> Tensor:
         """Class probabilities (N, classes) of image files.

@@ -15,9 +15,9 @@ from timm.models import VisionTransformer
 from timm.models.deit import VisionTransformerDistilled
 from torch import Tensor, nn
 
-from wst.errors import InputError
+from wst.errors import ChangedError, InputError
 from wst.files import is_file
-from wst.models.weights import check_finite, load_checkpoint
+from wst.models.weights import FileStamp, check_finite, file_stamp, load_checkpoint
 from wst.records import Backbone
 from wst.shipped import ASSETS
 
@@ -132,9 +132,13 @@ def checkpoint_file(backbone: Backbone) -> Path | None:
     return path
 
 
-@lru_cache(maxsize=8)
 def checkpoint_hash(path: Path) -> str:
-    """SHA-256 of a weights file."""
+    """SHA-256 of a weights file, remembered until it changes on disk."""
+    return _file_hash(path, file_stamp(path))
+
+
+@lru_cache(maxsize=8)
+def _file_hash(path: Path, _stamp: FileStamp) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -156,7 +160,9 @@ def weights_id(backbone: Backbone) -> str | None:
     return None
 
 
-def create(backbone: Backbone, *, num_classes: int, drop_path: float = 0.0) -> nn.Module:
+def create(
+    backbone: Backbone, *, num_classes: int, drop_path: float = 0.0, expected: str | None = None
+) -> nn.Module:
     """A timm model with a fresh head, pre-trained weights loaded, everything but the head frozen.
 
     Without weights any model but ``micro`` stays at random, which serves for counting and for tests.
@@ -166,8 +172,10 @@ def create(backbone: Backbone, *, num_classes: int, drop_path: float = 0.0) -> n
         num_classes: width of the head; its weight starts from a normal truncated at two sigma (std 0.02),
             its bias at 0.
         drop_path: stochastic-depth rate of the last block; it grows linearly from 0 over the blocks.
+        expected: :func:`weights_id` of the weights that must be loaded; any when None.
 
     Raises:
+        ChangedError: the weights are others than expected.
         InputError: unknown name, an image size of no whole patches, a checkpoint that does not fit (the
             message names keys), or weights that cannot be fetched.
     """
@@ -187,15 +195,46 @@ def create(backbone: Backbone, *, num_classes: int, drop_path: float = 0.0) -> n
     _embedding(model, name)
     if isinstance(model, VisionTransformerDistilled):
         single_head(model)
-    path = checkpoint_file(backbone)
-    if path is not None:
-        load_checkpoint(model, path)
+    if expected is None:
+        path = checkpoint_file(backbone)
+        if path is not None:
+            load_checkpoint(model, path)
+    else:
+        _load_expected(model, backbone, expected)
     model.requires_grad_(False)
     head: Any = model.get_classifier()  # type: ignore[operator]
     head.requires_grad_(True)
     nn.init.trunc_normal_(head.weight, std=0.02)
     nn.init.zeros_(head.bias)
     return model
+
+
+def _load_expected(model: nn.Module, backbone: Backbone, expected: str) -> None:
+    """Load a backbone's weights, provided that they are the expected ones before and after.
+
+    Raises:
+        ChangedError: they are not, or there are none any more.
+        InputError: as :func:`load_checkpoint`.
+    """
+    what = f"weights of {backbone.name!r}: expected them to stay as they were (hash {expected[:12]})"
+    try:
+        path, found = checkpoint_file(backbone), weights_id(backbone)
+        before = file_stamp(path) if path is not None else None
+    except (InputError, OSError) as error:
+        raise ChangedError(f"{what}; found: {error}") from None
+    if found != expected:
+        raise ChangedError(f"{what}; found others ({str(found)[:12]})")
+    if path is None:
+        return
+    problem = None
+    try:
+        load_checkpoint(model, path)
+    except (InputError, OSError) as error:  # of a file that is just being replaced, maybe
+        problem = error
+    if not path.is_file() or file_stamp(path) != before:
+        raise ChangedError(f"{what}; found {path} changed while it was read")
+    if problem is not None:
+        raise problem
 
 
 class _SingleHeadDistilled(VisionTransformerDistilled):  # type: ignore[misc]

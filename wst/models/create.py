@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -70,18 +71,20 @@ def adapted(
     num_classes: int,
     drop_path: float = 0.0,
     method_hash: str | None = None,
+    weights: str | None = None,
 ) -> Adapted:
     """:func:`create_model` of a backbone as a value, and of the method's hyperparameters alone.
 
     Args:
         method_hash: that the method's file must have, see :func:`wst.methods.registry.get`.
+        weights: what tells the backbone's weights apart, see :func:`wst.models.backbones.create`.
 
     Raises:
         InputError: as :func:`create_model`, or the method returns something else than it should.
     """
     found = registry.get(method, method_hash)
     found.checked(hyperparameters)  # before the weights, which take longer
-    frozen = backbones.create(backbone, num_classes=num_classes, drop_path=drop_path)
+    frozen = backbones.create(backbone, num_classes=num_classes, drop_path=drop_path, expected=weights)
     spec = backbones.input_spec(frozen, backbone)
     model = found(frozen, **hyperparameters)
     problem = _problem(model)
@@ -141,11 +144,33 @@ def count_without_weights(
     Raises:
         InputError: as :func:`create_model`.
     """
-    empty = replace(backbone, checkpoint=None, pretrained=False)
+    with _no_memory():
+        model = adapted(_empty(backbone), method, hyperparameters, num_classes=1).model
+    return parameter_counts(model)
+
+
+def count_backbone(backbone: Backbone) -> int:
+    """Parameters of a backbone without its head, from a model that takes no memory.
+
+    Raises:
+        InputError: as :func:`create_model`.
+    """
+    with _no_memory():
+        model = backbones.create(_empty(backbone), num_classes=1)
+    counts = parameter_counts(model)
+    return counts["total"] - counts["head"]
+
+
+def _empty(backbone: Backbone) -> Backbone:
+    return replace(backbone, checkpoint=None, pretrained=False)
+
+
+@contextmanager
+def _no_memory() -> Iterator[None]:
+    """Models made in the block have shapes and no values."""
     with torch.device("meta"), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # weights that are copied nowhere
-        model = adapted(empty, method, hyperparameters, num_classes=1).model
-    return parameter_counts(model)
+        yield
 
 
 def parameter_counts(model: nn.Module) -> dict[str, int]:

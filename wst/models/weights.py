@@ -8,7 +8,9 @@ Google's ViT releases, such as ``ViT-B_16.npz``.  What of a file is left aside i
 from __future__ import annotations
 
 import argparse
+import errno
 import logging
+import os
 import re
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
@@ -34,16 +36,27 @@ _SECOND = re.compile(r"(^|[._])(momentum|ema|teacher)")
 _TABLE = ".relative_position_bias_table"
 
 
+FileStamp = tuple[int, int, int, int, int]
+"""Which file it is, its size, and when its content and it itself changed last."""
+
+
+def file_stamp(path: Path) -> FileStamp:
+    """What changes when another file takes a place, or the one there is written to; it is not read."""
+    status = path.stat()
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
 def read_weights(path: Path) -> dict[str, Tensor]:
     """Tensors of a weights file by the file's own names, kept for the next reader in this process.
 
     Raises:
         InputError: there is no such file, it is broken, it holds anything but tensors, or its ending is
             unknown.
+        MemoryError: there is no room for it in memory.
     """
     if not is_file(path):
         raise InputError(f"{path}: expected a weights file; found none")
-    return _read(path, path.stat().st_mtime_ns)
+    return _read(path, file_stamp(path))
 
 
 def load_checkpoint(model: nn.Module, path: Path) -> None:
@@ -101,7 +114,7 @@ def _listed(keys: Iterable[str]) -> str:
 
 
 @lru_cache(maxsize=2)
-def _read(path: Path, _modified: int) -> dict[str, Tensor]:
+def _read(path: Path, _stamp: FileStamp) -> dict[str, Tensor]:
     try:
         if path.suffix == ".safetensors":
             tensors: dict[str, Tensor] = load_file(path)
@@ -117,6 +130,8 @@ def _read(path: Path, _modified: int) -> dict[str, Tensor]:
     except InputError:
         raise
     except Exception as error:  # each library refuses in its own way, some with advice to load unsafely
+        if _lacks_memory(error):  # which says nothing of the file
+            raise MemoryError(f"for the {path.stat().st_size:,} bytes of {path}") from None
         raise InputError(
             f"{path}: expected a sound file of nothing but tensors; "
             f"found a broken one, or one with objects that could hold code ({type(error).__name__})"
@@ -124,6 +139,14 @@ def _read(path: Path, _modified: int) -> dict[str, Tensor]:
     raise InputError(
         f"{path}: expected .safetensors, .pth, .pt, .pth.tar or .npz; found {path.suffix or 'no ending'!r}"
     )
+
+
+def _lacks_memory(error: Exception) -> bool:
+    """Whether memory ran out: in Python's words, the system's, or those of PyTorch's allocator."""
+    if isinstance(error, MemoryError):
+        return True
+    words = (os.strerror(errno.ENOMEM), "can't allocate memory", "failed to map", "unable to mmap")
+    return any(word.casefold() in str(error).casefold() for word in words)
 
 
 def _tensors_in(content: object, path: Path) -> dict[str, Tensor]:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from wst.data.suites import suites
+from wst.data.suites import shipped_name
 from wst.errors import InputError
 from wst.records import same
 from wst.study.study import Study
@@ -72,7 +72,8 @@ def check_extension(folder: Path, found: Study, wanted: Study, *, begun: bool) -
     if differences:
         shown = "; ".join(map(str, differences[:_SHOWN]))
         more = f"; and {len(differences) - _SHOWN} more" if len(differences) > _SHOWN else ""
-        raise InputError(f"{folder}: holds a study that differs: {shown}{more}; choose another --out")
+        file = folder / "study.yaml"
+        raise InputError(f"{file}: holds a study that differs: {shown}{more}; choose another --out")
 
 
 def forbidden_changes(found: Study, wanted: Study, *, begun: bool) -> Iterator[Difference]:
@@ -86,7 +87,7 @@ def forbidden_changes(found: Study, wanted: Study, *, begun: bool) -> Iterator[D
     before, after = found.model_dump(mode="json"), wanted.model_dump(mode="json")
     for study in (before, after):
         del study["checkpoint"]  # its hash says which it is, wherever it lies
-        study["suite"] = _shipped(study["suite"])
+        study["suite"] = shipped_name(study["suite"])
         for variant in study["variants"].values():
             if variant["method_hash"] is not None:  # the same file, wherever it lies now
                 del variant["method"]
@@ -119,13 +120,6 @@ def _allowed(difference: Difference) -> bool:
     if key in _GROWING and found is not None and wanted is not None:
         return bool(wanted >= found)
     return any(key == free or key.startswith(f"{free}.") for free in _FREE)
-
-
-def _shipped(suite: str) -> str | None:
-    """The name of a suite that comes with wst, also where a path names it; None for a user's own."""
-    known = suites()
-    named = known.get(suite) or next((s for s in known.values() if s.folder == Path(suite).name), None)
-    return named.name if named else None
 
 
 def _search_trials(study: Study) -> dict[str, int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from wst.models import backbones
 from wst.models.adapters import Card
 from wst.models.backbones import InputSpec
 from wst.records import Epoch, Score
@@ -21,7 +20,7 @@ def card(spec: TrialSpec, images: InputSpec, last: Epoch | None, test: Score | N
     preprocessing = spec.data.preprocessing(images.size)
     return Card(
         backbone=spec.backbone.name,
-        checkpoint_hash=backbones.weights_id(spec.backbone) or "",
+        checkpoint_hash=spec.weights or "",
         method=spec.method,
         method_hash=spec.method_hash,
         hyperparameters=spec.settings.method,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -37,14 +37,23 @@ class Resident:
             yield self.images[start : start + size], self.labels[start : start + size]
 
 
-@lru_cache(maxsize=4)
 def resident(data: TaskData, split: Split, size: int, stage: Stage, device: torch.device) -> Resident:
     """A split decoded to ``size`` pixels a side, kept on the device for the next trial of this process.
 
+    The disk is asked each time whether its list and files are still those that are kept.
+
     Raises:
         TestSplitClosedError: ``test`` outside stage ``final``.
+        ChangedError: it is not as ``data`` expects.
         InputError: the data is missing or unreadable.
     """
+    _, found = data.listed(split, stage)
+    return _kept(replace(data, expected={split: found.content}), split, size, stage, device)
+
+
+@lru_cache(maxsize=4)
+def _kept(data: TaskData, split: Split, size: int, stage: Stage, device: torch.device) -> Resident:
+    """A split with the content that ``data`` expects of it."""
     decoded = data.open(split, size, stage)
     images = torch.from_numpy(decoded.images).to(device)
     return Resident(images, torch.from_numpy(decoded.labels).to(device))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from wst.models.backbones import InputSpec, weights_id
+from wst.models.backbones import InputSpec
 from wst.models.create import parameter_counts
 from wst.records import Cost
 
@@ -122,7 +122,7 @@ def cost(
         device=torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         node=node,
         slot=f"{node}:{os.getpid()}",
-        checkpoint_hash=weights_id(spec.backbone),
+        checkpoint_hash=spec.weights,
         normalisation=input_spec.describe_normalisation(),
         data_hash=spec.data_hash,
         preprocessing=spec.data.preprocessing(input_spec.size).words,

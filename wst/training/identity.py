@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from wst.models.backbones import InputSpec, weights_id
+from wst.models.backbones import InputSpec
 from wst.training.spec import TrialSpec
 
 
@@ -27,7 +27,7 @@ def identity(spec: TrialSpec, images: InputSpec) -> dict[str, str]:
         "method": method,
         "recipe": spec.recipe.digest(),
         "backbone": spec.backbone.name,
-        "weights": str(weights_id(spec.backbone)),
+        "weights": str(spec.weights),
         "image size": str(images.size),
         "preprocessing": spec.data.preprocessing(images.size).words,
         "normalisation": images.describe_normalisation(),

@@ -30,6 +30,7 @@ class TrialSpec:
         threads: CPU threads that the trial may use.
         data_hash: hash of the task's data, for the ledger.
         tuning_hash: of train and val alone.
+        weights: :func:`wst.models.backbones.weights_id` that the backbone must have; any when None.
         adapter_path: where a final trial keeps its trainable tensors; None keeps none.
         gpu_share: share of a GPU's memory that the trial may take.
         time_limit: longest that it may train, in seconds.
@@ -49,6 +50,7 @@ class TrialSpec:
     threads: int = 1
     data_hash: str | None = None
     tuning_hash: str | None = None
+    weights: str | None = None
     adapter_path: str | None = None
     gpu_share: float = 1.0
     time_limit: float | None = None
@@ -67,6 +69,7 @@ def trial_spec(
     device: Device | None = None,
     data_hash: str | None = None,
     tuning_hash: str | None = None,
+    weights: str | None = None,
     checkpoint_path: Path | None = None,
     adapter_path: Path | None = None,
 ) -> TrialSpec:
@@ -92,6 +95,7 @@ def trial_spec(
         threads=study.resources.cpus_per_trial,
         data_hash=data_hash,
         tuning_hash=tuning_hash,
+        weights=weights,
         adapter_path=str(adapter_path.absolute()) if adapter_path else None,
         gpu_share=min(1.0, study.resources.gpus_per_trial or 1.0),
         time_limit=study.faults.time_limit,

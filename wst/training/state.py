@@ -10,9 +10,11 @@ from __future__ import annotations
 import hashlib
 import io
 import logging
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import torch
 
@@ -37,6 +39,18 @@ def save(path: Path, identity: Mapping[str, Any], parts: Mapping[str, Any]) -> N
     with replacing(path) as aside, aside.open("wb") as file:
         file.write(_first_line(content))
         file.write(content)
+
+
+def make_way(path: Path) -> None:
+    """Lay aside what keeps states from being saved at a path: a folder there, or a file where its folder
+    belongs.  It is renamed beside its place, which is said in one line."""
+    for place, folder in ((path.parent, True), (path, False)):
+        if place.is_dir() == folder or not os.path.lexists(place):
+            continue
+        aside = place.with_name(f"{place.name}.{uuid4().hex[:8]}.aside")
+        place.rename(aside)
+        wanted, found = ("a folder", "a file") if folder else ("the state of a trial", "a folder")
+        _log.warning("wst: %s: expected %s; found %s: laid aside as %s", place, wanted, found, aside.name)
 
 
 def load(path: Path, identity: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -6,7 +6,7 @@ import copy
 import math
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,9 @@ import torch
 
 from wst.data.lists import Split
 from wst.data.splits import TRAINING_SPLIT
+from wst.machine import usable_cpus
 from wst.models.adapters import save_adapter
+from wst.models.backbones import weights_id
 from wst.models.create import adapted
 from wst.records import Cost, Epoch, Score
 from wst.training import cost, state
@@ -25,6 +27,7 @@ from wst.training.drop_path import StochasticDepth
 from wst.training.finite import check_loss, check_score, check_trained
 from wst.training.identity import identity
 from wst.training.optimisation import learning_rate
+from wst.training.place import check_place
 from wst.training.scoring import SCORING_BATCH, score
 from wst.training.spec import TrialSpec
 from wst.training.step import Step
@@ -43,9 +46,11 @@ class Trial:
         spec: what to train, and where.
 
     Attributes:
+        spec: the same, with the weights that were loaded.
         device: where it trains.
         model: maps normalised images to logits.
         input: size and normalisation of its images.
+        val: what it validates on; None in stage ``final``, which trains on it.
         normalise: makes its input of images.
         draws: what chance decides, an epoch at a time.
         update: an optimiser step, in training mode.
@@ -53,15 +58,18 @@ class Trial:
         clock: the seconds so far.
 
     Raises:
+        ChangedError: data or weights are not those that the spec expects.
         InputError: data or weights are missing or do not fit.
     """
 
     def __init__(self, spec: TrialSpec):
         self.clock = cost.Clock()
+        if spec.weights is None:
+            spec = replace(spec, weights=weights_id(spec.backbone))
         self.spec = spec
         first = "cuda" if torch.cuda.is_available() else "cpu"
         self.device = torch.device(first if spec.device == "auto" else spec.device)
-        torch.set_num_threads(spec.threads)
+        torch.set_num_threads(min(spec.threads, usable_cpus()))  # a study may ask for more than there are
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self.device)
             # Trials that share a GPU keep to their shares, so that none takes another one's memory.
@@ -75,12 +83,14 @@ class Trial:
                 num_classes=spec.data.task.classes,
                 drop_path=settings.drop_path,
                 method_hash=spec.method_hash,
+                weights=spec.weights,
             )
         depth = StochasticDepth(model)
         self.model = model.to(self.device)
         size, largest = self.input.size, max(recipe.batch_size, SCORING_BATCH)
         self.normalise = Normaliser(self.input.mean, self.input.std, size, largest, self.device)
         split, seed = self._resident(TRAINING_SPLIT[spec.intent.stage]), spec.intent.seed
+        self.val = self._resident("val") if spec.intent.stage != "final" else None
         self.draws = Draws(seed, len(split), recipe.batch_size, recipe.drop_last, depth, self.device)
         step = Step(model, depth, split, self.normalise, recipe)
         self.update = Update(model, step, recipe, settings.lr, settings.weight_decay, self.device)
@@ -111,6 +121,15 @@ class Trial:
             TestSplitClosedError: in any stage but ``final``.
         """
         return score_together([self])[0]
+
+    def check_adapter_place(self) -> None:
+        """Make sure that :meth:`save_adapter` will find its place.
+
+        Raises:
+            InputError: it will not.
+        """
+        if self.spec.adapter_path is not None:
+            check_place(Path(self.spec.adapter_path))
 
     def save_adapter(self, test: Score | None) -> None:
         """Keep the trainable tensors and their card at the spec's ``adapter_path``, if it has one.
@@ -147,6 +166,7 @@ class Trial:
         if self.spec.checkpoint_path is None:
             return
         path = Path(self.spec.checkpoint_path)
+        state.make_way(path)
         parts = state.load(path, identity(self.spec, self.input))
         if parts is None:
             return
@@ -195,9 +215,9 @@ class Trial:
 
     def _validate(self) -> tuple[float | None, float | None]:
         """Loss and accuracy on ``val``; None in stage ``final``, which trains on it."""
-        if self.spec.intent.stage == "final":
+        split = self.val
+        if split is None:
             return None, None
-        split = self._resident("val")
         batches = split.batches(SCORING_BATCH)
         ((correct, loss),) = score([self.model], batches, self.normalise, self.spec.recipe, self.device)
         return loss / len(split), correct / len(split)
@@ -211,10 +231,12 @@ def score_together(trials: Sequence[Trial]) -> list[Score]:
 
     Raises:
         TestSplitClosedError: in any stage but ``final``.
+        ChangedError: it is not as the specs expect.
     """
     begin, first = time.perf_counter(), trials[0]
-    for trial in trials:
-        split = trial.spec.data.open("test", trial.input.size, trial.spec.intent.stage)
+    # Once for all, since to look at its files takes a while; as a trial that may not, if one of them is.
+    asking = next((trial for trial in trials if trial.spec.intent.stage != "final"), first)
+    split = asking.spec.data.open("test", asking.input.size, asking.spec.intent.stage)
     # Streamed: a test split may be larger than the memory.
     batches = split.batches(SCORING_BATCH)
     models = [trial.model for trial in trials]

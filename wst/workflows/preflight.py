@@ -17,12 +17,14 @@ from wst.engine.fingerprint import Fingerprint, known_weights
 from wst.errors import InputError
 from wst.methods import registry
 from wst.models import backbones
-from wst.models.create import adapted, count_without_weights, parameter_counts
+from wst.models.create import adapted, count_backbone, count_without_weights, parameter_counts
 from wst.planning.planner import CountParameters
 from wst.records import EndedTrial, Hyperparameters, of_the_method
 from wst.study import Study, Variant
 from wst.workflows.settings import check_settings, given
 
+_MOST_TIMES = 10
+"""Trainable parameters that a method may have, as a multiple of the backbone's."""
 _MANY = 5_000
 """Images that are not looked at without a word."""
 
@@ -95,9 +97,11 @@ def _check_fits(study: Study, name: str) -> None:
     backbone, not whether it goes with every other one.
 
     Raises:
-        InputError: the value's place, and what does not fit.
+        InputError: the value's place, and what does not fit, or that the model would be far larger than the
+            backbone, which is a slip of the pen and takes its trials very long.
     """
     variant = study.variants[name]
+    most = _MOST_TIMES * count_backbone(study.frozen_backbone)
     usual = of_the_method(example(study, variant))
     tried: list[Hyperparameters] = []
     for where, hyperparameter, value in given(study, name):
@@ -108,9 +112,14 @@ def _check_fits(study: Study, name: str) -> None:
             continue
         tried.append(shaping)
         try:
-            count_without_weights(study.frozen_backbone, variant.method, of_the_method(settings))
+            counts = count_without_weights(study.frozen_backbone, variant.method, of_the_method(settings))
         except InputError as error:
             raise InputError(f"{where}: {hyperparameter} {value}: {error}") from None
+        if counts["trainable"] > most:
+            raise InputError(
+                f"{where}: {hyperparameter} {value}: expected at most {most:,} trainable parameters, "
+                f"{_MOST_TIMES} times those of the backbone; found {counts['trainable']:,}"
+            )
 
 
 def check(study: Study, root: str | None, told: Callable[[str], None] = lambda line: None) -> Checked:
@@ -135,6 +144,7 @@ def check(study: Study, root: str | None, told: Callable[[str], None] = lambda l
     check_settings(study)
     parameters = {}
     for name, variant in study.variants.items():
+        _check_fits(study, name)
         settings = of_the_method(example(study, variant))
         try:
             model, images = adapted(
@@ -142,7 +152,6 @@ def check(study: Study, root: str | None, told: Callable[[str], None] = lambda l
             )
         except InputError as error:
             raise InputError(f"variants.{name}: {error}") from None
-        _check_fits(study, name)
         counts = parameter_counts(model)
         for task in tasks:
             own = counts

@@ -7,6 +7,7 @@ from pathlib import Path
 from wst.errors import InputError
 from wst.files import locked
 from wst.ledger.generations import newest
+from wst.ledger.own import is_study
 from wst.ledger.reads import read_log
 from wst.ledger.repairing import Plan, carry_out, plan
 
@@ -24,10 +25,10 @@ def repair(folder: Path, *, dry_run: bool = False) -> tuple[Plan, Path | None]:
     Raises:
         InputError: the folder is no study's, or another process writes to it.
     """
-    if not (folder / "study.yaml").exists() and newest(folder) is None:  # before a lock is left in it
-        raise InputError(
-            f"{folder}: expected a study's output folder; found no study.yaml and no ledger in it"
-        )
+    if not is_study(folder):  # before a lock is left in it
+        other = (folder / "study.yaml").exists() or newest(folder) is not None
+        found = "a study.yaml or ledger of something else" if other else "no study.yaml and no ledger in it"
+        raise InputError(f"{folder}: expected a study's output folder; found {found}")
     if dry_run:
         return plan(folder, read_log()), None
     with locked(folder / ".lock", wait=False) as mine:

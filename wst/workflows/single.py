@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from wst.data.suites import suites
 from wst.engine import inline
 from wst.engine.driver import Driver, Environment
-from wst.engine.rows import check_rows
+from wst.engine.rows import check_row, check_rows
 from wst.errors import InputError
 from wst.files import read_text
 from wst.ledger import Ledger, history, provenance, resolved_study
@@ -194,6 +194,7 @@ def run_single(
     trackers: Sequence[Tracker] = (),
     told: Callable[[str], None] = lambda line: None,
     purpose: str = SINGLE,
+    again_from: Path | None = None,
 ) -> tuple[Outcome, bool]:
     """Run one trial in this process and append it to the ledger in ``out``; an interrupted one goes on, and
     one that failed runs again.
@@ -209,6 +210,8 @@ def run_single(
         trackers: told of every epoch.
         told: told, a line each, what the check of the data warns of.
         purpose: what it reads the test split for, if it does.
+        again_from: output folder with the trial's row, where that is run again: nothing that the row was made
+            with may have changed.
 
     Returns:
         How it ended, and whether it had completed before.
@@ -221,6 +224,8 @@ def run_single(
     changes = {"tasks": (intent.task,), "report_every": 1, "checkpoint_every": 1}
     study = study.model_copy(update=changes)
     checked = check(study, root, told)
+    if again_from is not None:
+        check_row(again_from, intent.trial_id, study, checked.fingerprint)
     followers = Trackers(trackers)
     seeds = {intent.stage: range(intent.seed, intent.seed + 1)}
     same = partial(check_rows, out, study, checked.fingerprint, seeds)

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from tests.data.trees import small_vtab, write_task
-from wst.data.check import gate, known
+from wst.data.check import gate, known, overlap
 from wst.data.check.beside import Beside
 from wst.data.check.gate import look
 from wst.data.splits import TaskData
@@ -82,14 +82,15 @@ def test_what_changes_meanwhile_is_a_problem(data):
     watch, told = beside(data), []
     watch.on_problem(told.append)
     (data["dtd"].folder / "images/test/000003.bmp").write_bytes(
-        (data["dtd"].folder / "images/train800/000003.bmp").read_bytes()
+        (data["dtd"].folder / "images/test/000004.bmp").read_bytes()
     )
     with watch:
         assert not watch.wait("dtd")
     assert told == ["data of task 'dtd': expected them to stay as they were; found them changed"]
 
 
-def test_warnings_on_test_images_are_told_as_they_are_found(data):
+def test_warnings_on_test_images_are_told_as_they_are_found(data, monkeypatch):
+    monkeypatch.setattr(overlap, "VTAB_REFUSED_FROM", 0.1)  # of twelve images, one is more than a twentieth
     folder = data["svhn"].folder / "images"
     with Image.open(folder / "train800/000003.bmp") as image:
         image.save(folder / "test/000005.bmp", "PNG")  # other bytes: shows when it is decoded

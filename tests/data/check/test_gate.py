@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -191,6 +192,66 @@ def test_overlap_of_vtab_is_a_warning_with_its_number(vtab):
     (report,) = look([vtab])
     assert report.usable and report.val_overlap == 1 / 8 and report.test_overlap == 0
     assert ("warning", "overlap", "val") in kinds(report)
+
+
+@pytest.mark.parametrize(("count", "level"), [(20, "error"), (21, "warning")])
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_vtab_whose_test_holds_a_twentieth_of_another_split_is_refused(
+    tmp_path, monkeypatch, count, level, split
+):
+    """Of the smaller split: the shares of the larger one say little."""
+    monkeypatch.setenv("WST_CACHE", str(tmp_path / "cache"))
+    (task,) = small_vtab(["svhn"]).tasks
+    suite = small_vtab(["svhn"])
+    task = replace(
+        task, train=count if split == "train" else 30, val=count if split == "val" else 30, test=60
+    )
+    folder = write_task(tmp_path, suite, task)
+    source = folder / f"images/{'train800' if split == 'train' else 'val200'}/000001.bmp"
+    shutil.copy(source, folder / "images/test/000002.bmp")
+    (report,) = look([TaskData(folder, task)])
+    assert (level, "overlap", "test") in kinds(report) and report.usable == (level == "warning")
+    assert report.test_overlap == 1 / 60
+    assert "(1.7 %): images/test/000002.bmp" in report.findings[0].text
+    assert f"; {100 / count:.1f} % of {split} are among them" in report.findings[0].text
+    assert report.accepting(["overlap"]).usable
+
+
+def test_vtab_that_validates_on_test_images_is_refused(vtab):
+    lines = (vtab.folder / "test.txt").read_text().splitlines(True)[:8]
+    train = (vtab.folder / "train800.txt").read_text()
+    (vtab.folder / "val200.txt").write_text("".join(lines))
+    (vtab.folder / "train800val200.txt").write_text(train + "".join(lines))
+    (report,) = look([vtab])
+    assert kinds(report) == [("error", "overlap", "test")]
+    assert "found 8 of 12 (66.7 %)" in report.findings[0].text
+    assert "; 100.0 % of val are among them; a study takes it" in report.findings[0].text
+
+
+def test_own_data_whose_val_is_a_small_part_of_test_is_refused(tmp_path):
+    """One picture of eight, and of the hundreds of test less than a hundredth."""
+    for name, count in (("train", 8), ("val", 4), ("test", 110)):
+        class_folders(tmp_path / "own" / name, {"cat": count, "dog": count + 1}, size=8)
+    shutil.copy(tmp_path / "own/val/cat/p000.png", tmp_path / "own/test/cat/p000.png")
+    (report,) = look([opened(tmp_path / "own")])
+    assert kinds(report) == [("error", "overlap", "test")] and report.test_overlap == 1 / 221
+    assert "; 11.1 % of val are among them" in report.findings[0].text
+
+
+@pytest.mark.parametrize(
+    "name", ["images/../images/test/000003.bmp", "linked/000003.bmp", "link.bmp", "hard.bmp"]
+)
+def test_a_picture_that_goes_by_two_names_is_repeated(vtab, name):
+    folder = vtab.folder
+    (folder / "linked").symlink_to("images/test")
+    (folder / "link.bmp").symlink_to("images/test/000003.bmp")
+    (folder / "hard.bmp").hardlink_to(folder / "images/test/000003.bmp")
+    file = folder / "test.txt"
+    lines = file.read_text().splitlines(True)
+    file.write_text("".join([*lines[:-1], f"{name} 3\n"]))
+    (report,) = look([vtab])
+    assert kinds(report) == [("warning", "repeated", "test")]
+    assert report.findings[0].text == "expected each image once; found 1 again: images/test/000003.bmp"
 
 
 def test_one_picture_with_two_labels_and_a_line_twice(tmp_path):

@@ -23,7 +23,7 @@ from wst.data.check.scan import Scan, scan
 from wst.data.lists import Split, class_names
 from wst.data.splits import TaskData
 
-CHECKER = 1
+CHECKER = 2
 """Version of the check; what another one found is found out anew."""
 TESTS_AT_ONCE = 5_000
 """Test images of a study that are looked at before it starts, those of the smallest splits."""

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import Literal
+from typing import get_args
 
 from PIL import Image
 
-from wst.data.decode import AS_STORED, Loss, Reading, UndecodableError
+from wst.data.decode import AS_STORED, Loss, Reading, UndecodableError, Unusable
 
-ImageProblem = Literal["unreadable", "16-bit"] | Loss
-UNUSABLE: frozenset[ImageProblem] = frozenset({"unreadable", "16-bit"})
+ImageProblem = Unusable | Loss
+UNUSABLE: frozenset[ImageProblem] = frozenset(get_args(Unusable))
 """Problems with which an image must not be used; the others are converted to RGB."""
 
 

@@ -27,7 +27,7 @@ from wst.data.decode import AS_STORED, Reading, content_of
 from wst.errors import InputError
 from wst.machine import usable_cpus
 
-EXAMINER = 1
+EXAMINER = 2
 """Version of what is found out about an image file; another one finds out anew."""
 _CHUNK = 32
 _WRITE_EVERY = 1024

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -53,7 +52,7 @@ def scan(data: TaskData) -> Scan:
     except InputError as error:
         found.findings.append(Finding("error", "folder", None, str(error).split(": ", 1)[1]))
         return found
-    if data.task.layout == "classes":
+    if data.task.layout != "vtab":
         found.findings += _ignored(data)
     for split in SPLITS:
         try:
@@ -101,7 +100,7 @@ def _check_count(found: Scan, split: Split, lines: int) -> None:
 
 
 def _ignored(data: TaskData) -> list[Finding]:
-    """Files beside the pictures of class folders, which nobody reads."""
+    """What lies beside a task's pictures and is not read."""
     try:
         names = left_out(data.folder, data.task)
     except InputError as error:
@@ -109,16 +108,24 @@ def _ignored(data: TaskData) -> list[Finding]:
     if not names:
         return []
     shown = ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
-    text = f"expected pictures in class folders alone; found {len(names)} other files: {shown}"
+    wanted = "pictures in class folders" if data.task.layout == "classes" else "list files of known names"
+    text = f"expected {wanted} alone; found {len(names)} other files or folders: {shown}"
     return [Finding("warning", "ignored", None, text, len(names))]
 
 
 def _repeated(found: Scan, split: Split) -> list[Finding]:
     """Lines that name a picture again, which then counts twice."""
     images = found.lists[split].images
-    # Texts, which compare faster than paths; the lines of trainval are those of the two others.
-    if split == "trainval" or len(set(map(str, images))) == len(images):
+    if split == "trainval":  # whose lines are those of the two others
         return []
-    again = [path for path, times in Counter(images).items() if times > 1]
-    text = f"expected each image once; found {len(again)} again: {found.some(again)}"
+    first: dict[tuple[int, int], Path] = {}
+    again: dict[Path, None] = {}
+    for path in images:  # a file may go by several names
+        status = path.stat()
+        known = first.setdefault((status.st_dev, status.st_ino), path)
+        if known is not path:
+            again[known] = None
+    if not again:
+        return []
+    text = f"expected each image once; found {len(again)} again: {found.some(list(again))}"
     return [Finding("warning", "repeated", split, text, len(again))]
