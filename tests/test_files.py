@@ -163,13 +163,6 @@ def test_text_is_utf8_with_or_without_a_mark(tmp_path: Path) -> None:
         read_text(tmp_path)
 
 
-def test_what_the_system_refuses_to_write_has_the_files_name(tmp_path: Path) -> None:
-    for name in (None, "other"):
-        with pytest.raises(OSError, match="No space left") as caught, replacing(tmp_path / "x"):
-            raise OSError(errno.ENOSPC, "No space left on device", name)
-        assert caught.value.filename == (name or str(tmp_path / "x"))
-
-
 @pytest.mark.parametrize(
     ("name", "found"),
     [
@@ -231,3 +224,10 @@ def test_of_what_could_not_be_written_no_folder_is_left(tmp_path: Path) -> None:
     with pytest.raises(OSError), replacing_folder(tmp_path / "new" / ("z" * 300)):
         pass
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_the_system_refuses_to_write_has_the_files_name(tmp_path: Path) -> None:
+    for name in (None, "other"):
+        with pytest.raises(OSError, match="No space left") as caught, replacing(tmp_path / "x"):
+            raise OSError(errno.ENOSPC, "No space left on device", name)
+        assert caught.value.filename == (name or str(tmp_path / "x"))
