@@ -98,7 +98,10 @@ DAMAGES = ("cut off", "emptied", "removed", "one byte changed", "exchanged")
 LINK_DAMAGES = ("removed", "leads nowhere", "a file in its place")
 _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(
-    ["wst.cli.app", "wst.workflows.tune", "wst.engine.inline", "wst.workflows.repair"]
+    [
+        *("wst.cli.app", "wst.workflows.tune", "wst.engine.inline", "wst.workflows.repair"),
+        *("benchmarks.pages", "benchmarks.tables"),  # a child imports this module again
+    ]
 )
 
 
