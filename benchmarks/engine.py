@@ -47,7 +47,7 @@ from wst.study import Study
 from wst.trackers import Tracker, Trackers
 
 SLOTS = 2
-SPACE = {"lr": {"type": "float", "low": 0.0, "high": 1.0}}
+SPACE = {"lr": {"type": "float", "low": 1e-4, "high": 1.0}}
 SETTLED = 100
 """Trials after which memory is expected to grow with the trials alone."""
 

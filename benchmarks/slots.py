@@ -99,7 +99,7 @@ def _most_at_a_time(intervals: list[tuple[float, float]]) -> int:
 
 
 def study(slots: int, tasks: int, trials: int, epochs: int) -> Study:
-    space = {"lr": {"type": "float", "low": 0.0, "high": 1.0}}
+    space = {"lr": {"type": "float", "low": 1e-4, "high": 1.0}}
     return Study.model_validate(
         {
             "name": "slots",

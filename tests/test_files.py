@@ -10,9 +10,21 @@ from pathlib import Path
 
 import pytest
 
+from tests.generated import in_time
 from wst import files
 from wst.errors import InputError
-from wst.files import flush, locked, read_text, remove_folder, replacing, replacing_folder
+from wst.files import (
+    exists,
+    flush,
+    is_file,
+    is_folder,
+    locked,
+    make_folder,
+    read_text,
+    remove_folder,
+    replacing,
+    replacing_folder,
+)
 
 
 def test_a_file_is_replaced_at_the_end_of_the_block(tmp_path: Path) -> None:
@@ -149,6 +161,69 @@ def test_text_is_utf8_with_or_without_a_mark(tmp_path: Path) -> None:
         read_text(path)
     with pytest.raises(InputError, match=f"{tmp_path}: expected a text file; found: Is a directory"):
         read_text(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("fifo", "a folder, a pipe or a device"),
+        ("/dev/zero", "a folder, a pipe or a device"),
+        (".", "Is a directory"),
+        ("huge", "at most 1,073,741,824 bytes; found 10,000,000,000"),
+        ("x" * 300, "File name too long"),
+        ("a\0b", "null byte"),
+        ("loop", "Too many levels of symbolic links"),
+        ("none", "No such file"),
+    ],
+)
+def test_what_is_no_text_file_is_one_line_and_never_waits(tmp_path: Path, name: str, found: str) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "loop").symlink_to("loop")
+    with (tmp_path / "huge").open("wb") as file:
+        file.truncate(10**10)
+    with in_time(), pytest.raises(InputError, match=found):
+        read_text(tmp_path / name)
+
+
+def test_a_file_that_tells_no_size_is_read_no_further_than_asked() -> None:
+    """Such as those of /proc."""
+    assert read_text(Path("/proc/self/status")).startswith("Name:")
+    with pytest.raises(InputError, match="at most 3 bytes; found 4"):
+        read_text(Path("/proc/self/status"), 3)
+
+
+def test_what_no_path_can_be_is_not_there(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "x").write_text("x")
+    for name in ("x" * 300, "loop", "loop/x", "x/y", "a\0b", "none"):
+        for is_there in (exists, is_file, is_folder):
+            assert not is_there(tmp_path / name)
+    assert (exists(tmp_path), is_folder(tmp_path), is_file(tmp_path)) == (True, True, False)
+    assert is_file(tmp_path / "x") and not is_folder(tmp_path / "x")
+
+
+def test_folders_are_made_all_or_none(tmp_path: Path) -> None:
+    deep = tmp_path / "a" / "b" / "c"
+    assert make_folder(deep) == [tmp_path / "a", tmp_path / "a" / "b", deep] and deep.is_dir()
+    assert make_folder(deep) == []
+    (tmp_path / "file").write_text("x")
+    for name in ("new/" + "z" * 300, "file/x", "file", "y/" * 3000, "a/new/" + "z" * 300):
+        with in_time(), pytest.raises(OSError):
+            make_folder(tmp_path / name)
+    with in_time(), pytest.raises(OSError):
+        make_folder(Path("/proc/x/y"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "file"]
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["b"]
+
+
+def test_of_what_could_not_be_written_no_folder_is_left(tmp_path: Path) -> None:
+    with pytest.raises(OSError), replacing(tmp_path / "new" / "x"):
+        raise OSError("full")
+    with pytest.raises(OSError), replacing(tmp_path / "new" / ("z" * 300)) as aside:
+        aside.write_text("x")
+    with pytest.raises(OSError), replacing_folder(tmp_path / "new" / ("z" * 300)):
+        pass
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_the_system_refuses_to_write_has_the_files_name(tmp_path: Path) -> None:

@@ -158,6 +158,8 @@ def test_what_would_be_refused_is_not_written() -> None:
         ({"a": None, "b": [False]}, "{a: null, b: [false]}"),
         ("x" * 61, f"'{'x' * 57}'..."),
         (10**400, "a whole number of 1,329 bits"),
+        ([[[[[[1]]]]]], "[[[[...]]]]"),
+        ({"a": {"b": {"c": {"d": {"e": 1}}}}}, "{a: {b: {c: {d: ...}}}}"),
         (list(range(100)), "[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16..."),
     ],
 )

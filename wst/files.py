@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from uuid import uuid4
@@ -26,16 +27,69 @@ def flush(path: Path) -> None:
             os.close(descriptor)
 
 
-def read_text(path: Path) -> str:
-    """A user's text file: UTF-8, with or without a byte order mark.
+def exists(path: Path) -> bool:
+    """Whether something is there that we may look at.
 
-    Raises:
-        InputError: it cannot be read, or holds other bytes; the message names the file and the line.
+    A path that no file can have (a name too long, links in a circle) and one behind a folder that is closed
+    to us are not there, where :meth:`pathlib.Path.exists` raises.
+    """
+    with suppress(OSError):
+        return path.exists()
+    return False
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is a regular file that we may look at; as :func:`exists`."""
+    return exists(path) and path.is_file()
+
+
+def is_folder(path: Path) -> bool:
+    """Whether there is a folder that we may look at; as :func:`exists`."""
+    return exists(path) and path.is_dir()
+
+
+@contextmanager
+def readable(what: object) -> Iterator[None]:
+    """Turn what a file system refuses in the block into an :class:`InputError`: a name too long, no
+    permission, links in a circle, a folder that has just gone.
+
+    Args:
+        what: is named where the system names no file.
     """
     try:
-        content = path.read_bytes()
+        yield
     except OSError as error:
-        raise InputError(f"{path}: expected a text file; found: {error.strerror}") from None
+        raise InputError(
+            f"{error.filename or what}: expected a path to read; found: {error.strerror or error}"
+        ) from None
+
+
+def read_text(path: Path, most: int = 2**30) -> str:
+    """A user's text file: UTF-8, with or without a byte order mark.
+
+    Args:
+        path: a regular file: a pipe could keep one waiting for ever, and a device never ends.
+        most: bytes of it.
+
+    Raises:
+        InputError: it cannot be read, is no such file, or holds other bytes; the message names the file and
+            the line.
+    """
+    try:
+        with open(path, "rb", opener=_without_waiting) as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise InputError(f"{path}: expected a text file; found a folder, a pipe or a device")
+            # The size is looked at first, as memory is asked for at once; files in /proc have none.
+            content = file.read(most + 1) if status.st_size <= most else b""
+    except InputError:
+        raise
+    except (OSError, ValueError) as error:  # a NUL in the name
+        found = error.strerror if isinstance(error, OSError) else error
+        raise InputError(f"{path}: expected a text file; found: {found}") from None
+    size = max(status.st_size, len(content))
+    if size > most:
+        raise InputError(f"{path}: expected a text file of at most {most:,} bytes; found {size:,}")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -46,13 +100,54 @@ def read_text(path: Path) -> str:
         ) from None
 
 
+def make_folder(path: Path) -> list[Path]:
+    """Make a folder and those above it; returns those that were not there, the uppermost first.
+
+    Where it cannot be made, those above it are not left behind either.
+
+    Raises:
+        OSError: the system's word.
+    """
+    wanted, made, asked = [path], list[Path](), set[Path]()
+    try:
+        while wanted:
+            try:
+                wanted[-1].mkdir()
+                made.append(wanted.pop())
+            except FileNotFoundError:  # that above it is to be made first
+                above = wanted[-1].parent
+                if above in asked:  # /proc says so whatever is above
+                    raise
+                asked.add(above)
+                wanted.append(above)
+            except OSError:  # it is there, maybe of another process since a moment
+                if not wanted.pop().is_dir():
+                    raise
+    except BaseException:
+        _remove_empty(made)
+        raise
+    return made
+
+
+def _remove_empty(folders: Sequence[Path]) -> None:
+    for folder in reversed(folders):
+        with suppress(OSError):
+            folder.rmdir()
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """Who opens a pipe waits for its other end otherwise."""
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
 @contextmanager
 def replacing(
     path: Path, *, aside: Path | None = None, several: bool = False, durable: bool = True
 ) -> Iterator[Path]:
     """Where to write a file that takes the place of ``path`` at the end of the block, in one step.
 
-    When the block raises, what it wrote is removed, and ``path`` stays as it was.
+    When the block raises, what it wrote is removed with the folders made for it, and ``path`` stays as it
+    was.
 
     Args:
         path: the file to put in place; its folder is made if need be.
@@ -62,7 +157,7 @@ def replacing(
         durable: flush the file first and its folder afterwards, so that after a loss of power it is whole,
             and is there.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    made = make_folder(path.parent)
     own = f".{uuid4().hex[:8]}" if several else ""
     aside = aside or path.with_name(f".{path.name}{own}.partial")
     try:
@@ -77,6 +172,8 @@ def replacing(
             error.filename = str(path)  # of a write, which the system does not tie to a name
         with suppress(OSError):
             aside.unlink(missing_ok=True)
+        if not several:  # others may be about to write there
+            _remove_empty(made)
         raise
 
 
@@ -89,8 +186,12 @@ def replacing_folder(path: Path) -> Iterator[Path]:
     When the block raises, it is removed, and ``path`` stays as it was.  Of several processes that replace the
     same folder at once, one's stays.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    made = make_folder(path.parent)
+    try:
+        aside = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    except BaseException:
+        _remove_empty(made)
+        raise
     try:
         yield aside
         aside.chmod(0o755)
@@ -140,7 +241,7 @@ def locked(path: Path, *, wait: bool = True) -> Iterator[bool]:
     Raises:
         InputError: the file system cannot lock files.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     # Held by the process, not by a thread, and never by the mere presence of the file, which outlives a kill.
     lock = FileLock(path, thread_local=False, fallback_to_soft=False)
     try:

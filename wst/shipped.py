@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from wst.errors import InputError
+from wst.files import is_file
 
 _PACKAGE = Path(__file__).parent
 ASSETS = _PACKAGE / "assets"
@@ -38,7 +39,7 @@ def find_yaml(kind: str, name: str, beside: Path | None = None) -> Path:
         candidates.insert(0, beside / name)
     candidates.append(shipped_folder(kind) / f"{name}.yaml")
     for path in candidates:
-        if path.is_file():
+        if is_file(path):
             return path
     known = ", ".join(shipped_names(kind)) or "none"
     raise InputError(f"{name}: expected a YAML file or one of the shipped {kind} ({known}); found neither")

@@ -9,9 +9,9 @@ from typing import Any, get_args
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from wst.errors import InputError
-from wst.yaml_text import read_yaml, shown, write_yaml
+from wst.yaml_text import LARGEST, read_yaml, shown, write_yaml
 
-__all__ = ["Strict", "first_error", "read_yaml", "shown", "write_yaml"]
+__all__ = ["LARGEST", "Strict", "first_error", "read_yaml", "shown", "write_yaml"]
 
 
 class Strict(BaseModel):

@@ -16,11 +16,15 @@ import yaml
 from wst.errors import InputError
 
 _MOST_SIGNS = 1_000_000
+LARGEST = 4 * _MOST_SIGNS
+"""Bytes of a file: more can be no text of so many signs."""
 _MOST_NODES = 30_000
 """Values and keys, an alias counted as often as it stands for something."""
 _DEEPEST = 50
 _SHOWN = 60
 """Signs of a value that a message shows."""
+_LEVELS = 4
+"""Of lists and mappings that it shows: JSON nests a thousand."""
 
 _TAG = "tag:yaml.org,2002:"
 _CORE = (
@@ -234,14 +238,21 @@ def _nodes(value: Any) -> int:
 
 def shown(value: object) -> str:
     """A value as a message shows it: as YAML says it where that differs from Python, and never long."""
+    return _shown(value, _LEVELS)
+
+
+def _shown(value: object, levels: int) -> str:
     if value is None or isinstance(value, bool):
         return str(value).lower() if value is not None else "null"
     if isinstance(value, str):
         text = repr(value[:_SHOWN]) if len(value) <= _SHOWN else f"{value[: _SHOWN - 3]!r}..."
+    elif isinstance(value, dict | list | tuple) and not levels:
+        text = "..."
     elif isinstance(value, dict):
-        text = "{" + ", ".join(f"{key}: {shown(one)}" for key, one in _first_of(value.items())) + "}"
+        entries = _first_of(value.items())
+        text = "{" + ", ".join(f"{key}: {_shown(one, levels - 1)}" for key, one in entries) + "}"
     elif isinstance(value, list | tuple):
-        text = "[" + ", ".join(shown(one) for one in _first_of(value)) + "]"
+        text = "[" + ", ".join(_shown(one, levels - 1) for one in _first_of(value)) + "]"
     elif isinstance(value, int) and abs(value) >= 10**20:
         text = f"a whole number of {value.bit_length():,} bits"
     else:

@@ -10,6 +10,7 @@ import pytest
 
 from tests.cli.commands import Parameter, Wst, caller, parameters
 from tests.conftest import small_study
+from tests.generated import in_time
 
 GOOD: dict[str, list[str]] = {
     "tune": ["STUDY", "--dry-run"],
@@ -55,6 +56,27 @@ ELSEWHERE = {
 NUMBERS = ["-1", "1.5", "x", "", "nan", "inf", "9" * 20, "9" * 400]
 TEXTS = ["", "nope", "no\x1b[31m\npe", "[/x]", "x" * 5000, "\udcff", "-1", "\u202e"]
 PLACES = ["", "/", "\udcff", "FILE", "FIFO", "EMPTY", "/dev/null", "/dev/null/x", "x" * 300 + "/x"]
+HOSTILE = [
+    "/",
+    "FILE",
+    "FILE/x",
+    "FIFO",
+    "FULL",
+    "LOOP",
+    "DANGLING",
+    "/dev/null/x",
+    "/proc/x",
+    "/proc/self/x",
+]
+HOSTILE += ["x" * 300, "y/" * 3000, "new/" + "z" * 300, "a\x1b[31m\nb/" + "z" * 300]
+"""Places in which no verb can make a folder or a file of its own."""
+MAKERS = [
+    ["tune", "STUDY", "--inline", "--out"],
+    ["train", "--task", "digits", "--method", "linear", "--set", "lr=0.1", "--epochs", "1", "--out"],
+    ["export", "parquet", "ALPHA"],
+    ["export", "optuna", "ALPHA", "--output"],
+    ["best", "ALPHA", "--output"],
+]
 _ALL = [p for p in parameters() if p.kind is not bool]
 
 
@@ -118,3 +140,31 @@ def test_a_bad_value_gets_one_line(
         assert "\x1b" not in result.err and "\u202e" not in result.err, (value, result)
         assert list(Path().iterdir()) == [], value
         assert (tmp_path / "file.html").read_text() == "mine"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("words", MAKERS, ids=lambda words: " ".join(words[:2]))
+def test_a_hostile_place_gets_one_line_and_nothing_is_left(
+    wst: Wst,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    mini_root: Path,
+    places: dict[str, str],
+    words: list[str],
+) -> None:
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "mine").write_text("mine")
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "dangling").symlink_to(tmp_path / "nowhere" / "x")
+    places |= {"FULL": str(tmp_path / "full"), "LOOP": str(tmp_path / "loop")}
+    places |= {"DANGLING": str(tmp_path / "dangling"), "FILE/x": str(tmp_path / "file.html" / "x")}
+    monkeypatch.chdir(tmp_path / "cwd")
+    before = {str(path): path.lstat().st_mtime_ns for path in tmp_path.rglob("*")}
+    for place in HOSTILE:
+        with in_time():
+            result = wst(*(places.get(word, word) for word in [*words, place]))
+        assert result.status == 2 and result.err.startswith("wst: "), (place, result)
+        assert result.err.count("\n") == 1 and "\x1b" not in result.err, (place, result)
+        found = {str(path): path.lstat().st_mtime_ns for path in tmp_path.rglob("*")}
+        assert found.keys() == before.keys(), place
+    assert (tmp_path / "file.html").read_text() == "mine"

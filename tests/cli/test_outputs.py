@@ -64,7 +64,7 @@ def test_a_file_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="half"), whole(path) as aside:
         aside.write_text("half")
         raise ValueError("half")
-    assert list(path.parent.iterdir()) == []
+    assert list(tmp_path.iterdir()) == []
     with whole(path) as aside:
         assert aside.suffix == ".png"
         aside.write_text("all")

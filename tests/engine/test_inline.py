@@ -235,11 +235,11 @@ def test_a_study_that_cannot_write_a_read_down_stops_before_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WST_CACHE", str(tmp_path / "cache"))
-    (tmp_path / "cache" / "test-reads.jsonl").mkdir(parents=True)
     steps: list[str] = []
 
     class Announcing(SyntheticJob):
         def step(self) -> tuple[Report, ...]:
+            (tmp_path / "cache" / "test-reads.jsonl").mkdir(parents=True)  # where the log should be
             steps.append("scored" if steps else "announced")
             return (Report(self._spec.intent.trial_id, (), Cost(), reads=797),)
 

@@ -270,7 +270,8 @@ def test_a_card_as_large_as_a_model_is_not_read(kept: tuple[Path, float], tmp_pa
     with path.with_suffix(".json").open("w") as file:
         file.truncate(2**33)
     with pytest.raises(
-        InputError, match=r"digits.json: expected an adapter's card; found 8,589,934,592 bytes"
+        InputError,
+        match=r"digits.json: expected a text file of at most 67,108,864 bytes; found 8,589,934,592",
     ):
         read_card(path)
 

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
+from pydantic import ValidationError
 
 from tests.conftest import LR, small_study
 from wst.errors import InputError
@@ -258,3 +260,35 @@ def test_a_background_is_part_of_what_a_study_is_whatever_its_spelling(tmp_path:
     assert plain.digest() not in {study.digest() for study in spelled.values()}
     again = _load(tmp_path, spelled["white"].to_yaml())
     assert again.background == "#ffffff" and again.digest() == spelled["white"].digest()
+
+
+@pytest.mark.parametrize(
+    "variants",
+    [
+        {
+            "a": {
+                "method": "wst",
+                "space": {
+                    "r": {"type": "int", "low": 1, "high": 4},
+                    "lr": {**LR, "when": {"r": [1]}},
+                },
+            }
+        },
+        {
+            "b": {
+                "method": "wst",
+                "fixed": {"lr": 0.1},
+                "space": {"r": {"type": "int", "low": 1, "high": 4}},
+            },
+            "a": {"method": "wst", "settings_from": "b"},
+        },
+    ],
+)
+def test_every_trial_has_a_learning_rate(variants: dict[str, Any]) -> None:
+    with pytest.raises(
+        ValidationError, match=r"variants.a: expected a learning rate .* that every trial has"
+    ):
+        small_study(variants=variants)
+    variants["a"].setdefault("fixed", {})["lr"] = 0.1
+    variants["a"].get("space", {}).pop("lr", None)
+    assert small_study(variants=variants).set_in_every_trial("a", "digits") == {"lr", "r"}

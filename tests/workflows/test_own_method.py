@@ -67,7 +67,11 @@ def test_it_is_tuned_beside_wst_through_ray(folder: Path) -> None:
 def test_its_adapter_is_loaded_and_used(folder: Path, study_file: Path, mini_root: Path) -> None:
     (trial,) = (t for t in history(folder)[1] if t.intent.trial_id == "digits.shift.final.0000")
     path = folder / "adapters" / "digits.shift.final.0000.safetensors"
-    predictor = wst.load_adapter(path)
+    with pytest.raises(
+        InputError, match=r"method= \(--method\) to say whose code may run; found the card ask"
+    ):
+        wst.load_adapter(path)
+    predictor = wst.load_adapter(path, method=str(study_file.parent / "norm_shift.py"))
     split = TaskData.of(mini_root, MINI, MINI.task("digits")).open("test", 32, "final")
     with torch.inference_mode():
         found = predictor(torch.tensor(split.images)).argmax(1)

@@ -174,6 +174,22 @@ def test_unknown_names_and_missing_values_are_said(method: str, tmp_path: Path) 
     check_settings(_in_fixed(str(needs), "width", 3))
 
 
+def test_what_every_trial_needs_stands_under_no_condition(tmp_path: Path) -> None:
+    needs = tmp_path / "needs.py"
+    needs.write_text(METHOD.replace("r: Annotated[int, AtLeast(1)] = 4", "r: Annotated[int, AtLeast(1)]"))
+    entry = {"type": "int", "low": 1, "high": 2, "when": {"on": [True]}}
+    space = {"lr": LR, "on": {"type": "categorical", "choices": [True, False]}, "r": entry}
+    study = _study({"own": {"method": str(needs), "space": space}})
+    with pytest.raises(
+        InputError, match=r"variants.own: r of needs: .*; found no value but under a condition"
+    ):
+        check_settings(study)
+    start = [{"lr": 0.01, "r": 2}]  # whose r is not searched
+    study = _study({"own": {"method": str(needs), "space": {"lr": LR}, "warm_start": start}})
+    with pytest.raises(InputError, match=r"variants.own: r of needs: .*; found no value$"):
+        check_settings(study)
+
+
 def test_right_values_pass_in_every_place(method: str) -> None:
     right = {"r": 2, "scale": 1, "kind": "db2", "on": False, "weight_decay": 0, "drop_path": 0.5}
     for name, value in right.items():

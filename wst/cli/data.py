@@ -28,6 +28,7 @@ from wst.cli.output import (
 )
 from wst.cli.outputs import Force, check_output
 from wst.errors import InputError
+from wst.files import is_file, is_folder
 from wst.screen import printable
 
 if TYPE_CHECKING:
@@ -180,7 +181,9 @@ def build(
             )
         _show_reports(reports, as_json)
     else:
-        if manifest is not None and not manifest.is_file():
+        if archives is not None and not download and not is_folder(archives):
+            raise InputError(f"--archives: expected a folder; found none at {archives}")
+        if manifest is not None and not is_file(manifest):
             raise InputError(f"--manifest: expected a file; found none at {manifest}")
         _build_all(found, tasks, root, below, download, original, manifest, jobs, as_json)
 

@@ -50,11 +50,12 @@ def check_no_study(option: str, path: Path) -> None:
     Raises:
         InputError: naming the study's folder.
     """
-    for place in (path.absolute(), path.resolve()):
-        for folder in place.parents:
-            first = place.relative_to(folder).parts[0]
-            own = first in _OWN or first.startswith((".", "ledger-"))
-            if own and (folder / "study.yaml").is_file() and (folder / "ledger").is_dir():
+    for place in (path.absolute(), Path(os.path.realpath(path))):  # which takes links in a circle
+        for above, first in enumerate(place.parts[1:], start=1):
+            if first not in _OWN and not first.startswith((".", "ledger-")):
+                continue
+            folder = Path(*place.parts[:above])
+            if (folder / "study.yaml").is_file() and (folder / "ledger").is_dir():
                 raise InputError(
                     f"{option}: {path}: expected a place outside what a study keeps; "
                     f"found {first} of the one in {folder}"

@@ -176,7 +176,10 @@ def predict(
     ],
     checkpoint: Annotated[str | None, typer.Option(help="The backbone's weights file.")] = None,
     method: Annotated[
-        str | None, typer.Option(help="Where the file of a method of your own lies now, if it has moved.")
+        str | None,
+        typer.Option(
+            metavar="FILE", help="The method's code, where the adapter is of a method that is not wst's own."
+        ),
     ] = None,
     any_backbone: Annotated[
         bool, typer.Option("--any-backbone", help="Accept other backbone weights.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -70,7 +70,8 @@ def check_classes(folder: Path, pictures: Pictures, names: tuple[str, ...]) -> N
     """
     parts = {split: (folder / part, index) for split, part, index in pictures}
     where, training = parts["train"]
-    inside = next((name for name in names for other in names if name.startswith(f"{other}/")), None)
+    known = set(names)
+    inside = next((name for name in names if not known.isdisjoint(_above(name))), None)
     if inside is not None:
         raise InputError(f"{folder}: expected classes apart from each other; found {inside!r} inside another")
     for name in names:
@@ -78,6 +79,11 @@ def check_classes(folder: Path, pictures: Pictures, names: tuple[str, ...]) -> N
             holder = next((part for part, index in parts.values() if _of_class(index, name)), None)
             found = f"it in {holder.name!r} alone" if holder is not None else "none"
             raise InputError(f"{where}: expected pictures of class {name!r}; found {found}")
+
+
+def _above(name: str) -> Iterator[str]:
+    """Folders that one lies in: of ``a/b/c`` it is ``a`` and ``a/b``."""
+    return (name[:place] for place, sign in enumerate(name) if sign == "/")
 
 
 def left_out(folder: Path, task: Task) -> list[str]:

@@ -19,6 +19,7 @@ each image that they name is looked for.
 from __future__ import annotations
 
 import os
+from collections import Counter
 from pathlib import Path
 from typing import Literal
 
@@ -38,8 +39,8 @@ from wst.data.picture_index import is_image
 from wst.data.split_folders import holds_pictures, split_folders, subfolders
 from wst.data.tasks import Group, Suite, Task
 from wst.errors import InputError
-from wst.files import read_text
-from wst.yaml_files import Strict, first_error, read_yaml
+from wst.files import is_folder, read_text, readable
+from wst.yaml_files import LARGEST, Strict, first_error, read_yaml
 
 SUITE_FILE = "suite.yaml"
 _SHARES = (0.2, 0.2)
@@ -67,11 +68,17 @@ def own_suite(path: Path) -> Suite:
     Raises:
         InputError: it is neither a task, nor a folder of tasks, nor a valid YAML file.
     """
-    path = path.resolve()
+    with readable(path):
+        return _own_suite(Path(os.path.realpath(path)))  # which takes links in a circle
+
+
+def _own_suite(path: Path) -> Suite:
     if any(map(unfit, path.parts)):
         raise InputError(f"suite: expected a path in UTF-8 without control characters; found {str(path)!a}")
     if path.is_file():
         return _from_yaml(path)
+    if not path.is_dir():
+        raise InputError(f"suite: expected a folder or a YAML file; found {path}, a pipe or a device")
     if (path / SUITE_FILE).is_file():
         return _from_yaml(path / SUITE_FILE)
     if _layout(path) is not None:
@@ -118,19 +125,19 @@ def read_own(folder: Path, task: Task, split: Split) -> ImageList:
 
 
 def _from_yaml(file: Path) -> Suite:
-    data = read_yaml(read_text(file), str(file))
+    data = read_yaml(read_text(file, LARGEST), str(file))
     try:
         entry = _SuiteFile.model_validate(data)
     except ValidationError as error:
         raise first_error(error, str(file), data) from None
-    names = [task.name for task in entry.tasks]
-    twice = sorted({name for name in names if names.count(name) > 1})
+    counts = Counter(task.name for task in entry.tasks)
+    twice = sorted(name for name, count in counts.items() if count > 1)
     if twice:
         raise InputError(f"{file}: tasks: expected each name once; found {twice[0]!r} twice")
     tasks = []
     for given in entry.tasks:
         relative = given.folder or given.name
-        if not (file.parent / relative).is_dir():
+        if not is_folder(file.parent / relative):
             raise InputError(
                 f"{file}: folder of task {given.name!r}: expected a folder; found none at {relative}"
             )

@@ -27,6 +27,9 @@ from wst.files import replacing
 _FORMAT = 3
 _SYSTEM = frozenset({"__MACOSX", "Thumbs.db", "desktop.ini"})
 """What unpackers and desktops leave behind: hidden, whatever its name begins with."""
+_MOST_OTHERS, _PER_PICTURE = 100_000, 10
+"""Files and folders that are no pictures: so many of them, and so many for each picture found before them,
+are those of a whole disk, which would be walked for minutes."""
 _TOO_FRESH = 2.0
 """Seconds that must lie between a folder's last change and the walk."""
 
@@ -134,7 +137,7 @@ class _Walk:
 
     def __init__(self, where: str):
         self._where = where
-        self.links, self.others = set[str](), list[str]()
+        self.links, self.others, self._pictures = set[str](), list[str](), 0
         self.folders: dict[str, tuple[int, int, int]] = {}
 
     def entries(self, inside: str) -> Iterator[os.DirEntry[str]]:
@@ -157,6 +160,8 @@ class _Walk:
         found, waiting = list[str](), [subfolder]
         while waiting:
             inside = waiting.pop()
+            before = len(found)
+            self._check_others()
             for entry in self.entries(inside):
                 path = f"{inside}/{entry.name}"
                 if entry.is_dir(follow_symlinks=False):
@@ -170,7 +175,21 @@ class _Walk:
                     found.append(path)
                 else:
                     self.others.append(path)
+            self._pictures += len(found) - before
         return _in_order(found)
+
+    def _check_others(self) -> None:
+        """Refuse a folder that is no folder of pictures, before all of it has been walked.
+
+        Raises:
+            InputError: with what was found so far.
+        """
+        others = len(self.others) + len(self.folders)
+        if others > _MOST_OTHERS and others > _PER_PICTURE * self._pictures:
+            raise InputError(
+                f"{self._where}: expected a folder of pictures; found {others:,} other files and folders "
+                f"before {self._pictures:,} pictures"
+            )
 
     def _add_link(self, path: str, found: list[str]) -> None:
         """A link counts by its name: where it leads to is looked at before it is used."""

@@ -15,7 +15,7 @@ from wst.data.hashes import Hashes, cache_folder, content_hash, hashes
 from wst.data.lists import SPLITS, VTAB_NAMES, ImageList, Split, class_names, read_file
 from wst.data.tasks import Suite, Task
 from wst.errors import ChangedError, InputError
-from wst.files import locked
+from wst.files import is_folder, locked
 from wst.records import Stage
 
 TRAINING_SPLIT: dict[Stage, Split] = {
@@ -47,7 +47,7 @@ def data_root(suite: Suite, root: str | None) -> Path:
         if suite.build is not None:
             return _built(suite)
         raise InputError(f"--root: expected the folder that holds {suite.folder}; found none given")
-    if not Path(root).is_dir():
+    if not is_folder(Path(root)):
         raise InputError(f"--root: expected a folder; found none at {root}")
     return Path(root)
 

@@ -11,6 +11,7 @@ from wst.data.folders import own_suite
 from wst.data.mini import MINI
 from wst.data.tasks import Suite, Task
 from wst.errors import InputError
+from wst.files import exists
 from wst.shipped import ASSETS
 
 
@@ -49,7 +50,7 @@ def is_gone(name: str) -> bool:
 
     A resolved study names its suite so; its ledger can be read without the images.
     """
-    return Path(name).is_absolute() and not Path(name).exists()
+    return Path(name).is_absolute() and not exists(Path(name))
 
 
 def find_suite(name: str) -> Suite:
@@ -67,7 +68,7 @@ def find_suite(name: str) -> Suite:
     path = Path(name)
     if path.name == known["vtab1k"].folder and path.is_dir():
         return replace(known["vtab1k"], location=path.resolve().parent)
-    if path.exists():
+    if exists(path):
         return own_suite(path)
     raise InputError(
         f"suite: expected one of {', '.join(known)}, or the path of a folder or YAML file; found {name!r}"

@@ -21,14 +21,14 @@ import pyarrow.parquet as pq
 from pydantic import ValidationError
 
 from wst.errors import InputError
-from wst.files import read_text
+from wst.files import is_file, read_text
 from wst.ledger.files import FORMAT, check_columns, read_file, whole_files
 from wst.ledger.lost_reads import lost_reads
 from wst.ledger.own import is_study
 from wst.ledger.schema import KEYS, SCHEMA_VERSION, TABLES, table_schemas
 from wst.records import Read
 from wst.study import Study
-from wst.yaml_files import first_error, read_yaml
+from wst.yaml_files import LARGEST, first_error, read_yaml
 
 _Result = TypeVar("_Result")
 
@@ -40,10 +40,10 @@ def resolved_study(folder: Path) -> Study:
         InputError: the folder holds none, or its study file is not valid.
     """
     path = folder / "study.yaml"
-    if not path.is_file():
+    if not is_file(path):
         raise InputError(f"{folder}: expected a study's output folder; found no study.yaml in it")
     try:
-        data = read_yaml(read_text(path), str(path))
+        data = read_yaml(read_text(path, LARGEST), str(path))
         return Study.model_validate(data)
     except ValidationError as error:
         problem: InputError = first_error(error, str(path), data)

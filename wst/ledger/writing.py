@@ -31,7 +31,7 @@ import pyarrow.parquet as pq
 
 from wst.data.suites import find_suite
 from wst.errors import InputError
-from wst.files import locked, replacing
+from wst.files import locked, make_folder, replacing
 from wst.ledger.agreement import check_agreement, settings_key
 from wst.ledger.configuration import configuration
 from wst.ledger.files import COMPACTED
@@ -100,7 +100,7 @@ class Ledger:
                 raise InputError(
                     f"{folder}: expected an empty or new folder, or a study's; found other files"
                 )
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         with ExitStack() as held:
             if not held.enter_context(locked(folder / ".lock", wait=False)):
                 raise InputError(

@@ -18,6 +18,7 @@ from types import ModuleType
 from typing import Any
 
 from wst.errors import ChangedError, InputError
+from wst.files import is_file as is_file_there
 from wst.methods.contract import OWN_FILE, Method
 
 _HERE = Path(__file__).parent
@@ -54,7 +55,7 @@ def beside(reference: str, folder: Path) -> str:
         return reference
     where, function = _split(reference)
     for base in (folder, Path()):
-        if (base / where).is_file():
+        if is_file_there(base / where):
             return ":".join(filter(None, [str((base / where).resolve()), function]))
     return reference
 
@@ -122,7 +123,7 @@ def source_hash(reference: str) -> str | None:
                 f".py file; found {reference!r}"
             )
         return None
-    if not files or not all(path.is_file() for path in files.values()):
+    if not files or not all(is_file_there(path) for path in files.values()):
         raise InputError(f"method: expected a file or a module that can be imported; found none at {where!r}")
     digest = hashlib.sha256()
     for name in sorted(files):

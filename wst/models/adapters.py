@@ -25,7 +25,8 @@ from torch import Tensor, nn
 from wst.data.class_names import unfit
 from wst.data.decode import Preprocessing, content_of, opaque_colour
 from wst.errors import InputError
-from wst.files import read_text, replacing
+from wst.files import is_file, read_text, readable, replacing
+from wst.methods import registry
 from wst.models import backbones
 from wst.models.create import adapted, not_finite, own_tensors
 from wst.models.weights import check_fit
@@ -39,6 +40,10 @@ Mean = Annotated[float, Field(ge=-100, le=100)]
 Deviation = Annotated[float, Field(ge=1e-6, le=1e6)]
 _LARGEST_CARD = 64 * 2**20
 _LONGEST = 4096
+_WIDEST = 16
+"""Bytes of a number, of the widest kind that safetensors and PyTorch have."""
+_LARGEST_HEADER = 100_000_000
+"""Bytes: what safetensors reads of one."""
 
 
 class Card(Strict):
@@ -193,16 +198,18 @@ def read_card(path: Path) -> Card:
     Raises:
         InputError: it is missing or not a card of this format.
     """
+    if not path.name:
+        raise InputError(f"adapter: expected the path of a .safetensors file; found {str(path)!r}")
     where = path.with_suffix(".json")
-    if not path.is_file() or not where.is_file():
-        absent = where if path.is_file() else path
+    absent = next((file for file in (path, where) if not is_file(file)), None)
+    if absent is not None:
         raise InputError(f"adapter: expected the files {path.name} and {where.name}; found no {absent}")
-    if where.stat().st_size > _LARGEST_CARD:
-        raise InputError(f"{where}: expected an adapter's card; found {where.stat().st_size:,} bytes")
+    data: object = None
     try:
-        card = Card.model_validate(json.loads(read_text(where)))
+        data = json.loads(read_text(where, _LARGEST_CARD))
+        card = Card.model_validate(data)
     except ValidationError as error:
-        raise first_error(error, f"{where} (an adapter's card)") from None
+        raise first_error(error, f"{where} (an adapter's card)", data) from None
     except InputError:
         raise
     except (ValueError, RecursionError) as error:  # no JSON, or brackets without end
@@ -224,12 +231,15 @@ def load_adapter(
     Args:
         path: the ``.safetensors`` file; its card lies beside it.
         checkpoint: the backbone's weights file; ``micro`` brings its own.
-        method: where the method's file lies now, if it is a user's own and has moved.
+        method: reference to the method, see :mod:`wst.methods.registry`.  Needed where it is none of wst's
+            own: such a method is code that runs, and what a card asks for is somebody else's word.  The file
+            must still be the one that the adapter was trained with.
         any_backbone: accept backbone weights other than those that the adapter was trained on.
 
     Raises:
-        InputError: a file is missing or broken, tensors do not fit, are not those that the card describes or
-            hold what is no number, or the backbone's weights differ.
+        InputError: a file is missing or broken, the method is none of wst's own and is not given, tensors do
+            not fit, are not those that the card describes or hold what is no number, or the backbone's
+            weights differ.
 
     Example::
 
@@ -238,6 +248,11 @@ def load_adapter(
     """
     path = Path(path)
     card = read_card(path)
+    if method is None and card.method not in registry.names():
+        raise InputError(
+            f"{path.with_suffix('.json')}: expected a method of wst's own ({', '.join(registry.names())}), "
+            f"or method= (--method) to say whose code may run; found the card asking for {shown(card.method)}"
+        )
     pretrained = checkpoint is None and card.checkpoint_hash.startswith("timm:")
     backbone = Backbone(card.backbone, checkpoint, pretrained, card.image_size)
     found = backbones.weights_id(backbone)
@@ -250,12 +265,13 @@ def load_adapter(
             f"{checkpoint or card.backbone}: expected the weights that {path.name} was trained on "
             f"({card.checkpoint_hash[:12]}); found {found[:12]}"
         )
+    own = _described(path, card, replace(backbone, checkpoint=None, pretrained=False), method)
+    content = _content(path, own)
     try:
-        content = path.read_bytes()
         tensors = load_tensors(content)
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, ValueError, KeyError, TypeError, OverflowError) as error:
         raise InputError(f"{path}: expected safetensors; found a broken file ({error})") from None
-    _check_tensors(path, card, replace(backbone, checkpoint=None, pretrained=False), method, tensors)
+    check_fit(tensors, own, f"{path}: expected this adapter's tensors")
     model = _made(card, backbone, method)
     with torch.no_grad():
         for name, parameter in own_tensors(model).items():
@@ -282,24 +298,35 @@ def _made(card: Card, backbone: Backbone, method: str | None) -> nn.Module:
     ).model
 
 
-def _check_tensors(
-    path: Path, card: Card, backbone: Backbone, method: str | None, tensors: Mapping[str, Tensor]
-) -> None:
-    """Compare a file's tensors with those that its card asks for, before these take any memory.
+def _described(path: Path, card: Card, backbone: Backbone, method: str | None) -> dict[str, Tensor]:
+    """The tensors that a card asks for, before they take any memory.
 
     Raises:
-        InputError: they differ, or the card's settings make no model.
+        InputError: the card's settings make no model.
     """
     try:
         with torch.device("meta"), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # weights that are copied nowhere
-            own = own_tensors(_made(card, backbone, method))
+            return own_tensors(_made(card, backbone, method))
     except InputError:
         raise
     except Exception as error:  # whatever PyTorch, or a method, says of numbers that are too large
-        what = str(error).partition("\n")[0][:_LONGEST]
+        what = str(error).partition("\n")[0]
         raise InputError(
             f"{path.with_suffix('.json')}: expected settings that make a model; "
             f"found {type(error).__name__}: {what}"
         ) from None
-    check_fit(tensors, own, f"{path}: expected this adapter's tensors")
+
+
+def _content(path: Path, own: Mapping[str, Tensor]) -> bytes:
+    """The bytes of a tensors' file, if there are no more of them than these tensors could take.
+
+    Raises:
+        InputError: there are, or they cannot be read.
+    """
+    most = _LARGEST_HEADER + sum(_WIDEST * tensor.numel() for tensor in own.values())
+    with readable(path):
+        size = path.stat().st_size
+        if size > most:
+            raise InputError(f"{path}: expected this adapter's tensors; found {size:,} bytes")
+        return path.read_bytes()

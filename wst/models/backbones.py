@@ -16,6 +16,7 @@ from timm.models.deit import VisionTransformerDistilled
 from torch import Tensor, nn
 
 from wst.errors import ChangedError, InputError
+from wst.files import is_file
 from wst.models.weights import FileStamp, check_finite, file_stamp, load_checkpoint
 from wst.records import Backbone
 from wst.shipped import ASSETS
@@ -126,7 +127,7 @@ def checkpoint_file(backbone: Backbone) -> Path | None:
     if backbone.checkpoint is None:
         return ASSETS / "micro.safetensors" if backbone.name == MICRO else None
     path = Path(backbone.checkpoint)
-    if not path.is_file():
+    if not is_file(path):
         raise InputError(f"checkpoint: expected a file; found none at {backbone.checkpoint}")
     return path
 

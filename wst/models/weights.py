@@ -26,6 +26,7 @@ from timm.models import SwinTransformer, VisionTransformer
 from torch import Tensor, nn
 
 from wst.errors import InputError
+from wst.files import is_file
 
 _log = logging.getLogger(__name__)
 _WRAPPERS = ("model", "state_dict", "net", "model_state_dict")
@@ -53,7 +54,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             unknown.
         MemoryError: there is no room for it in memory.
     """
-    if not path.is_file():
+    if not is_file(path):
         raise InputError(f"{path}: expected a weights file; found none")
     return _read(path, file_stamp(path))
 

@@ -11,12 +11,12 @@ from pydantic import ValidationError
 
 from wst.data.suites import suites
 from wst.errors import InputError
-from wst.files import read_text
+from wst.files import exists, is_file, read_text
 from wst.methods import registry
 from wst.shipped import find_yaml
 from wst.study.study import Study
 from wst.study.variant import Variant
-from wst.yaml_files import first_error, read_yaml, shown
+from wst.yaml_files import LARGEST, first_error, read_yaml, shown
 
 _NAMED = {
     ("recipe",): "recipes",
@@ -34,7 +34,7 @@ def _resolved(key: tuple[str, ...], value: Any, source: Path) -> Any:
     if kind is None or not isinstance(value, str):
         return value
     where = find_yaml(kind, value, beside=source.parent)
-    return read_yaml(read_text(where), str(where))
+    return read_yaml(read_text(where, LARGEST), str(where))
 
 
 def _override(data: dict[str, Any], assignment: str, source: Path) -> None:
@@ -72,7 +72,7 @@ def absolute_suite(name: str, beside: Path = Path()) -> str:
     """
     if name not in suites():
         for base in (beside, Path()):
-            if (base / name).exists():
+            if exists(base / name):
                 return str((base / name).resolve())
     return name
 
@@ -81,7 +81,7 @@ def absolute_file(name: str, *folders: Path) -> str:
     """A file's path made absolute, as seen from one of these folders or from the current one; as it is where
     none has it.  Links are not followed: a model hub's lead to names without an ending."""
     for base in (*folders, Path()):
-        if (base / name).is_file():
+        if is_file(base / name):
             return str((base / name).absolute())
     return name
 
@@ -143,7 +143,7 @@ def load_study(name: str, *, overrides: Sequence[str] = (), tasks: Sequence[str]
         InputError: one line that names the file, the key, what was expected and what was found.
     """
     path = find_yaml("studies", name)
-    data = read_yaml(read_text(path), str(path))
+    data = read_yaml(read_text(path, LARGEST), str(path))
     if not isinstance(data, dict):
         raise InputError(f"{path}: expected a mapping; found {shown(data)}")
     if isinstance(data.get("checkpoint"), str):

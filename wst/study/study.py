@@ -184,6 +184,11 @@ class Study(Strict):
                     f"variants.{name}.settings_from: expected a variant with a space ({searched}); "
                     f"found {source!r}"
                 )
+            if any("lr" not in self.set_in_every_trial(name, task) for task in self.tasks):
+                raise ValueError(
+                    f"variants.{name}: expected a learning rate ('lr') that every trial has; found one under "
+                    "a condition ('when'), or what another variant fixes for itself"
+                )
         return self
 
     def _take_tasks(self, suite: Suite) -> None:
@@ -230,6 +235,13 @@ class Study(Strict):
             for name in sorted(source | variant.names()):
                 found.setdefault(name, set()).add(variant.method)
         return found
+
+    def set_in_every_trial(self, name: str, task: str) -> set[str]:
+        """The hyperparameters that no trial of a cell can lack: those searched under a condition are none."""
+        variant = self.variants[name]
+        space = variant.space or self._taken_over(variant)
+        searched = {key: 0 for key, entry in space.items() if not entry.when}
+        return {*variant.settings(task), *gathered(searched)}
 
     def _taken_over(self, variant: Variant) -> Space:
         """The space whose settings a variant takes over; what the other one fixes stays with it."""

@@ -38,15 +38,15 @@ def check_settings(study: Study) -> None:
         values = list(given(study, name))
         for one in values:
             _check(one, method)
-        everywhere = {one.name for one in values if ".per_task." not in one.where}
-        rows = variant.per_task if variant.per_task is not None else {"": {}}
-        for task, row in rows.items():
+        for task in study.tasks:
+            there = study.set_in_every_trial(name, task)
             for needed, parameter in method.parameters.items():
-                if parameter.default is None and needed not in everywhere | row.keys():
-                    place = f"variants.{name}{f'.per_task.{task}' if task else ''}"
+                if parameter.default is None and needed not in there:
+                    row = f".per_task.{task}" if variant.per_task is not None else ""
+                    under = " but under a condition ('when')" if needed in (variant.space or {}) else ""
                     raise InputError(
-                        f"{place}: {needed} of {method.name}: expected {parameter.expectation}; "
-                        "found no value"
+                        f"variants.{name}{row}: {needed} of {method.name}: expected {parameter.expectation}; "
+                        f"found no value{under}"
                     )
 
 

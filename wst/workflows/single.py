@@ -26,7 +26,7 @@ from wst.study.load import absolute_file, absolute_suite
 from wst.trackers import Tracker, Trackers
 from wst.workflows.preflight import check, new_warnings
 from wst.workflows.settings import typed
-from wst.yaml_files import first_error, read_yaml, shown
+from wst.yaml_files import LARGEST, first_error, read_yaml, shown
 
 RELEASED_TABLES = {
     "vit_base_patch16_224": "released/vit_base",
@@ -50,7 +50,7 @@ def released_settings(backbone: str, task: str) -> Hyperparameters:
             f"--released: expected a backbone that the authors used ({known}); found {backbone!r}"
         )
     path = find_yaml("settings", table)
-    settings: dict[str, Hyperparameters] = read_yaml(read_text(path), str(path))
+    settings: dict[str, Hyperparameters] = read_yaml(read_text(path, LARGEST), str(path))
     if task not in settings:
         raise InputError(f"--released: expected a VTAB-1K task ({', '.join(settings)}); found {task!r}")
     return settings[task]
@@ -135,7 +135,7 @@ def from_options(
             raise InputError(f"--set: expected NAME=VALUE, such as lr=1e-3; found {shown(assignment)}")
         settings = {**settings, name: read_yaml(value, f"--set {name}")}
     path = find_yaml("recipes", recipe if recipe is not None else "released" if released else "default")
-    steps = read_yaml(read_text(path), str(path))
+    steps = read_yaml(read_text(path, LARGEST), str(path))
     return single(
         task=task,
         settings=settings,
