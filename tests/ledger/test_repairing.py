@@ -317,7 +317,9 @@ def test_a_column_that_is_not_the_studys_is_not_left_out(copy: Path, whole: Path
     file.write_bytes(content.replace(b"val_top1_best", b"va|_top1_best"))
     changed = file.read_bytes()
     with pytest.raises(
-        InputError, match=r"ledger/trials: expected the columns .* found 'va._top1_best'.*wst repair"
+        InputError,
+    named = r"ledger/trials/compacted-\w+\.parquet: expected the columns .* found .va._top1_best"
+    with pytest.raises(InputError, match=named):
     ):
         Ledger(copy, study(), CODE)
     assert file.read_bytes() == changed
@@ -325,6 +327,22 @@ def test_a_column_that_is_not_the_studys_is_not_left_out(copy: Path, whole: Path
     assert made.findings[0].path == f"ledger/trials/{file.name}"
     assert len(go_on(copy)) == len(_trials())
     assert _tables(copy) == _tables(whole)
+
+
+def test_files_of_two_tables_that_were_exchanged_are_put_back(copy: Path, whole: Path) -> None:
+    _compacted(copy)
+    (rows,), (intents,) = ((copy / "ledger" / table).glob("*.parquet") for table in ("trials", "intents"))
+    content = rows.read_bytes()
+    rows.write_bytes(intents.read_bytes())
+    intents.write_bytes(content)
+    with pytest.raises(InputError, match=r"ledger/trials/compacted-.*: expected rows of the table trials"):
+        history(copy)
+    made, _ = repair(copy)
+    assert {(f.path.split("/")[1], f.found) for f in made.findings} == {
+        ("trials", "it is a file of the table intents"),
+        ("intents", "it is a file of the table trials"),
+    }
+    assert go_on(copy) == [] and _tables(copy) == _tables(whole)
 
 
 def _file(path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64decode
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -84,6 +84,19 @@ def damage(path: Path, table: str, schema: pa.Schema | None = None) -> str | Non
         other = next((name for name in found.names if name not in schema.names), None)
         what = f"the column {other!r} besides" if other else "columns of other types"
         return f"expected the columns of this study's table {table}; found {what}"
+    return None
+
+
+def fits(found: pa.Schema, schema: pa.Schema) -> bool:
+    """Whether a file is of this schema, or of an older one, with fewer columns."""
+    return all(field.name in schema.names and schema.field(field.name).type == field.type for field in found)
+
+
+def home_of(path: Path, schemas: Mapping[str, pa.Schema]) -> str | None:
+    """The table of which this is a whole file, by its columns; None where it is of none of them."""
+    for table, schema in schemas.items():
+        if path.suffix == ".parquet" and damage(path, table) is None and fits(read_file(path).schema, schema):
+            return table
     return None
 
 

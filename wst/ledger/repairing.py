@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 from wst.errors import InputError
 from wst.files import flush
 from wst.ledger.agreement import Agreement, agree
-from wst.ledger.files import COMPACTED, damage, read_file
+from wst.ledger.files import COMPACTED, damage, fits, home_of, read_file
 from wst.ledger.generations import newest, settle
 from wst.ledger.lost_reads import lost_reads
 from wst.ledger.reading import resolved_study
@@ -171,6 +171,7 @@ def _look_at_tables(folder: Path, generation: Path, made: Plan, log: Log) -> Non
     schemas = _schemas(generation, made)
     for table in TABLES:
         good[table], bad[table] = _scan(folder, generation / table, table, schemas.get(table), made)
+    _take_home(folder, schemas, good, bad, made)
     name = made.study.name if made.study is not None else _name(good)
     agreed = agree(name, good["trials"], good["intents"], good["epochs"])
     restored = _restored_reads(bad["reads"], log)
@@ -190,6 +191,24 @@ def _look_at_tables(folder: Path, generation: Path, made: Plan, log: Log) -> Non
         or not all((generation / table).is_dir() for table in TABLES)
     ):
         made.tables = _kept(agreed, good, restored, name, made)
+
+
+def _take_home(
+    folder: Path,
+    schemas: Mapping[str, pa.Schema],
+    good: Mapping[str, dict[Path, pa.Table]],
+    bad: Mapping[str, list[Path]],
+    made: Plan,
+) -> None:
+    """Count a whole file of another table, as of two that were exchanged, to that one."""
+    for table, paths in bad.items():
+        for path in paths:
+            home = home_of(path, schemas)
+            if home is not None and home != table:
+                good[home][path] = read_file(path)
+                shown = str(path.relative_to(folder))
+                made.findings = [finding for finding in made.findings if finding.path != shown]
+                made.note(folder, path, f"it is a file of the table {home}", "its rows are put back there")
 
 
 def _schemas(generation: Path, made: Plan) -> Mapping[str, pa.Schema]:
@@ -230,7 +249,7 @@ def _scan(
             continue
         words = damage(path, table)
         rows = read_file(path) if words is None else None
-        if rows is not None and schema is not None and not _fits(rows.schema, schema):
+        if rows is not None and schema is not None and not fits(rows.schema, schema):
             words = f"expected the columns of this study's table {table}; found others"
         if words is None and rows is not None:
             whole[path] = rows
@@ -239,11 +258,6 @@ def _scan(
             made.aside.append(path)
             damaged.append(path)
     return whole, damaged
-
-
-def _fits(found: pa.Schema, schema: pa.Schema) -> bool:
-    """Whether a file is of this schema, or of an older one, with fewer columns."""
-    return all(field.name in schema.names and schema.field(field.name).type == field.type for field in found)
 
 
 def _name(good: Mapping[str, Mapping[Path, pa.Table]]) -> str:

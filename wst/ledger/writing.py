@@ -27,6 +27,7 @@ from uuid import uuid4
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from wst.data.suites import find_suite
 from wst.errors import InputError
@@ -120,7 +121,8 @@ class Ledger:
         begun = bool(listed["intents"][0])
         check_extension(self.folder, resolved_study(self.folder), self.study, begun=begun)
         self._check()
-        self._check_columns({table: schema.names for table, (files, schema) in listed.items() if files})
+        for table, (files, found) in listed.items():
+            self._check_columns(table, files, found.names)
         self._note_settings()
         (self.folder / "ledger" / "reads").mkdir(exist_ok=True)  # an older version's has none
         self._partial.mkdir(exist_ok=True)
@@ -137,20 +139,20 @@ class Ledger:
                     self._shared |= set(read_files(several, ["trial_id"])["trial_id"].to_pylist())
         self._write_study()
 
-    def _check_columns(self, found: Mapping[str, Collection[str]]) -> None:
+    def _check_columns(self, table: str, files: Iterable[Path], names: Iterable[str]) -> None:
         """Refuse columns that are not the study's, as of a damaged file: a rewrite would leave them out.
 
         Raises:
-            InputError: naming one and its table.
+            InputError: naming one and its file.
         """
-        for table, names in found.items():
-            other = next((name for name in names if name not in self._schemas[table].names), None)
-            if other is not None:
-                raise InputError(
-                    f"{self.folder / 'ledger' / table}: expected the columns of this study's table {table}; "
-                    f"found {other!r} besides, in a damaged file or one of a newer version (wst repair "
-                    f"{self.folder} lays it aside)"
-                )
+        other = next((name for name in names if name not in self._schemas[table].names), None)
+        if other is not None:
+            file = next(path for path in files if other in pq.read_schema(path).names)
+            raise InputError(
+                f"{self.folder / 'ledger' / table / file.name}: expected the columns of this study's table "
+                f"{table}; found {other!r} besides, in a damaged file or one of a newer version (wst repair "
+                f"{self.folder} lays it aside)"
+            )
 
     def _note_settings(self) -> None:
         """Check that the tables agree, and keep what tells their trials' configurations apart.
