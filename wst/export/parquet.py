@@ -11,6 +11,7 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
 from wst.errors import InputError
+from wst.files import make_folder
 from wst.ledger import resolved_study
 from wst.ledger.agreement import check_agreement
 from wst.ledger.reading import ordered_tables
@@ -61,27 +62,24 @@ def _place(target: str) -> tuple[pafs.FileSystem, str]:
 
 @contextmanager
 def _made(file_system: pafs.FileSystem, path: str) -> Iterator[None]:
-    """A folder to fill; when the block raises, what is in it goes, and the folders that were made for it."""
-    made: str | None = None
-    above = path
-    # Those of an object store come and go with the files in them.
-    while _is_missing(file_system, above) and (
-        above == path or isinstance(file_system, pafs.LocalFileSystem)
-    ):
-        made, above = above, above.rpartition("/")[0]
-    try:
+    """A folder to fill; when the block raises, what is in it goes, and the folders that were made for it.
+
+    Those of an object store come and go with the files in them.
+    """
+    made: list[str] = []
+    if isinstance(file_system, pafs.LocalFileSystem):
+        made = [str(folder) for folder in make_folder(Path(path))]
+    elif file_system.get_file_info(path).type == pafs.FileType.NotFound:
         file_system.create_dir(path, recursive=True)
+        made = [path]
+    try:
         yield
     except BaseException:
         with suppress(OSError, pa.ArrowException):
             file_system.delete_dir_contents(path)
-            if made is not None:
-                file_system.delete_dir(made)
+            if made:
+                file_system.delete_dir(made[0])
         raise
-
-
-def _is_missing(file_system: pafs.FileSystem, path: str) -> bool:
-    return bool(path) and file_system.get_file_info(path).type == pafs.FileType.NotFound
 
 
 def _check_free(file_system: pafs.FileSystem, path: str, target: str) -> None:
