@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from wst.data.splits import TaskData
+from wst.data.splits import DataHashes, TaskData
 from wst.data.suites import find_suite
 from wst.engine.driver import Environment
 from wst.engine.fingerprint import Fingerprint
@@ -37,7 +37,7 @@ def environment(folder: Path, study: Study) -> Environment:
     """For trials that read no image."""
     suite = find_suite(study.suite)
     data = {name: TaskData(folder, suite.task(name)) for name in study.tasks}
-    return Environment(data, Fingerprint("w", dict.fromkeys(study.tasks, "d")))
+    return Environment(data, Fingerprint("w", dict.fromkeys(study.tasks, DataHashes("d", "d", "d"))))
 
 
 def write_trials(ledger: Ledger, trials: int) -> list[float]:

@@ -92,7 +92,7 @@ def _inside(annotation: Any, least: Any, keys: tuple[str, ...], around: Wrap) ->
         yield Place((*keys, "<key>"), lambda value: around(_entry(value, key)), tuple(key))
         for name in key:
             yield Place((*keys, name), lambda value, name=name: around({name: value}))
-    yield from _inside(arguments[1], least, (*keys, name), lambda v, name=name: around({name: v}))
+            yield from _inside(arguments[1], least, (*keys, name), lambda v, name=name: around({name: v}))
 
 
 def _entry(key: Any, example: dict[str, Any]) -> Any:

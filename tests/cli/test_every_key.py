@@ -53,7 +53,7 @@ def _check(wst: Wst, monkeypatch: pytest.MonkeyPatch, folder: Path, *words: str)
 
 
 @given(data=st.data())
-@examples(25)
+@examples(15)
 def test_in_the_file(wst: Wst, monkeypatch: pytest.MonkeyPatch, folder: Path, data: st.DataObject) -> None:
     place = data.draw(st.sampled_from(PLACES))
     content = as_yaml(place.around(data.draw(values(place))))
@@ -62,7 +62,7 @@ def test_in_the_file(wst: Wst, monkeypatch: pytest.MonkeyPatch, folder: Path, da
 
 
 @given(data=st.data())
-@examples(25)
+@examples(15)
 def test_with_set(wst: Wst, monkeypatch: pytest.MonkeyPatch, folder: Path, data: st.DataObject) -> None:
     whole = next(place for place in PLACES if place.keys == ("seed",))
     (folder / "study.yaml").write_text(as_yaml(whole.around(0)))

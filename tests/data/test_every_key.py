@@ -47,7 +47,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("place", PLACES, ids=str)
 @given(data=st.data())
-@examples(12)
+@examples(8)
 def test_it_is_taken_or_refused_in_one_line(
     folder: Path, monkeypatch: pytest.MonkeyPatch, place: Place, data: st.DataObject
 ) -> None:

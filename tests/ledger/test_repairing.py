@@ -316,11 +316,8 @@ def test_a_column_that_is_not_the_studys_is_not_left_out(copy: Path, whole: Path
     assert b"val_top1_best" in content
     file.write_bytes(content.replace(b"val_top1_best", b"va|_top1_best"))
     changed = file.read_bytes()
-    with pytest.raises(
-        InputError,
     named = r"ledger/trials/compacted-\w+\.parquet: expected the columns .* found .va._top1_best"
     with pytest.raises(InputError, match=named):
-    ):
         Ledger(copy, study(), CODE)
     assert file.read_bytes() == changed
     made, _ = repair(copy)

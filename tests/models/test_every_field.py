@@ -88,7 +88,7 @@ def _card(adapter: Path, **changes: Any) -> None:
 
 @pytest.mark.parametrize("place", PLACES, ids=str)
 @given(data=st.data())
-@examples(8)
+@examples(6)
 def test_it_is_taken_or_refused_in_one_line(adapter: Path, place: Place, data: st.DataObject) -> None:
     value = data.draw(values(place) | st.sampled_from([*_DEEP, *_NAMES]))
     try:

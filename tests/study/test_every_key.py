@@ -50,7 +50,7 @@ def _begin(file: Path, out: Path) -> None:
 
 @pytest.mark.parametrize("place", PLACES, ids=str)
 @given(data=st.data())
-@examples(4)
+@examples(3)
 def test_it_is_taken_or_refused_in_one_line(
     folder: Path, monkeypatch: pytest.MonkeyPatch, place: Place, data: st.DataObject
 ) -> None:
