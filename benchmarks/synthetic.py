@@ -9,7 +9,7 @@ from pathlib import Path
 
 from wst.data.splits import DataHashes, TaskData
 from wst.data.suites import find_suite
-from wst.engine.driver import Environment
+from wst.engine.environment import Environment
 from wst.engine.fingerprint import Fingerprint
 from wst.ledger import Ledger
 from wst.planning.planner import Planner

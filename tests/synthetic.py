@@ -9,7 +9,7 @@ from typing import Any
 
 from wst.data.mini import MINI
 from wst.data.splits import DataHashes, TaskData
-from wst.engine.driver import Environment
+from wst.engine.environment import Environment
 from wst.engine.fingerprint import Fingerprint
 from wst.planning.planner import Planner
 from wst.records import EndedTrial, Epoch, Intent, Outcome, stable_seed

@@ -19,16 +19,11 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from sklearn.datasets import load_digits
 
+from wst.data.mini import MINI
+
 FONT = Path("/usr/share/fonts/truetype/noto/NotoColorEmoji.ttf")
 EMOJI = Path("/usr/share/unicode/emoji/emoji-test.txt")
-GROUPS = (
-    "Smileys & Emotion",
-    "People & Body",
-    "Animals & Nature",
-    "Food & Drink",
-    "Travel & Places",
-    "Flags",
-)
+GROUPS = MINI.task("emoji_group").class_names
 SKIN_TONES = {chr(code) for code in range(0x1F3FB, 0x1F400)}
 FONT_SIZE = 109  # the one size of this bitmap font; glyphs are 136 x 128
 

@@ -102,9 +102,9 @@ def _expected(problem: Any) -> str:
         return str(problem["msg"])
     if kind == "string_pattern_mismatch":
         return "a name of letters, digits, _ and -, that begins with a letter or a digit"
-    if kind in ("string_too_long", "too_long"):
+    if kind == "string_too_long":
         return f"at most {context['max_length']:,} signs"
-    if kind in ("too_short", "too_long") and not isinstance(problem["input"], str):
+    if kind in ("too_short", "too_long"):
         least = kind == "too_short"
         return f"at {'least' if least else 'most'} {context['min_length' if least else 'max_length']} entries"
     if kind == "literal_error":

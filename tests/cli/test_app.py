@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.cli.commands import Result, Wst, caller
 from tests.conftest import LR, ROOT, small_study
 from tests.synthetic import run_all
-from wst.cli import app as cli
 from wst.engine.faults import OutOfTime, StudyInterrupted, StudyStoppedError
 from wst.ledger import Ledger
 from wst.planning.planner import Planner
@@ -28,21 +28,9 @@ pytestmark = pytest.mark.slow  # trains, and looks at whole suites
 CODE = {"version": "0", "commit": None, "libraries": "{}"}
 
 
-class Result:
-    def __init__(self, status: int, out: str, err: str):
-        self.status, self.out, self.err = status, out, err
-
-
 @pytest.fixture
-def wst(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):  # type: ignore[no-untyped-def]
-    def call(*words: object) -> Result:
-        monkeypatch.setattr("sys.argv", ["wst", *map(str, words)])
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-        captured = capsys.readouterr()
-        return Result(int(stop.value.code or 0), captured.out, captured.err)
-
-    return call
+def wst(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Wst:
+    return caller(monkeypatch, capsys)
 
 
 @pytest.fixture

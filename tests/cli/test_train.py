@@ -12,7 +12,7 @@ import pytest
 from PIL import Image, features
 
 from wst.cli import app as cli
-from wst.data.decode import Preprocessing
+from wst.data.decode import Preprocessing, Reading
 from wst.ledger import read_table
 
 pytestmark = pytest.mark.slow  # trains
@@ -93,7 +93,7 @@ def test_the_card_says_how_the_pictures_were_read(adapter: Path) -> None:
     assert card["class_names"] == ["cat", "dog"]
     assert (card["upright"], card["background"]) == (True, "#ffffff")
     (words,) = read_table(adapter.parents[1], "trials", ["preprocessing"])["preprocessing"].to_pylist()
-    assert words == Preprocessing(32, upright=True, background="white").words
+    assert words == Preprocessing(32, Reading(upright=True, background="white")).words
 
 
 def test_numbers_stand_where_no_names_are_known(wst: Call, adapter: Path, pets: Path, tmp_path: Path) -> None:

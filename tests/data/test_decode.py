@@ -149,7 +149,7 @@ def arrow() -> Image.Image:
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_a_stored_orientation_is_applied_where_asked(orientation: int):
     content, plain = turned(arrow(), orientation), np.asarray(arrow().resize((16, 16)), int)
-    upright = Preprocessing(16, upright=True).decode(content, HERE).transpose(1, 2, 0)
+    upright = Preprocessing(16, Reading(upright=True)).decode(content, HERE).transpose(1, 2, 0)
     assert np.abs(upright - plain).mean() < 4
     as_stored = Preprocessing(16).decode(content, HERE).transpose(1, 2, 0)
     assert (np.abs(as_stored - plain).mean() < 4) == (orientation == 1)
@@ -229,7 +229,7 @@ def test_damaged_files_are_read_or_refused_and_the_check_agrees():
         content = bytes(content[: generator.choice((None, len(content) // 2, 30))])
         reading = Reading(upright=True, background="white")
         try:
-            pixels = Preprocessing(8, reading.upright, reading.background).decode(content, HERE)
+            pixels = Preprocessing(8, reading).decode(content, HERE)
         except InputError:
             refused += 1
             assert examine(content, reading).problem in UNUSABLE
@@ -286,8 +286,8 @@ def test_only_regular_files_are_opened(tmp_path: Path):
 def test_words_name_orientation_and_background():
     plain = "RGB, 32 x 32, bicubic, aspect ratio not kept"
     assert Preprocessing(32).words == plain
-    assert Preprocessing(32, upright=True).words == f"{plain}, stored orientation applied"
-    assert Preprocessing(32, background="white").words == f"{plain}, transparency on #ffffff"
+    assert Preprocessing(32, Reading(upright=True)).words == f"{plain}, stored orientation applied"
+    assert Preprocessing(32, Reading(background="white")).words == f"{plain}, transparency on #ffffff"
 
 
 def test_colours():

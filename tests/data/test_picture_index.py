@@ -12,7 +12,7 @@ from PIL import Image
 
 from tests.conftest import ROOT, small_study
 from wst.data import picture_index as indices
-from wst.data.hashes import cache_folder
+from wst.data.memo import cache_folder
 from wst.data.picture_index import images_in, picture_index
 from wst.data.splits import TaskData, data_root
 from wst.data.suites import find_suite

@@ -32,7 +32,8 @@ from wst.engine import address as address_module
 from wst.engine import cluster as engine_cluster
 from wst.engine import ray_tune as engine
 from wst.engine.cluster import connected, loopback, room, token
-from wst.engine.driver import Driver, Environment
+from wst.engine.driver import Driver
+from wst.engine.environment import Environment
 from wst.engine.faults import StudyInterrupted
 from wst.engine.fingerprint import fingerprint
 from wst.errors import InputError

@@ -27,7 +27,8 @@ from wst.data.mini import MINI
 from wst.data.splits import TaskData
 from wst.engine import inline
 from wst.engine import ray_tune as engine
-from wst.engine.driver import Driver, Environment
+from wst.engine.driver import Driver
+from wst.engine.environment import Environment
 from wst.engine.faults import (
     DISK_FULL,
     OutOfTime,

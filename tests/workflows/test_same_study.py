@@ -12,7 +12,7 @@ import yaml
 
 from tests.conftest import LR
 from tests.data.trees import class_folders
-from wst.engine.driver import checkpoint_path
+from wst.engine.environment import checkpoint_path
 from wst.errors import InputError
 from wst.ledger import history, resolved_study
 from wst.records import EndedTrial, Epoch, Intent

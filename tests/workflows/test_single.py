@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from wst.errors import InputError
 from wst.ledger import history
 from wst.records import Epoch, Intent, Outcome
+from wst.study import Study
 from wst.trackers import Tracker
 from wst.training.trial import Trial
 from wst.workflows.single import from_options, recorded, released_settings, run_single, single
@@ -151,6 +152,20 @@ def test_released_option_takes_the_authors_recipe_seed_and_normalisation() -> No
     }
 
 
+def _with_recipe(path: Path, epochs: int) -> Study:
+    options = {"suite": None, "backbone": None, "normalisation": None, "seed": None, "stage": "search"}
+    study, _ = from_options(
+        task="digits",
+        method="linear",
+        assignments=["lr=0.1"],
+        released=False,
+        recipe=str(path),
+        epochs=epochs,
+        **options,  # type: ignore[arg-type]
+    )
+    return study
+
+
 @pytest.mark.parametrize(
     ("text", "line"),
     [
@@ -164,31 +179,13 @@ def test_released_option_takes_the_authors_recipe_seed_and_normalisation() -> No
 def test_other_epochs_with_an_odd_recipe_get_one_line(tmp_path: Path, text: str, line: str) -> None:
     path = tmp_path / "recipe.yaml"
     path.write_text(text)
-    options = {"suite": None, "backbone": None, "normalisation": None, "seed": None, "stage": "search"}
     with pytest.raises(InputError) as error:
-        from_options(
-            task="digits",
-            method="linear",
-            assignments=["lr=0.1"],
-            released=False,
-            recipe=str(path),
-            epochs=3,
-            **options,  # type: ignore[arg-type]
-        )
+        _with_recipe(path, 3)
     assert str(error.value).startswith(str(path)) and line in str(error.value)
 
 
 def test_fewer_epochs_warm_up_for_a_tenth_of_them(tmp_path: Path) -> None:
     path = tmp_path / "recipe.yaml"
     path.write_text("batch_size: 16")
-    options = {"suite": None, "backbone": None, "normalisation": None, "seed": None, "stage": "search"}
-    study, _ = from_options(
-        task="digits",
-        method="linear",
-        assignments=["lr=0.1"],
-        released=False,
-        recipe=str(path),
-        epochs=5,
-        **options,  # type: ignore[arg-type]
-    )
+    study = _with_recipe(path, 5)
     assert (study.recipe.epochs, study.recipe.warmup_epochs, study.recipe.batch_size) == (5, 0.5, 16)

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from analysis import tables
-from wst.cli.output import Formatted, Json, Style, Tasks, console, file, path, print_json, print_line
+from wst.cli.output import Formatted, Json, Style, Tasks, as_file, as_path, console, print_json, print_line
 from wst.cli.outputs import Force, check_output, whole
 from wst.screen import printable
 
@@ -35,7 +35,7 @@ class Evaluator(StrEnum):
 
 
 Folders = Annotated[
-    list[Path], typer.Argument(metavar="DIR...", parser=path, help="Output folders of studies.")
+    list[Path], typer.Argument(metavar="DIR...", parser=as_path, help="Output folders of studies.")
 ]
 Literature = Annotated[bool, typer.Option("--literature", help="Add published results, marked as such.")]
 
@@ -109,7 +109,7 @@ def leaderboard(
 @analysis_app.command()
 def pareto(
     folders: Folders,
-    out: Annotated[Path, typer.Option("-o", parser=file, help="PNG, SVG, PDF or HTML file.")] = Path(
+    out: Annotated[Path, typer.Option("-o", parser=as_file, help="PNG, SVG, PDF or HTML file.")] = Path(
         "pareto.png"
     ),
     over: Annotated[
@@ -186,7 +186,7 @@ def importance(
 @analysis_app.command()
 def report(
     folders: Folders,
-    out: Annotated[Path, typer.Option("-o", parser=file, help="HTML file.")] = Path("report.html"),
+    out: Annotated[Path, typer.Option("-o", parser=as_file, help="HTML file.")] = Path("report.html"),
     literature: Literature = False,
     force: Force = False,
 ) -> None:

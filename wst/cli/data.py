@@ -19,10 +19,10 @@ from wst.cli.output import (
     Root,
     Tasks,
     add_row,
+    as_path,
     console,
     error_console,
     narrow_table,
-    path,
     print_json,
     print_line,
 )
@@ -124,22 +124,23 @@ def _show_reports(reports: Sequence[TaskReport], as_json: bool) -> None:
 @data_app.command()
 def build(
     suite: Annotated[str, typer.Argument(metavar="SUITE", help="vtab1k or mini.")],
-    root: Annotated[Path, typer.Option(parser=path, help="Folder that will hold the suite's folder.")] = Path(
-        "data"
-    ),
+    root: Annotated[
+        Path, typer.Option(parser=as_path, help="Folder that will hold the suite's folder.")
+    ] = Path("data"),
     task: Tasks = None,
     archives: Annotated[
         Path | None,
-        typer.Option(parser=path, help="Folder of downloaded archives; ROOT/archives by default."),
+        typer.Option(parser=as_path, help="Folder of downloaded archives; ROOT/archives by default."),
     ] = None,
     explain: Annotated[bool, typer.Option("--explain", help="List what to download, and stop.")] = False,
     download: Annotated[
         bool, typer.Option("--download", help="Fetch archives that have a direct address.")
     ] = False,
     from_folder: Annotated[
-        Path | None, typer.Option("--from-folder", parser=path, help="Adopt an export in VTAB-1K's layout.")
+        Path | None,
+        typer.Option("--from-folder", parser=as_path, help="Adopt an export in VTAB-1K's layout."),
     ] = None,
-    manifest: Annotated[Path | None, typer.Option(parser=path, help="The split of caltech101.")] = None,
+    manifest: Annotated[Path | None, typer.Option(parser=as_path, help="The split of caltech101.")] = None,
     original: Annotated[
         bool, typer.Option("--original", help="Keep the bytes of picture files; else lossless PNG.")
     ] = False,
@@ -291,7 +292,7 @@ def info(
     background: Background = None,
     sheet: Annotated[
         Path | None,
-        typer.Option(parser=path, help="Write sample images of every class to this PNG or HTML file."),
+        typer.Option(parser=as_path, help="Write sample images of every class to this PNG or HTML file."),
     ] = None,
     force: Force = False,
     as_json: Json = False,
@@ -340,7 +341,7 @@ def cache(
 ) -> None:
     """Show or clear the cache of decoded splits."""
     from wst.data import cache as decoded
-    from wst.data.hashes import cache_folder
+    from wst.data.memo import cache_folder
 
     if clear:
         freed = decoded.clear()

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from wst.cli.output import Folder, file, print_line
+from wst.cli.output import Folder, as_file, print_line
 from wst.cli.outputs import Force, check_no_study, check_output
 
 export_app = typer.Typer(no_args_is_help=True, help="Copy a study's ledger for other programs.")
@@ -32,7 +32,7 @@ def parquet(
 @export_app.command()
 def optuna(
     folder: Folder,
-    out: Annotated[Path, typer.Option("-o", parser=file, help="A new SQLite file.")] = Path("study.db"),
+    out: Annotated[Path, typer.Option("-o", parser=as_file, help="A new SQLite file.")] = Path("study.db"),
     force: Force = False,
 ) -> None:
     """Write the searches as Optuna studies, one a cell, for optuna-dashboard."""

@@ -36,7 +36,7 @@ class Style(StrEnum):
     json = "json"
 
 
-def path(given: str | Path) -> Path:
+def as_path(given: str | Path) -> Path:
     """A path as an option gives it: not empty, which Python takes for the current folder, and UTF-8, which
     tables and messages hold.
 
@@ -52,19 +52,19 @@ def path(given: str | Path) -> Path:
     return Path(given)
 
 
-def file(given: str | Path) -> Path:
-    """A file's path as an option gives it: as :func:`path`, and with a name.
+def as_file(given: str | Path) -> Path:
+    """A file's path as an option gives it: as :func:`as_path`, and with a name.
 
     Raises:
         typer.BadParameter: it is not.
     """
-    found = path(given)
+    found = as_path(given)
     if not found.name:
         raise typer.BadParameter(f"expected the path of a file; found {str(given)!r}")
     return found
 
 
-def text(given: str) -> str:
+def as_text(given: str) -> str:
     """A text as an option gives it: not empty.
 
     Raises:
@@ -77,10 +77,10 @@ def text(given: str) -> str:
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Formatted = Annotated[Style, typer.Option("--format", help="How to print the table.")]
-Folder = Annotated[Path, typer.Argument(metavar="DIR", parser=path, help="A study's output folder.")]
-Root = Annotated[str | None, typer.Option(parser=text, help="Folder that holds the suite's folder.")]
+Folder = Annotated[Path, typer.Argument(metavar="DIR", parser=as_path, help="A study's output folder.")]
+Root = Annotated[str | None, typer.Option(parser=as_text, help="Folder that holds the suite's folder.")]
 Tasks = Annotated[
-    list[str] | None, typer.Option("--task", parser=text, help="This task only; may be given again.")
+    list[str] | None, typer.Option("--task", parser=as_text, help="This task only; may be given again.")
 ]
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the study.")

@@ -16,10 +16,10 @@ from wst.cli.output import (
     Overrides,
     Style,
     Tasks,
+    as_file,
+    as_path,
     console,
     error_console,
-    file,
-    path,
     print_json,
 )
 from wst.cli.outputs import Force, check_output, whole
@@ -45,7 +45,10 @@ def simulate(
     from_: Annotated[
         list[Path],
         typer.Option(
-            "--from", parser=path, metavar="DIR", help="Output folder with learning curves; may be repeated."
+            "--from",
+            parser=as_path,
+            metavar="DIR",
+            help="Output folder with learning curves; may be repeated.",
         ),
     ],
     repeats: Annotated[
@@ -66,7 +69,9 @@ def simulate(
     ] = usable_cpus(),
     task: Tasks = None,
     set_: Overrides = None,
-    out: Annotated[Path | None, typer.Option("-o", parser=file, help="PNG, SVG, PDF or HTML file.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("-o", parser=as_file, help="PNG, SVG, PDF or HTML file.")
+    ] = None,
     style: Formatted = Style.terminal,
     force: Force = False,
     as_json: Json = False,

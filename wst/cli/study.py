@@ -22,11 +22,11 @@ from wst.cli.output import (
     Style,
     Tasks,
     add_row,
+    as_file,
+    as_path,
     console,
     error_console,
-    file,
     narrow_table,
-    path,
     print_json,
     print_line,
 )
@@ -48,7 +48,7 @@ _NAMED = 5
 def tune(
     study: Annotated[str, typer.Argument(help="A study file, or the name of a shipped study.")],
     out: Annotated[
-        Path | None, typer.Option(parser=path, help="Output folder; runs/<name of the study> by default.")
+        Path | None, typer.Option(parser=as_path, help="Output folder; runs/<name of the study> by default.")
     ] = None,
     root: Root = None,
     dry_run: Annotated[
@@ -208,7 +208,7 @@ def _end_if_barren(planner: Planner) -> None:
 
 @study_app.command()
 def demo(
-    out: Annotated[Path, typer.Option(parser=path, help="Output folder.")] = Path("runs/demo"),
+    out: Annotated[Path, typer.Option(parser=as_path, help="Output folder.")] = Path("runs/demo"),
 ) -> None:
     """Tune WST and linear probing on the embedded default, and show what came out."""
     from wst.study import load_study
@@ -296,7 +296,7 @@ def repair(
 def best(
     folder: Folder,
     out: Annotated[
-        Path | None, typer.Option("-o", "--output", parser=file, help="Write a study file.")
+        Path | None, typer.Option("-o", "--output", parser=as_file, help="Write a study file.")
     ] = None,
     force: Force = False,
     as_json: Json = False,

@@ -10,7 +10,17 @@ import typer
 from rich.console import Console
 
 from wst.cli.failures import BAD_INPUT, say
-from wst.cli.output import Json, Root, console, error_console, file, path, print_json, print_line, text
+from wst.cli.output import (
+    Json,
+    Root,
+    as_file,
+    as_path,
+    as_text,
+    console,
+    error_console,
+    print_json,
+    print_line,
+)
 from wst.cli.study import stopping
 from wst.errors import InputError
 from wst.machine import usable_cpus
@@ -26,24 +36,26 @@ train_app = typer.Typer()
 
 @train_app.command()
 def train(
-    task: Annotated[str | None, typer.Option(parser=text, help="Task to train on.")] = None,
-    method: Annotated[str, typer.Option(parser=text, help="Method.")] = "wst",
+    task: Annotated[str | None, typer.Option(parser=as_text, help="Task to train on.")] = None,
+    method: Annotated[str, typer.Option(parser=as_text, help="Method.")] = "wst",
     suite: Annotated[
-        str | None, typer.Option(parser=text, help="Suite; the one that has the task by default.")
+        str | None, typer.Option(parser=as_text, help="Suite; the one that has the task by default.")
     ] = None,
     backbone: Annotated[
-        str | None, typer.Option(parser=text, help="A timm model name; 'micro' by default.")
+        str | None, typer.Option(parser=as_text, help="A timm model name; 'micro' by default.")
     ] = None,
-    checkpoint: Annotated[str | None, typer.Option(parser=text, help="The backbone's weights file.")] = None,
+    checkpoint: Annotated[
+        str | None, typer.Option(parser=as_text, help="The backbone's weights file.")
+    ] = None,
     normalisation: Annotated[
-        str | None, typer.Option(parser=text, help="checkpoint, half or imagenet.")
+        str | None, typer.Option(parser=as_text, help="checkpoint, half or imagenet.")
     ] = None,
     background: Annotated[
         str | None,
-        typer.Option(parser=text, metavar="COLOUR", help="Colour that transparent pictures are laid on."),
+        typer.Option(parser=as_text, metavar="COLOUR", help="Colour that transparent pictures are laid on."),
     ] = None,
     recipe: Annotated[
-        str | None, typer.Option(parser=text, help="A recipe file, or the name of a shipped recipe.")
+        str | None, typer.Option(parser=as_text, help="A recipe file, or the name of a shipped recipe.")
     ] = None,
     epochs: Annotated[
         int | None, typer.Option(min=1, max=MANY, help="Epochs, in the recipe's place.")
@@ -59,11 +71,11 @@ def train(
     ] = False,
     save: Annotated[bool, typer.Option("--save", help="Keep the adapter (with --final).")] = False,
     seed: Annotated[int | None, typer.Option(min=0, max=2**32 - 1, help="Seed.")] = None,
-    trial: Annotated[str | None, typer.Option(parser=text, help="Run this row of a ledger again.")] = None,
+    trial: Annotated[str | None, typer.Option(parser=as_text, help="Run this row of a ledger again.")] = None,
     from_: Annotated[
-        Path | None, typer.Option("--from", parser=path, help="The study's folder, with --trial.")
+        Path | None, typer.Option("--from", parser=as_path, help="The study's folder, with --trial.")
     ] = None,
-    out: Annotated[Path | None, typer.Option(parser=path, help="Output folder.")] = None,
+    out: Annotated[Path | None, typer.Option(parser=as_path, help="Output folder.")] = None,
     root: Root = None,
     accept: Annotated[
         list[str] | None, typer.Option(help="Finding of the data check to go on with: overlap.")
@@ -71,7 +83,7 @@ def train(
     as_json: Json = False,
 ) -> None:
     """Fine-tune once, without a study; the row goes into a ledger of its own."""
-    from wst.engine.driver import checkpoint_path
+    from wst.engine.environment import checkpoint_path
     from wst.workflows import single
 
     before = None
@@ -170,7 +182,7 @@ def _print_outcome(folder: Path, intent: Any, outcome: Any, before: Any, as_json
 
 @train_app.command()
 def predict(
-    adapter: Annotated[Path, typer.Argument(parser=file, help="An adapter's .safetensors file.")],
+    adapter: Annotated[Path, typer.Argument(parser=as_file, help="An adapter's .safetensors file.")],
     images: Annotated[
         list[Path], typer.Argument(metavar="IMAGE...", help="Image files, or folders of them.")
     ],

@@ -28,8 +28,9 @@ from pydantic import ByteSize, TypeAdapter, ValidationError
 from wst.data import memo
 from wst.data.decode import Preprocessing, decode_all
 from wst.data.decoded import PIXELS, RECORD, DamagedError, DecodedSplit, PixelFile, block_size
-from wst.data.hashes import cache_folder, images_hash, over
+from wst.data.hashes import images_hash, over
 from wst.data.lists import ImageList
+from wst.data.memo import cache_folder
 from wst.errors import ChangedError, InputError
 from wst.files import clear_place, locked, remove_folder, replacing_folder
 

@@ -173,21 +173,20 @@ class Preprocessing:
 
     Attributes:
         size: side of the square image in pixels.
-        upright, background: see :class:`Reading`.
+        reading: how the file becomes pixels.
     """
 
     size: int
-    upright: bool = False
-    background: str | None = None
+    reading: Reading = AS_STORED
 
     @property
     def words(self) -> str:
         """The same as text, for the ledger and the cache."""
         parts = [f"RGB, {self.size} x {self.size}, bicubic, aspect ratio not kept"]
-        if self.upright:
+        if self.reading.upright:
             parts.append("stored orientation applied")
-        if self.background is not None:
-            parts.append(f"transparency on {opaque_colour(self.background)}")
+        if self.reading.background is not None:
+            parts.append(f"transparency on {opaque_colour(self.reading.background)}")
         return ", ".join(parts)
 
     def decode(self, content: bytes, path: Path) -> np.ndarray:
@@ -204,7 +203,7 @@ class Preprocessing:
             InputError: the file is no readable image, or its values do not fit into 8 bits.
         """
         try:
-            picture = Reading(self.upright, self.background)(content)
+            picture = self.reading(content)
         except UndecodableError as error:
             raise unreadable(path, error) from None
         resized = picture.rgb.resize((self.size, self.size), Image.Resampling.BICUBIC)

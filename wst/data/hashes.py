@@ -13,7 +13,6 @@ from typing import NamedTuple
 from wst.data import memo
 from wst.data.decode import content_of
 from wst.data.lists import ImageList
-from wst.data.memo import cache_folder as cache_folder
 from wst.errors import InputError
 from wst.machine import usable_cpus
 

@@ -11,7 +11,7 @@ from typing import Literal, get_args
 from wst.data.class_names import unfit
 from wst.data.tasks import Task
 from wst.errors import InputError
-from wst.files import read_text
+from wst.files import is_file, read_text
 
 Split = Literal["train", "val", "trainval", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
@@ -94,7 +94,7 @@ def scan_file(file: Path, classes: int | None) -> tuple[ImageList, list[Problem]
         elif not is_inside(image):
             text = f"expected a path inside {file.parent}; found {_short(path)}"
             problems.append(Problem("outside", number, text))
-        elif not _is_there(image):
+        elif not is_file(image):  # a pipe of that name would never end
             text = f"expected an image file; found none at {str(image)[:_SHOWN]}"
             problems.append(Problem("missing", number, text))
         else:
@@ -111,13 +111,6 @@ def lines_of(file: Path) -> list[str]:
         InputError: it is no UTF-8 text.
     """
     return re.split(r"\r\n|\n|\r", read_text(file))
-
-
-def _is_there(image: Path) -> bool:
-    try:
-        return image.is_file()  # a pipe of that name would never end
-    except OSError:  # a name that is too long
-        return False
 
 
 def _short(text: str) -> str:

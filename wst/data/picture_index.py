@@ -10,19 +10,16 @@ kept.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from wst.data import memo
 from wst.data.decode import endings
-from wst.data.hashes import cache_folder
 from wst.errors import InputError
-from wst.files import replacing
 
 _FORMAT = 3
 _SYSTEM = frozenset({"__MACOSX", "Thumbs.db", "desktop.ini"})
@@ -73,8 +70,7 @@ def picture_index(folder: Path) -> PictureIndex:
         if newest > time.time() - _TOO_FRESH:
             _known.pop(where, None)
             return known
-        with suppress(OSError):  # without room for it, the next process walks
-            _write(where, known)
+        _write(where, known)
     _known[where] = known
     return known
 
@@ -219,34 +215,26 @@ def _unchanged(where: str, index: PictureIndex) -> bool:
         return False
 
 
-def _file(where: str) -> Path:
-    key = hashlib.sha256(where.encode(errors="surrogateescape")).hexdigest()[:32]
-    return cache_folder() / "folders" / key
+def _key(where: str) -> str:
+    return hashlib.sha256(where.encode(errors="surrogateescape")).hexdigest()[:32]
 
 
-def _made_by() -> dict[str, Any]:
+def _made_by(where: str) -> dict[str, Any]:
     """What decides about an index besides the folders: another Pillow may open other formats."""
-    return {"format": _FORMAT, "endings": sorted(endings())}
+    return {"folder": where, "format": _FORMAT, "endings": sorted(endings())}
 
 
 def _write(where: str, index: PictureIndex) -> None:
-    """Keep an index in the cache: the SHA-256 of the second line, and JSON."""
-    content = {**asdict(index), "links": sorted(index.links), "folder": where, **_made_by()}
-    line = json.dumps(content)  # ASCII, whatever bytes the names hold
-    with replacing(_file(where), several=True) as aside:
-        aside.write_text(f"{hashlib.sha256(line.encode()).hexdigest()}\n{line}\n")
+    """Keep an index in the cache; without room for it, the next process walks."""
+    content = {**asdict(index), "links": sorted(index.links), **_made_by(where)}
+    memo.keep(memo.FOLDERS, _key(where), content)
 
 
 def _read(where: str) -> PictureIndex | None:
-    """The index that the cache holds; None if it is not there or damaged."""
-    try:
-        digest, line, _ = _file(where).read_text(encoding="ascii").split("\n")
-        if hashlib.sha256(line.encode()).hexdigest() != digest:
-            return None
-        content = json.loads(line)
-    except (OSError, ValueError):
-        return None
-    if {name: content.get(name) for name in ("folder", *_made_by())} != {"folder": where, **_made_by()}:
+    """The index that the cache holds; None if it is not there, damaged, or of another version."""
+    content = memo.recall(memo.FOLDERS, _key(where))
+    wanted = _made_by(where)
+    if content is None or {name: content.get(name) for name in wanted} != wanted:
         return None
     return PictureIndex(
         {name: tuple(paths) for name, paths in content["images"].items()},

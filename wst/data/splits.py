@@ -11,8 +11,9 @@ from wst.data import cache
 from wst.data.decode import Preprocessing, Reading
 from wst.data.decoded import DecodedSplit
 from wst.data.folders import read_own
-from wst.data.hashes import Hashes, cache_folder, content_hash, hashes
+from wst.data.hashes import Hashes, content_hash, hashes
 from wst.data.lists import SPLITS, VTAB_NAMES, ImageList, Split, class_names, read_file
+from wst.data.memo import cache_folder
 from wst.data.tasks import Suite, Task
 from wst.errors import ChangedError, InputError
 from wst.files import is_folder, locked
@@ -107,7 +108,7 @@ class TaskData:
 
     def preprocessing(self, size: int) -> Preprocessing:
         """What is done to its images for a model that takes ``size`` pixels a side."""
-        return Preprocessing(size, self.reading.upright, self.reading.background)
+        return Preprocessing(size, self.reading)
 
     @property
     def class_names(self) -> tuple[str, ...]:

@@ -7,20 +7,19 @@ dies.  Nothing here knows Ray.
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 from uuid import uuid4
 
-from wst.data.check.beside import Beside
 from wst.data.check.gate import TUNING
 from wst.data.lists import SPLITS
-from wst.data.splits import TaskData
+from wst.engine.environment import Environment, checkpoint_path
 from wst.engine.faults import CHANGED, DISK_FULL, OUT_OF_MEMORY, WORKER_LOST, message, no_room
-from wst.engine.fingerprint import Fingerprint
+from wst.engine.plan import Plan
 from wst.errors import InputError
 from wst.ledger import Ledger, reads
 from wst.records import Cost, End, Epoch, Intent, Outcome, Read, Report, State
@@ -31,59 +30,6 @@ from wst.training.spec import Device, TrialSpec, device_of, trial_spec
 
 _WINDOW = 10
 """Trials of which too many may not fail alike."""
-
-
-class Plan(Protocol):
-    """What decides on trials: :class:`wst.planning.planner.Planner`, or one trial that is given."""
-
-    interrupted: list[Intent]
-
-    @property
-    def done(self) -> bool:
-        """True once nothing runs and nothing is left to ask."""
-
-    def ask(self) -> Intent | None:
-        """The next trial to run."""
-
-    def ask_alike(self, intent: Intent) -> Intent | None:
-        """A further trial with the settings of one, if any."""
-
-    def settled(self, intent: Intent) -> Outcome | None:
-        """The outcome of a trial that need not run."""
-
-    def report(self, trial_id: str, epoch: Epoch) -> bool:
-        """Record a running trial's epoch; True when it should stop here."""
-
-    def tell(self, trial_id: str, outcome: Outcome) -> None:
-        """End a running trial."""
-
-    def finish(self, trial_id: str, outcome: Outcome) -> None:
-        """Report and end a trial whose outcome is known."""
-
-    def requeue(self, trial_id: str) -> None:
-        """Put a running trial back."""
-
-
-@dataclass(frozen=True)
-class Environment:
-    """Where a study runs and what its data are.
-
-    Attributes:
-        data: each task's images on this machine, by name.
-        fingerprint: their hashes and that of the backbone's weights.
-        address: a running Ray cluster; None starts Ray on this machine, on loopback.
-        deadline: when the study stops, to be gone on with later, by ``time.monotonic()``.
-        device: where its trials train; None as its resources say.
-        beside: what is known of each task's images, and who looks at large test splits meanwhile; None where
-            nothing is known.
-    """
-
-    data: Mapping[str, TaskData]
-    fingerprint: Fingerprint
-    address: str | None = None
-    deadline: float | None = None
-    device: Device | None = None
-    beside: Beside | None = None
 
 
 @dataclass
@@ -99,11 +45,6 @@ class _Running:
     error: str | None = None
     announced: bool = False
     """Whether its read of the test split is written down, in this attempt."""
-
-
-def checkpoint_path(folder: Path, trial_id: str) -> Path:
-    """Where a trial keeps its state while it runs, below the study's output folder."""
-    return folder / "checkpoints" / f"{trial_id}.pt"
 
 
 class Driver:

@@ -29,7 +29,8 @@ from ray.tune.search import Searcher
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from wst.engine.cluster import connected
-from wst.engine.driver import Driver, Environment
+from wst.engine.driver import Driver
+from wst.engine.environment import Environment
 from wst.engine.faults import OutOfTime, StudyInterrupted, StudyStoppedError
 from wst.engine.fingerprint import fingerprint
 from wst.engine.job import Job

@@ -37,13 +37,18 @@ def _curves(folder: Path) -> dict[str, list[Epoch]]:
     return curves
 
 
-def history(folder: Path) -> tuple[list[Intent], list[EndedTrial]]:
+def history(folder: Path, *, checked: bool = False) -> tuple[list[Intent], list[EndedTrial]]:
     """All intents in the order of their asks, and the ended trials among them, in the same order.
+
+    Args:
+        folder: the study's output folder.
+        checked: the tables are known to agree, since the caller holds the ledger open for writing.
 
     Raises:
         InputError: the folder holds no ledger, or a damaged one.
     """
-    check_agreement(folder)
+    if not checked:
+        check_agreement(folder)
     intents = _records(_intent, folder, "intents", list(Intent.__dataclass_fields__))
     intents.sort(key=lambda intent: intent.ask_order)
     names = [name for name in Outcome.__dataclass_fields__ if name != "epochs"]

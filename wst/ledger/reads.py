@@ -20,7 +20,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from wst.data.hashes import cache_folder
+from wst.data.memo import cache_folder
 from wst.errors import InputError
 from wst.files import locked
 from wst.ledger.reading import all_reads, read_table

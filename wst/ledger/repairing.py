@@ -1,16 +1,14 @@
-"""What of a damaged ledger holds, and the rest laid aside: nothing is deleted, and nothing is made up.
+"""What of a damaged ledger holds, and what does not: nothing is made up.
 
-A plan is made first, of files alone (:func:`plan`); carrying it out (:func:`carry_out`) copies what is
-damaged into ``DIR/damaged-<time>`` and then puts what holds in the ledger's place in one step.
+A plan is made, of files alone; carrying it out is another step (:mod:`wst.ledger.laying_aside`).
 """
 
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +16,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from wst.errors import InputError
-from wst.files import flush
 from wst.ledger.agreement import Agreement, agree
 from wst.ledger.files import COMPACTED, damage, fits, home_of, read_file
-from wst.ledger.generations import newest, settle
+from wst.ledger.generations import newest
 from wst.ledger.lost_reads import lost_reads
 from wst.ledger.reading import resolved_study
 from wst.ledger.reads import Log
-from wst.ledger.rewriting import write_generation, write_table
 from wst.ledger.schema import INTENTS_SCHEMA, READS_SCHEMA, TABLES, table_schemas
 from wst.study import Study
 
@@ -85,53 +81,6 @@ def plan(folder: Path, log: Log) -> Plan:
     if generation is not None:
         _look_at_tables(folder, generation, made, log)
     return made
-
-
-def carry_out(folder: Path, made: Plan) -> Path:
-    """Lay aside what a plan says, and put what holds in its place; the caller holds the folder's lock.
-
-    Returns:
-        The folder with what was laid aside.
-    """
-    target = _new_folder(folder)
-    for path in made.aside:
-        _copy(path, target / path.relative_to(folder))
-    for table, rows in made.removed.items():
-        path = target / f"rows-of-{table}.parquet"
-        write_table(rows, path)
-        flush(path)
-    flush(target)
-    for path in made.aside:  # what lies in a generation of the ledger goes with it
-        if path.parent == folder:
-            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
-    settle(folder)
-    if made.tables is not None:
-        write_generation(folder, made.tables)
-    return target
-
-
-def _new_folder(folder: Path) -> Path:
-    name = f"damaged-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
-    for number in range(1, 1000):
-        target = folder / (name if number == 1 else f"{name}-{number}")
-        try:
-            target.mkdir()
-        except FileExistsError:
-            continue
-        return target
-    raise InputError(f"{folder / name}: expected a name that is free; found none")
-
-
-def _copy(path: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if path.is_symlink():
-        target.symlink_to(path.readlink())
-    elif path.is_dir():
-        shutil.copytree(path, target, symlinks=True)
-    else:
-        shutil.copy2(path, target)
-        flush(target)
-    flush(target.parent)
 
 
 def _look_at_study(folder: Path, made: Plan) -> None:

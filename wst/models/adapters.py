@@ -23,7 +23,7 @@ from safetensors.torch import save as saved_tensors
 from torch import Tensor, nn
 
 from wst.data.class_names import unfit
-from wst.data.decode import Preprocessing, content_of, opaque_colour
+from wst.data.decode import Preprocessing, Reading, content_of, opaque_colour
 from wst.errors import InputError
 from wst.files import is_file, read_text, readable, replacing
 from wst.methods import registry
@@ -162,7 +162,7 @@ class Predictor(nn.Module):
             InputError: it is no readable image.
         """
         card = self.card
-        preprocessing = Preprocessing(card.image_size, card.upright, card.background)
+        preprocessing = Preprocessing(card.image_size, Reading(card.upright, card.background))
         return preprocessing.decode(content_of(path), path)
 
     @torch.inference_mode()

@@ -17,7 +17,7 @@ def card(spec: TrialSpec, images: InputSpec, last: Epoch | None, test: Score | N
         last: the last epoch; None where nothing was trained.
         test: the score on the test split; None where it was not read.
     """
-    preprocessing = spec.data.preprocessing(images.size)
+    reading = spec.data.reading
     return Card(
         backbone=spec.backbone.name,
         checkpoint_hash=spec.weights or "",
@@ -29,8 +29,8 @@ def card(spec: TrialSpec, images: InputSpec, last: Epoch | None, test: Score | N
         classes=spec.data.task.classes,
         class_names=spec.data.class_names,
         image_size=images.size,
-        upright=preprocessing.upright,
-        background=preprocessing.background,
+        upright=reading.upright,
+        background=reading.background,
         mean=images.mean,
         std=images.std,
         data_hash=spec.data_hash,

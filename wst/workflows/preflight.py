@@ -196,10 +196,13 @@ def _look_at(
         if total >= _MANY:
             told(f"Looking at {total:,} images; the next start remembers them.")
 
-    reports = [report.accepting(study.accept) for report in look(list(data.values()), on_total=on_total)]
+    def found() -> list[TaskReport]:
+        return [report.accepting(study.accept) for report in look(list(data.values()), on_total=on_total)]
+
+    reports = found()
     if not all(report.usable for report in reports) and build_again(suite, root):
         told(f"{suite.name}: expected the data that the cache keeps to be whole; found others: made again")
-        reports = look(list(data.values()))
+        reports = found()
     refuse(reports, _shown_by(study, root, [r.task for r in reports if not r.usable]))
     return {report.task: report for report in reports}
 

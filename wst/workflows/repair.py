@@ -7,9 +7,10 @@ from pathlib import Path
 from wst.errors import InputError
 from wst.files import locked
 from wst.ledger.generations import newest
+from wst.ledger.laying_aside import carry_out
 from wst.ledger.own import is_study
 from wst.ledger.reads import read_log
-from wst.ledger.repairing import Plan, carry_out, plan
+from wst.ledger.repairing import Plan, plan
 
 
 def repair(folder: Path, *, dry_run: bool = False) -> tuple[Plan, Path | None]:

@@ -12,7 +12,8 @@ from pydantic import ValidationError
 
 from wst.data.suites import suites
 from wst.engine import inline
-from wst.engine.driver import Driver, Environment
+from wst.engine.driver import Driver
+from wst.engine.environment import Environment
 from wst.engine.rows import check_row, check_rows
 from wst.errors import InputError
 from wst.files import read_text
@@ -230,7 +231,7 @@ def run_single(
     seeds = {intent.stage: range(intent.seed, intent.seed + 1)}
     same = partial(check_rows, out, study, checked.fingerprint, seeds)
     with followers, Ledger(out, study, provenance.code(), same) as ledger, checked.beside as beside:
-        ended = history(out)[1]
+        ended = history(out, checked=True)[1]
         before = next((t.outcome for t in ended if t.intent.trial_id == intent.trial_id), None)
         if before is not None and before.state != "failed":
             return before, True

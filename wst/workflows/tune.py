@@ -9,7 +9,8 @@ from functools import partial
 from pathlib import Path
 
 from wst.engine.address import asked_for
-from wst.engine.driver import Driver, Environment
+from wst.engine.driver import Driver
+from wst.engine.environment import Environment
 from wst.engine.inline import run as run_inline
 from wst.engine.rows import check_rows
 from wst.ledger import Ledger, history, provenance
@@ -62,7 +63,7 @@ def run_study(
         trackers = stack.enter_context(Trackers([open_tracker(name, out) for name in track]))
         same = partial(check_rows, out, study, checked.fingerprint, stage_seeds(study))
         ledger = stack.enter_context(Ledger(out, study, provenance.code(), same))
-        intents, ended = history(out)
+        intents, ended = history(out, checked=True)
         retried: list[str] = []
         if retry_failed:
             retried = [t.intent.trial_id for t in ended if t.outcome.state == "failed"]
