@@ -102,11 +102,10 @@ def _expected(problem: Any) -> str:
         return str(problem["msg"])
     if kind == "string_pattern_mismatch":
         return "a name of letters, digits, _ and -, that begins with a letter or a digit"
-    if kind == "string_too_long":
-        return f"at most {context['max_length']:,} signs"
-    if kind in ("too_short", "too_long"):
-        least = kind == "too_short"
-        return f"at {'least' if least else 'most'} {context['min_length' if least else 'max_length']} entries"
+    if kind in ("too_short", "too_long"):  # of a text too, where a check of our own comes before its length
+        side, length = ("least", "min_length") if kind == "too_short" else ("most", "max_length")
+        unit = "signs" if isinstance(problem["input"], str) else "entries"
+        return f"at {side} {context[length]:,} {unit}"
     if kind == "literal_error":
         return f"one of {context['expected'].replace(' or ', ', ')}"
     message = str(problem["msg"]).removeprefix("Input should be ").removeprefix("Value should be ")

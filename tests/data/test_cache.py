@@ -54,7 +54,7 @@ def decodes(monkeypatch):
 
 
 def entry_folder():
-    (folder,) = (p for p in (hashes.cache_folder() / "splits").iterdir() if p.is_dir())
+    (folder,) = (p for p in (memo.cache_folder() / "splits").iterdir() if p.is_dir())
     return folder
 
 
@@ -216,7 +216,7 @@ def test_a_picture_that_changes_between_its_hash_and_its_decoding_leaves_no_entr
         patch.setattr(cache, "decode_all", exchanged)
         with pytest.raises(ChangedError, match=r"train800\.txt: expected its images to stay as they were"):
             cache.load(listed, Preprocessing(16))
-    assert not cache.entries() and not list((hashes.cache_folder() / "splits").glob("*/"))
+    assert not cache.entries() and not list((memo.cache_folder() / "splits").glob("*/"))
     with Image.open(path) as image:
         expected = Preprocessing(16).decode(whole, path)
         assert np.array_equal(cache.load(listed, Preprocessing(16)).images[3], expected), image
@@ -233,8 +233,8 @@ def test_a_file_or_a_folder_in_the_place_of_our_own_goes(listed, decodes, caplog
     assert np.array_equal(cache.load(listed, Preprocessing(16)).images, before)
     assert np.array_equal(cache.load(listed, Preprocessing(16)).images, before)
     assert len(decodes) == 2 * len(listed.images) and len(caplog.messages) == 1
-    shutil.rmtree(hashes.cache_folder() / "splits")
-    (hashes.cache_folder() / "splits").write_text("in the way")
+    shutil.rmtree(memo.cache_folder() / "splits")
+    (memo.cache_folder() / "splits").write_text("in the way")
     assert np.array_equal(cache.load(listed, Preprocessing(16)).images, before)
     assert len(decodes) == 3 * len(listed.images)
 
@@ -242,7 +242,7 @@ def test_a_file_or_a_folder_in_the_place_of_our_own_goes(listed, decodes, caplog
 @pytest.mark.parametrize("place", ["memo", "folder"])
 def test_a_memo_takes_its_place_back(root, place):
     memo.keep(memo.HASHES, "key", [1])
-    kept = hashes.cache_folder() / memo.HASHES
+    kept = memo.cache_folder() / memo.HASHES
     if place == "memo":
         (kept / "key").unlink()
         (kept / "key" / "sub").mkdir(parents=True)
@@ -307,11 +307,11 @@ def test_damage_while_the_process_runs_is_noticed(listed, decodes):
 @pytest.mark.parametrize("content", [b"", b"\xff nonsense", b"0" * 64 + b"\n[1, 2]\n", b"a\nb\n", b"[]"])
 def test_a_damaged_memo_of_hashes_is_made_again(listed, content):
     right = hashes.content_hash(listed)
-    (memo,) = (hashes.cache_folder() / "hashes").iterdir()
-    whole = memo.read_bytes()
-    memo.write_bytes(content)
+    (kept,) = (memo.cache_folder() / "hashes").iterdir()
+    whole = kept.read_bytes()
+    kept.write_bytes(content)
     assert hashes.content_hash(listed) == right
-    assert memo.read_bytes() == whole
+    assert kept.read_bytes() == whole
 
 
 def test_a_fifo_is_no_image(listed):
@@ -352,7 +352,7 @@ def test_an_unreadable_image_is_named_and_nothing_stays(listed):
     os.utime(listed.images[5], ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
     with pytest.raises(InputError, match=r"000005.png: expected a readable image"):
         cache.load(listed, Preprocessing(16))
-    assert not [path for path in (hashes.cache_folder() / "splits").iterdir() if path.is_dir()]
+    assert not [path for path in (memo.cache_folder() / "splits").iterdir() if path.is_dir()]
 
 
 PROCESS = """
@@ -400,7 +400,7 @@ def test_a_process_killed_while_decoding_leaves_nothing_that_is_trusted(root, li
     assert process.stdout.readline() == "half way\n"
     process.send_signal(signal.SIGKILL)
     process.wait()
-    left = [path for path in (hashes.cache_folder() / "splits").iterdir() if path.is_dir()]
+    left = [path for path in (memo.cache_folder() / "splits").iterdir() if path.is_dir()]
     assert len(left) == 1 and cache.entries() == []
     decoded = cache.load(listed, Preprocessing(16))
     assert sorted(decodes) == sorted(listed.images)
