@@ -176,7 +176,7 @@ class Run:
             self.look()
             if self.process.poll() is not None:
                 return True
-            time.sleep(0.05)
+            time.sleep(min(0.2, seconds))
         return self.process.poll() is not None
 
     def named(self, name: str) -> list[psutil.Process]:
@@ -223,7 +223,7 @@ def moment(run: Run, kind: str, generator: random.Random, pace: Pace) -> bool:
     """Wait for a random moment, while the study starts or within the next few trials; True if it ended."""
     if kind.startswith(STARTED_BY_RAY) or generator.random() < 0.6:
         while not run.trains():
-            if run.wait(0.02):
+            if run.wait(0.1):
                 return True
         return run.wait(generator.uniform(0, 3 * pace.trial))
     return run.wait(generator.uniform(0, pace.first))
@@ -283,7 +283,7 @@ def check(out: Path, before: Durable) -> Durable:
 
 def undisturbed(study: Path, out: Path) -> Pace:
     run, first = Run(study, out), 0.0
-    while not run.wait(0.02):
+    while not run.wait(0.1):
         if not first and run.trains():
             first = run.seconds
     if run.process.returncode != 0:

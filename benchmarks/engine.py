@@ -35,9 +35,10 @@ from ray import tune
 from ray.tune.search import ConcurrencyLimiter
 from ray.tune.search.optuna import OptunaSearch
 
+from benchmarks.curves import curve
 from benchmarks.jobs import PlainJob, TrivialJob
 from benchmarks.pages import Page, table
-from benchmarks.synthetic import CODE, curve, environment
+from benchmarks.synthetic import CODE, environment
 from wst.engine import ray_tune
 from wst.engine.driver import Driver
 from wst.ledger import Ledger

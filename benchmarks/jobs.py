@@ -1,7 +1,7 @@
 """What Ray's workers run in the place of training.
 
 A module of its own: a worker imports a job's class by its module's name, and the module that is run has none
-that it could import.
+that it could import.  It imports no torch, so that workers start quickly.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 from ray import tune
 
-from benchmarks.synthetic import curve, noise
+from benchmarks.curves import curve, noise
 from wst.records import Cost, End, Report, Score
 
 SLEEP_S = 1.0

@@ -145,7 +145,7 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=3, help="search trials a task")
     parser.add_argument("--epochs", type=int, default=9)
     parser.add_argument("--ledger", type=Path, help="output folder of a study that has run")
-    quick = {"slots": 2, "tasks": 1, "trials": 2, "epochs": 3}
+    quick = {"slots": 2, "tasks": 1, "trials": 2, "epochs": 2}
     page = Page("Idle slots", parser, quick, libraries=("ray",))
     options = page.options
     if options.ledger:

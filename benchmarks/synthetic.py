@@ -3,34 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+from benchmarks.curves import curve
 from wst.data.splits import DataHashes, TaskData
 from wst.data.suites import find_suite
 from wst.engine.environment import Environment
 from wst.engine.fingerprint import Fingerprint
 from wst.ledger import Ledger
 from wst.planning.planner import Planner
-from wst.records import Epoch, Intent, Outcome, stable_seed
+from wst.records import Intent, Outcome
 from wst.study import Study
 
 CODE = {"version": "0", "commit": None, "libraries": "{}"}
 """What ledgers here say about the code that wrote them."""
-
-
-def noise(intent: Intent) -> float:
-    """In [0, 1), by the trial's id."""
-    return stable_seed(intent.trial_id) / 2**32
-
-
-def curve(intent: Intent, epochs: int) -> Iterator[Epoch]:
-    """Accuracy rises; the learning rate, best at 0.5, and a little noise say how far."""
-    lr, final = float(intent.hyperparameters["lr"]), intent.stage == "final"  # type: ignore[arg-type]
-    for epoch in range(1, epochs + 1):
-        value = 0.9 - abs(lr - 0.5) / 2 - 0.5**epoch / 2 + 0.05 * noise(intent)
-        yield Epoch(epoch, lr, 1.0, None if final else 1 - value, None if final else value, 1.0)
 
 
 def environment(folder: Path, study: Study) -> Environment:

@@ -2,33 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tests.curves import curve
 from wst.data.mini import MINI
 from wst.data.splits import DataHashes, TaskData
 from wst.engine.environment import Environment
 from wst.engine.fingerprint import Fingerprint
 from wst.planning.planner import Planner
-from wst.records import EndedTrial, Epoch, Intent, Outcome, stable_seed
+from wst.records import EndedTrial, Epoch, Intent, Outcome
 from wst.study import Study
 from wst.trackers import Tracker
-
-
-def curve(intent: Intent, epochs: int) -> list[Epoch]:
-    """Val accuracy rises towards a peak at lr 0.01, with a little noise that the configuration decides."""
-    lr = float(intent.hyperparameters["lr"])
-    peak = 0.9 - 0.1 * abs(math.log10(lr) + 2)
-    told = sorted((k, v) for k, v in intent.hyperparameters.items() if k != "weight_decay")
-    noise = stable_seed(told, intent.seed) / 2**32 / 20
-    values = [round(200 * (peak * (1 - 0.5**e) + noise)) / 200 for e in range(1, epochs + 1)]
-    final = intent.stage == "final"
-    return [
-        Epoch(e, lr, 1.0 / e, None if final else 1 - v, None if final else v, 0.0)
-        for e, v in enumerate(values, start=1)
-    ]
 
 
 def run_one(planner: Planner, intent: Intent) -> Outcome:

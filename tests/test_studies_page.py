@@ -12,7 +12,8 @@ import yaml
 from pydantic import BaseModel
 
 from tests.conftest import ROOT, small_study
-from tests.synthetic import curve, run_all
+from tests.curves import curve
+from tests.synthetic import run_all
 from wst.planning.planner import Planner
 from wst.records import Outcome
 from wst.study import load_study, search, study

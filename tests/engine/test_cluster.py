@@ -12,7 +12,6 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,8 @@ from ray._raylet import AuthenticationTokenLoader, get_authentication_mode
 from ray.cluster_utils import Cluster
 
 from tests.conftest import ROOT, small_study
-from tests.engine.test_ray_tune import CODE, SyntheticJob
+from tests.engine.jobs import NodeJob
+from tests.engine.test_ray_tune import CODE
 from tests.synthetic import environment, run_all
 from wst.data.mini import MINI
 from wst.data.splits import TaskData
@@ -39,7 +39,7 @@ from wst.engine.fingerprint import fingerprint
 from wst.errors import InputError
 from wst.ledger import Ledger, history
 from wst.planning.planner import Planner
-from wst.records import Cost, End, EndedTrial, Epoch, Report
+from wst.records import EndedTrial, Report
 from wst.shipped import ASSETS
 from wst.study.study import Resources
 from wst.workflows.tune import run_study
@@ -52,23 +52,6 @@ HEALTH = {
     "health_check_timeout_ms": 120_000,
     "health_check_failure_threshold": 3,
 }
-
-
-class NodeJob(SyntheticJob):
-    """Reports on which node it runs; goes on after its first epoch once another node has been lost."""
-
-    def step(self) -> dict[str, Any]:
-        began = len(self._left) < self._spec.recipe.epochs
-        # A worker outlives its node by a moment, in which it must not end its trial.
-        here = f"lost-{ray.get_runtime_context().get_node_id()}"
-        while began and [path.name for path in self._spec.data.folder.glob("lost-*")] in ([], [here]):
-            time.sleep(0.05)
-        return super().step()
-
-    def _result(self, epochs: tuple[Epoch, ...], end: End | None) -> dict[str, Any]:
-        cost = Cost(node=ray.get_runtime_context().get_node_id())
-        result = super()._result(epochs, end)
-        return {**result, "reports": tuple(replace(report, cost=cost) for report in result["reports"])}
 
 
 def _add_node(cluster: Cluster, folder: Path) -> Any:

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from tests.conftest import LR, small_study
-from tests.synthetic import curve, environment
+from tests.curves import curve
+from tests.synthetic import environment
 from wst.engine.driver import Driver
 from wst.engine.faults import DISK_FULL
 from wst.ledger import Ledger, history, read_table

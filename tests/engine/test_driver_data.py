@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from tests.conftest import small_study
-from tests.synthetic import curve, environment
+from tests.curves import curve
+from tests.synthetic import environment
 from wst.data.check.report import Finding, TaskReport
 from wst.engine.driver import Driver
 from wst.ledger import Ledger, history

@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from tests.conftest import LR, small_study
-from tests.synthetic import Ends, curve, environment, run_all
+from tests.curves import curve
+from tests.synthetic import Ends, environment, run_all
 from wst.data.mini import MINI
 from wst.data.splits import TaskData
 from wst.engine import inline

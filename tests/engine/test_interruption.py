@@ -1,4 +1,4 @@
-"""A real study in real processes, disturbed in four ways one after another, ends as the undisturbed one.
+"""A real study in real processes, disturbed in three ways one after another, ends as the undisturbed one.
 
 Its trials wait in every forward pass, so that each is caught in the middle however quick the machine is.
 """
@@ -26,9 +26,9 @@ tasks: [digits]
 backbone: micro
 variants:
   slow: {method: ./slow.py, space: {lr: {type: float, low: 1e-4, high: 1e-1, log: true}}}
-recipe: {epochs: 3, warmup_epochs: 1}
+recipe: {epochs: 2, warmup_epochs: 1}
 search:
-  trials: 7
+  trials: 5
   sampler: {type: tpe, n_startup_trials: 2}
   pruner: {type: successive_halving, min_resource: 1, reduction_factor: 2}
 confirm: {top: 2, seeds: 1}
@@ -98,19 +98,24 @@ def _patiently() -> Iterator[None]:
     deadline = time.monotonic() + _PATIENCE_S
     while time.monotonic() < deadline:
         yield
-        time.sleep(0.02)
+        time.sleep(0.1)
 
 
 def _ended(out: Path) -> list[str]:
     return [t.intent.trial_id for t in history(out)[1]] if (out / "ledger").exists() else []
 
 
+def _files(out: Path, table: str) -> int:
+    """Rows of so small a ledger, without reading it: each is a file."""
+    return len(list((out / "ledger" / table).glob("*.parquet")))
+
+
 def _until(process: subprocess.Popen[bytes], out: Path, trials: int) -> None:
     """Wait until so many have ended and another is under way."""
     for _ in _patiently():
         assert process.poll() is None, out.with_suffix(".log").read_text()
-        ended = len(_ended(out))
-        if ended >= trials and len(history(out)[0]) > ended:
+        ended = _files(out, "trials")
+        if ended >= trials and _files(out, "intents") > ended:
             return
     raise AssertionError(f"expected {trials} trials within {_PATIENCE_S} s; found {len(_ended(out))}")
 
@@ -128,7 +133,7 @@ def _tables(out: Path) -> list[pd.DataFrame]:
 
 
 @pytest.mark.slow
-def test_study_disturbed_in_four_ways_ends_as_the_undisturbed_one(tmp_path: Path, mini_root: Path) -> None:
+def test_study_disturbed_in_three_ways_ends_as_the_undisturbed_one(tmp_path: Path, mini_root: Path) -> None:
     study = tmp_path / "killed.yaml"
     study.write_text(STUDY)
     (tmp_path / "slow.py").write_text(SLOW)
@@ -153,14 +158,13 @@ def test_study_disturbed_in_four_ways_ends_as_the_undisturbed_one(tmp_path: Path
     _kill(_family(process))  # driver and all its Ray
     assert 3 <= whole_ledger() < len(asked_for)
 
-    for number, before in ((signal.SIGTERM, 5), (signal.SIGINT, 7)):  # the second after the search
-        process = _start(study, out)
-        _until(process, out, before)
-        process.send_signal(number)
-        assert process.wait(timeout=_PATIENCE_S) == 130
-        assert before <= whole_ledger() < len(asked_for)
+    process = _start(study, out)
+    _until(process, out, 5)  # after the search
+    process.send_signal(signal.SIGINT)  # SIGTERM takes the same way; tests/engine/test_ray_tune.py sends it
+    assert process.wait(timeout=_PATIENCE_S) == 130
+    assert 5 <= whole_ledger() < len(asked_for)
     log = out.with_suffix(".log").read_text()
-    assert log.count("Stopped. The ledger is whole; the same command goes on with") == 2
+    assert log.count("Stopped. The ledger is whole; the same command goes on with") == 1
     assert "Traceback" not in log
 
     assert _start(study, out).wait(timeout=_PATIENCE_S) == 0

@@ -21,73 +21,18 @@ from ray._private import worker as ray_worker
 from ray.tune.schedulers import TrialScheduler
 
 from tests.conftest import ROOT, small_study
-from tests.synthetic import Ends, curve, environment, run_all
+from tests.engine.jobs import DyingJob, FailingJob, SlowJob, SyntheticJob
+from tests.synthetic import Ends, environment, run_all
 from wst.engine import ray_tune as engine
 from wst.engine.driver import Driver
-from wst.engine.faults import OutOfTime, StudyInterrupted, StudyStoppedError, failed
+from wst.engine.faults import OutOfTime, StudyInterrupted, StudyStoppedError
 from wst.ledger import Ledger, history
 from wst.planning.planner import Planner
-from wst.records import Cost, End, EndedTrial, Epoch, Report, Score
+from wst.records import EndedTrial
 from wst.study import Study
 from wst.trackers import Trackers
 
 CODE = {"version": "0", "commit": None, "libraries": "{}"}
-
-
-class SyntheticJob(tune.Trainable):  # type: ignore[misc]
-    """Reports synthetic curves; ``wait_s`` slows each epoch down."""
-
-    wait_s = 0.0
-
-    def setup(self, config: dict[str, Any]) -> None:
-        (self._spec,), self._reports = config["specs"], config["report_epochs"]
-        self._left = curve(self._spec.intent, self._spec.recipe.epochs)
-
-    def reset_config(self, config: dict[str, Any]) -> bool:
-        self.setup(config)
-        return True
-
-    def step(self) -> dict[str, Any]:
-        new: list[Epoch] = []
-        while self._left:
-            time.sleep(self.wait_s)
-            new.append(self._left.pop(0))
-            if new[-1].epoch in self._reports:
-                break
-        test = Score(0.8, 797) if self._spec.intent.stage == "final" else None
-        return self._result(tuple(new), None if self._left else End(test=test))
-
-    def _result(self, epochs: tuple[Epoch, ...], end: End | None) -> dict[str, Any]:
-        return {
-            "reports": (Report(self._spec.intent.trial_id, epochs, Cost(), end),),
-            "done": end is not None,
-        }
-
-
-class SlowJob(SyntheticJob):
-    wait_s = 0.2
-
-
-class FailingJob(SyntheticJob):
-    """Every odd trial raises in the trial; the engine's own job catches that, and so does this one."""
-
-    def step(self) -> dict[str, Any]:
-        if self._spec.intent.number % 2:
-            error = ValueError(f"planted in {self._spec.intent.trial_id}")
-            return self._result((), failed(error))
-        return super().step()
-
-
-class DyingJob(SyntheticJob):
-    """The process of trial 1 dies once at its second report, that of trial 2 every time."""
-
-    def step(self) -> dict[str, Any]:
-        result = super().step()
-        number, mark = self._spec.intent.number, self._spec.data.folder / "died"
-        if number > 0 and result["reports"][0].epochs[-1].epoch > 1 and (number == 2 or not mark.exists()):
-            mark.touch()
-            os.kill(os.getpid(), signal.SIGKILL)
-        return result
 
 
 def _run(
@@ -210,6 +155,7 @@ def test_lost_worker_is_replaced_and_given_up_in_the_end(tmp_path: Path) -> None
         final=None,
         resources={"slots": 1},
         report_every=1,
+        faults={"retries": 1},
     )
     ended = _run(tmp_path / "s", study, DyingJob)
     assert [t.intent.number for t in ended] == [0, 1, 2, 3]
@@ -217,7 +163,7 @@ def test_lost_worker_is_replaced_and_given_up_in_the_end(tmp_path: Path) -> None
     assert ends == [
         ("completed", 1, None),
         ("completed", 2, None),
-        ("failed", study.faults.retries + 1, "WorkerLostError"),
+        ("failed", 2, "WorkerLostError"),
         ("completed", 1, None),
     ]
     for trial in ended:  # no epoch twice, though a new worker sends them again

@@ -11,7 +11,8 @@ import optuna
 import pytest
 
 from tests.conftest import LR, small_study
-from tests.synthetic import curve, run_all, run_one
+from tests.curves import curve
+from tests.synthetic import run_all, run_one
 from wst.planning import cell_search
 from wst.planning.cell_search import CellSearch, distribution
 from wst.planning.planner import Planner

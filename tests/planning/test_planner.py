@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.conftest import LR, small_study
-from tests.synthetic import curve, run_all, run_one
+from tests.curves import curve
+from tests.synthetic import run_all, run_one
 from wst.planning.planner import Planner
 from wst.records import EndedTrial, Epoch, Outcome
 from wst.study import Study

@@ -111,7 +111,7 @@ def test_replay_is_the_real_search(
 
 
 def _train(planner: Planner, intent: Intent) -> Outcome:
-    from tests.synthetic import curve
+    from tests.curves import curve
 
     told: list[Epoch] = []
     for epoch in curve(intent, planner.study.recipe.epochs):

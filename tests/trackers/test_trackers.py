@@ -12,7 +12,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.backend.event_processing.event_multiplexer import EventMultiplexer
 from tensorboard.plugins.hparams import plugin_data_pb2
 
-from tests.synthetic import curve
+from tests.curves import curve
 from wst.errors import InputError
 from wst.records import Epoch, Intent, Outcome
 from wst.trackers import Tracker, Trackers, names, open_tracker
