@@ -193,6 +193,7 @@ def _row(trial: EndedTrial) -> dict[str, Any]:
     }
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(
     _ends,

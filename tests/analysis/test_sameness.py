@@ -55,6 +55,7 @@ def _longer(folder: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_every_view_says_in_one_line_what_differs(beta: Path, alpha: Path, tmp_path: Path) -> None:
     folders = [beta, _longer(tmp_path / "longer")]
     line = "These rows differ in recipe (beta against longer): not in their variants alone."

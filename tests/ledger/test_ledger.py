@@ -242,6 +242,7 @@ def test_second_writer_is_refused_while_the_first_lives(tmp_path: Path) -> None:
         pass
 
 
+@pytest.mark.slow
 def test_reader_beside_a_killed_writer_sees_whole_rows_only(tmp_path: Path) -> None:
     ended = small_trials()
     writer = multiprocessing.get_context("spawn").Process(

@@ -63,6 +63,7 @@ def _append(number: int) -> None:
         _log(_read(f"{number}.{place}"))
 
 
+@pytest.mark.slow
 def test_several_processes_append_whole_lines() -> None:
     with multiprocessing.get_context("spawn").Pool(2) as pool:
         pool.map(_append, range(2))

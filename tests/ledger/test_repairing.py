@@ -131,6 +131,7 @@ DAMAGES: dict[str, Callable[[Path], None]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("trial_id", [SEARCHED, FINAL])
 @pytest.mark.parametrize("table", ["trials", "epochs", "intents"])
 @pytest.mark.parametrize("how", list(DAMAGES))
@@ -159,6 +160,7 @@ def test_a_damaged_fragment_is_named_laid_aside_and_made_good(
     assert _tables(copy) == _tables(whole)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("trial_id", [SEARCHED, FINAL])
 @pytest.mark.parametrize("table", ["trials", "epochs", "intents"])
 def test_a_removed_fragment_likewise(table: str, trial_id: str, copy: Path, whole: Path) -> None:
@@ -177,6 +179,7 @@ def test_a_removed_fragment_likewise(table: str, trial_id: str, copy: Path, whol
     assert _tables(copy) == _tables(whole)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("table", ["trials", "epochs", "intents", "reads"])
 def test_a_damaged_file_of_many_trials_likewise(table: str, copy: Path, whole: Path) -> None:
     _compacted(copy)

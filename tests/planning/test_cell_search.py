@@ -112,7 +112,7 @@ def _tenths(**search: Any) -> Study:
         {"type": "random"},
         {"type": "tpe", "n_startup_trials": 4},
         {"type": "tpe", "n_startup_trials": 4, "multivariate": False},
-        {"type": "gp", "n_startup_trials": 4},
+        pytest.param({"type": "gp", "n_startup_trials": 4}, marks=pytest.mark.slow),
         {"type": "nsga2", "population_size": 4},
         {"type": "grid"},
     ],

@@ -48,6 +48,7 @@ def _begin(file: Path, out: Path) -> None:
         Planner(study, count_parameters=parameter_counter(study)).ask()
 
 
+@pytest.mark.slow  # 178 places
 @pytest.mark.parametrize("place", PLACES, ids=str)
 @given(data=st.data())
 @examples(3)

@@ -120,6 +120,7 @@ def _study(own: Path, **changes: Any) -> Any:
     return small_study(**{**data, **changes})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", CHANGES)
 def test_what_changes_while_a_study_runs_stops_it(own: Path, tmp_path: Path, change: str) -> None:
     make, line, stages = CHANGES[change]

@@ -15,6 +15,7 @@ def _choices(*values: Any) -> dict[str, Any]:
     return {"type": "categorical", "choices": list(values)}
 
 
+@pytest.mark.slow
 def test_every_value_is_tried_on_the_backbone_and_free_ones_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
     built: list[dict[str, object]] = []
     original = preflight.count_without_weights

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from torch import nn
-
 from wst.methods import method
+from wst.methods._readout import Readout, set_readout
+from wst.methods._trunk import TimmModel, blocks
 
 
-def _all_blocks(backbone: nn.Module, **settings: object) -> int:
-    stages = getattr(backbone, "layers", None)  # of a Swin
-    return sum(len(stage.blocks) for stage in stages) if stages is not None else len(backbone.blocks)  # type: ignore[arg-type]
+def _all_blocks(backbone: TimmModel, **settings: object) -> int:
+    return len(blocks(backbone))
 
 
 @method(untouched=_all_blocks, merge=lambda model: model)
-def adapt(backbone: nn.Module) -> nn.Module:
-    """The backbone itself; its pooling is the one it was pre-trained with."""
+def adapt(backbone: TimmModel, *, readout: Readout = "paper") -> TimmModel:
+    """The backbone itself; no parameters besides the head."""
+    set_readout(backbone, readout)
     return backbone

@@ -238,13 +238,17 @@ def _load_expected(model: nn.Module, backbone: Backbone, expected: str) -> None:
 
 
 class _SingleHeadDistilled(VisionTransformerDistilled):  # type: ignore[misc]
-    """A DeiT whose one head reads the mean of the class token and the distillation token."""
+    """A DeiT whose one head reads the mean of the class token and the distillation token, where its pooling
+    is that of tokens."""
 
     def get_classifier(self) -> nn.Module:
         head: nn.Module = self.head
         return head
 
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
+        if self.global_pool != "token":
+            found: Tensor = VisionTransformer.forward_head(self, x, pre_logits=pre_logits)
+            return found
         pooled: Tensor = self.head_drop((x[:, 0] + x[:, 1]) / 2)
         return pooled if pre_logits else self.head(pooled)
 

@@ -19,6 +19,7 @@ def test_a_picture_of_another_format_is_refused(alpha: Path, tmp_path: Path) -> 
         draw(found, tmp_path / "front.bmp")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ending", [".png", ".svg", ".pdf", ".html"])
 def test_pictures_are_written_and_the_same_each_time(alpha: Path, tmp_path: Path, ending: str) -> None:
     found = front(read_leaderboard([alpha]))

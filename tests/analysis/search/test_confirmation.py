@@ -66,6 +66,7 @@ def test_settings_with_a_failed_seed_are_out(tmp_path: Path) -> None:
     assert [row["chosen"] for row in as_table([found]).rows] == ["out: a seed failed", True]
 
 
+@pytest.mark.slow
 def test_the_report_has_a_section_on_it(extended: Path, tmp_path: Path) -> None:
     write_report([extended], tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text()

@@ -91,6 +91,7 @@ def test_every_image_and_label(mock, tmp_path):
             assert all(a.samefile(b) for a, b in pairs)
 
 
+@pytest.mark.slow
 def test_two_builds_are_equal_and_a_third_does_nothing(mock, tmp_path):
     one = build(mock, tmp_path / "one")
     two = build(mock, tmp_path / "two")

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from wst.methods.wst.branch import WaveletTunedSwin, WaveletTunedViT
+from wst.methods.wst.branch import WaveletTuned
 from wst.methods.wst.wavelet import DB2, dwt, idwt
 
 
@@ -76,7 +76,7 @@ class _Branch:
     factor ``2 ** levels``.
     """
 
-    def __init__(self, model: WaveletTunedViT | WaveletTunedSwin, images: Tensor):
+    def __init__(self, model: WaveletTuned, images: Tensor):
         self.model = model
         self.transform, self.levels = TRANSFORMS[model.design.downsampling], model.design.levels
         embed = model.small_patch_embed
@@ -111,14 +111,17 @@ class _Branch:
         return wide
 
 
-def literal_vit(model: WaveletTunedViT, images: Tensor) -> Tensor:
-    """Logits of a tuned ViT with all blocks, by the published form."""
+def literal_vit(model: WaveletTuned, images: Tensor) -> Tensor:
+    """Logits of a tuned ViT or Eva with all blocks, by the published form."""
     vit, prefix = model.backbone, model.backbone.num_prefix_tokens
     branch = _Branch(model, images)
-    tokens = vit.norm_pre(vit._pos_embed(vit.patch_embed(images)))
+    tokens, rotary = vit._pos_embed(vit.patch_embed(images)), {}
+    if isinstance(tokens, tuple):  # Eva's, with what rotates queries and keys
+        tokens, rotary = tokens[0], {"rope": tokens[1]}
+    tokens = vit.norm_pre(tokens)
     for index, block in enumerate(vit.blocks):
         gain = branch.block(index, tokens[:, prefix:])
-        out = block(tokens)
+        out = block(tokens, **rotary)
         tokens = torch.cat([out[:, :prefix], out[:, prefix:] + model.scale * gain], dim=1)
     mean = tokens[:, prefix:].mean(dim=1)
     return model.get_classifier()(vit.fc_norm(vit.norm(mean)))
@@ -131,7 +134,7 @@ def _cells(tokens: Tensor, height: int, width: int) -> Tensor:
     return _tokens(torch.cat(cells, dim=1))
 
 
-def literal_swin(model: WaveletTunedSwin, images: Tensor) -> Tensor:
+def literal_swin(model: WaveletTuned, images: Tensor) -> Tensor:
     """Logits of a tuned Swin with all blocks, by the published form."""
     swin, branch, index = model.backbone, _Branch(model, images), 0
     tokens = swin.patch_embed(images).flatten(1, 2)

@@ -10,17 +10,19 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from timm.layers import PatchEmbed
-from timm.models import SwinTransformer, VisionTransformer
+from timm.models import Eva, SwinTransformer, VisionTransformer
 from torch import nn
 
 from wst.errors import InputError
+from wst.methods._readout import Readout, set_readout
+from wst.methods._trunk import TimmModel
 from wst.methods.contract import AtLeast, method
-from wst.methods.wst.branch import Design, WaveletTuned, WaveletTunedSwin, WaveletTunedViT
+from wst.methods.wst.branch import Design, WaveletTuned
 
 
-@method(fits=(VisionTransformer, SwinTransformer), free=("scale",))
+@method(fits=(VisionTransformer, Eva, SwinTransformer), free=("scale",))
 def adapt(
-    backbone: VisionTransformer | SwinTransformer,
+    backbone: TimmModel,
     *,
     scale: float = 1.0,
     r: Annotated[int, AtLeast(1)] = 2,
@@ -29,13 +31,15 @@ def adapt(
     blocks: Literal["all", "first-half", "last-half", "every-second"] = "all",
     small_branch: bool = True,
     previous_state: bool = True,
+    readout: Readout = "paper",
 ) -> WaveletTuned:
     """Attach WST to a frozen timm model.
 
-    Every option but ``scale`` and ``r`` is there for ablations, and defaults to the paper's choice.
+    Every option but ``scale`` and ``r`` is there for ablations, and defaults to the paper's choice: it reads
+    the mean of the patch tokens, then the norm; on a Swin what the backbone reads.
 
     Args:
-        backbone: a timm ``VisionTransformer`` or ``SwinTransformer`` (v1) with one head.
+        backbone: a timm ``VisionTransformer``, ``Eva`` or ``SwinTransformer`` (v1) with one head.
         scale: factor on what the branch adds to the tokens.
         r: inner width of the linear maps; in the paper 2 throughout on ViT and 4 throughout on Swin.
         downsampling: how the small-patch map reaches the backbone's grid: by a wavelet, ``haar`` or
@@ -45,6 +49,7 @@ def adapt(
             ``every-second`` (from the first on).
         small_branch: whether there is a small patch embedding.
         previous_state: whether a wavelet block reads the output of the one before it.
+        readout: see :mod:`wst.methods._readout`.
 
     Raises:
         InputError: the backbone does not fit, and why.
@@ -54,12 +59,13 @@ def adapt(
         raise InputError("backbone of wst: expected one head; found a model with two, for distillation")
     if design.small_branch:
         _check_patches(backbone, design)
-    if isinstance(backbone, SwinTransformer):
-        return WaveletTunedSwin(backbone, scale, r, design)
-    return WaveletTunedViT(backbone, scale, r, design)
+    if readout == "paper" and not isinstance(backbone, SwinTransformer):
+        readout = "mean"
+    set_readout(backbone, readout)
+    return WaveletTuned(backbone, scale, r, design)
 
 
-def _check_patches(backbone: VisionTransformer | SwinTransformer, design: Design) -> None:
+def _check_patches(backbone: TimmModel, design: Design) -> None:
     """Whether small patches can be cut from the backbone's, and their channels fill its width."""
     embedding = backbone.patch_embed
     if not isinstance(embedding, PatchEmbed) or embedding.dynamic_img_pad:

@@ -11,17 +11,16 @@ is all.  What travels from block to block is called the *state*.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from timm.models import SwinTransformer, VisionTransformer
 from torch import Tensor, nn
 
+from wst.methods._trunk import HIERARCHICAL, TimmModel, Walked, embed, prefix, stages, widths
 from wst.methods.wst.wavelet import DB2, dwt, haar_dwt
 
 
@@ -122,10 +121,8 @@ class SmallPatchEmbed(nn.Conv2d):
         normalise: whether a trainable LayerNorm over the channels follows the convolution.
     """
 
-    def __init__(
-        self, backbone: VisionTransformer | SwinTransformer, width: int, design: Design, normalise: bool
-    ):
-        embedding = backbone.patch_embed
+    def __init__(self, backbone: TimmModel, width: int, design: Design, normalise: bool):
+        embedding: Any = backbone.patch_embed
         patch = tuple(side // 2**design.levels for side in embedding.patch_size)
         channels = width // design.gain
         super().__init__(embedding.proj.in_channels, channels, kernel_size=patch, stride=patch)
@@ -142,59 +139,65 @@ class SmallPatchEmbed(nn.Conv2d):
         return maps.permute(0, 2, 3, 1)
 
 
-class WaveletTuned(nn.Module, ABC):
-    """What the tuned ViT and the tuned Swin share: the branch, its blocks, and the head's place.
+class WaveletTuned(Walked):
+    """A frozen transformer with a small-patch branch fused into its blocks, and into patch merging.
+
+    With P_0 the Haar transform of the small patch embedding and x_k the raw input of block k,
+    P_k = Up_k(Down_k(P_{k-1} + x_k)) and the block's output is Block_k(x_k) + scale * P_k, on patch tokens
+    alone: class, register and distillation tokens gain nothing.  Patch merging, in a Swin, takes the sum of
+    tokens and state, and its result Z is both the tokens and the state of the next stage, so that the first
+    wavelet block there reads 2 Z.
 
     Args:
         backbone: frozen model with a trainable head.
-        widths: width of every transformer block, first to last.
         scale: factor on what a wavelet block adds to the tokens; fixed, the same in every block.  A buffer,
             since it changes no shape: models that differ in it alone are one computation on other tensors.
         r: inner width of the wavelet blocks.
         design: the choices inside the method.
-        normalise: whether the small patch embedding has a norm.
 
     Attributes:
-        small_patch_embed: the stem of the branch, or None without a small branch.
+        small_patch_embed: the stem of the branch, or None without a small branch; it has a norm in a Swin.
         wavelet_blocks: by the index of their transformer block, counted through all stages.
     """
 
     scale: Tensor
 
-    def __init__(
-        self,
-        backbone: VisionTransformer | SwinTransformer,
-        widths: list[int],
-        scale: float,
-        r: int,
-        design: Design,
-        normalise: bool,
-    ):
-        super().__init__()
-        self.backbone = backbone
+    def __init__(self, backbone: TimmModel, scale: float, r: int, design: Design):
+        super().__init__(backbone)
         self.register_buffer("scale", torch.tensor(scale, dtype=torch.float32), persistent=False)
         self.r = r
         self.design = design
+        every = widths(backbone)
         self.small_patch_embed = (
-            SmallPatchEmbed(backbone, widths[0], design, normalise) if design.small_branch else None
+            SmallPatchEmbed(backbone, every[0], design, normalise=isinstance(backbone, HIERARCHICAL))
+            if design.small_branch
+            else None
         )
         self.wavelet_blocks = nn.ModuleDict(
-            {str(i): WaveletBlock(widths[i], r) for i in BLOCK_CHOICES[design.blocks](len(widths))}
+            {str(i): WaveletBlock(every[i], r) for i in BLOCK_CHOICES[design.blocks](len(every))}
         )
 
-    def get_classifier(self) -> nn.Module:
-        """The head."""
-        head: nn.Module = self.backbone.get_classifier()
-        return head
-
-    @abstractmethod
-    def forward_features(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) -> pooled, normalised features (B, width)."""
-
-    def forward(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) -> logits (B, classes)."""
-        logits: Tensor = self.get_classifier()(self.forward_features(images))
-        return logits
+    def last_tokens(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) -> tokens after the last block."""
+        first = prefix(self.backbone)
+        tokens, contexts = embed(self.backbone, images)
+        state = self._first_state(images)
+        if tokens.dim() == 3:
+            state = state.flatten(1, 2)
+        index = 0
+        for stage in stages(self.backbone):
+            if stage.merging is not None:
+                tokens = state = stage.merging(tokens + state)
+            for block in stage.blocks:
+                state, added = self._update(index, state, tokens[:, first:])
+                tokens = block(tokens, **contexts[index])
+                if added is not None:
+                    # Zeros for the prefix: cheaper than to cut the tokens, whose gradients would be put
+                    # together again, and unlike adding in place to a part it can be stacked with vmap.
+                    gained = F.pad(added, (0, 0, first, 0)) if first else added
+                    tokens = torch.addcmul(tokens, gained, self.scale)
+                index += 1
+        return tokens
 
     def _first_state(self, images: Tensor) -> Tensor:
         """(B, H / patch, W / patch, width); without a small branch a zero that broadcasts."""
@@ -209,69 +212,3 @@ class WaveletTuned(nn.Module, ABC):
             return state, None
         added: Tensor = self.wavelet_blocks[str(index)](state + tokens)
         return (added if self.design.previous_state else state), added
-
-
-class WaveletTunedViT(WaveletTuned):
-    """A frozen timm ``VisionTransformer`` with a small-patch branch fused into its blocks.
-
-    With P_0 the Haar transform of the small patch embedding and x_k the raw input of block k,
-    P_k = Up_k(Down_k(P_{k-1} + x_k)) and the block's output is Block_k(x_k) + scale * P_k, on patch tokens
-    alone: class, register and distillation tokens gain nothing.  The readout is the mean of the patch
-    tokens, then the frozen final norm, then the head.
-    """
-
-    backbone: VisionTransformer
-
-    def __init__(self, backbone: VisionTransformer, scale: float, r: int, design: Design):
-        super().__init__(
-            backbone, [backbone.embed_dim] * len(backbone.blocks), scale, r, design, normalise=False
-        )
-
-    def forward_features(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) -> pooled, normalised features (B, width)."""
-        vit = self.backbone
-        prefix = vit.num_prefix_tokens
-        tokens = vit.norm_pre(vit._pos_embed(vit.patch_embed(images)))
-        state = self._first_state(images).flatten(1, 2)
-        for index, block in enumerate(vit.blocks):
-            state, added = self._update(index, state, tokens[:, prefix:])
-            tokens = block(tokens)
-            if added is not None:
-                # Zeros for the prefix: cheaper than to cut the tokens, whose gradients would be put together
-                # again, and unlike adding in place to a part of them it can be stacked with vmap.
-                tokens = torch.addcmul(tokens, F.pad(added, (0, 0, prefix, 0)), self.scale)
-        pooled: Tensor = vit.fc_norm(vit.norm(tokens[:, prefix:].mean(dim=1)))
-        return pooled
-
-
-class WaveletTunedSwin(WaveletTuned):
-    """A frozen timm ``SwinTransformer`` with a small-patch branch fused into its blocks and patch merging.
-
-    Inside a stage the blocks are those of :class:`WaveletTunedViT`, on all tokens.  Patch merging takes the
-    sum of tokens and state, and its result Z is both the tokens and the state of the next stage, so that
-    the first wavelet block there reads 2 Z.  The readout is the backbone's own: final norm, mean, head.
-    """
-
-    backbone: SwinTransformer
-
-    def __init__(self, backbone: SwinTransformer, scale: float, r: int, design: Design):
-        widths = [block.dim for stage in backbone.layers for block in stage.blocks]
-        super().__init__(backbone, widths, scale, r, design, normalise=True)
-
-    def forward_features(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) -> normalised, pooled features (B, width)."""
-        swin = self.backbone
-        tokens = swin.patch_embed(images)  # (B, H, W, C), as everywhere in timm's Swin
-        state = self._first_state(images)
-        index = 0
-        for stage in swin.layers:
-            if not isinstance(stage.downsample, nn.Identity):
-                tokens = state = stage.downsample(tokens + state)
-            for block in stage.blocks:
-                state, added = self._update(index, state, tokens)
-                tokens = block(tokens)
-                if added is not None:
-                    tokens = torch.addcmul(tokens, added, self.scale)
-                index += 1
-        pooled: Tensor = swin.head(swin.norm(tokens), pre_logits=True)
-        return pooled
