@@ -1,27 +1,149 @@
-"""The page docs/methods.md, generated from the methods' signatures.
+"""The page docs/methods.md, generated from the methods' signatures and from models without weights.
 
 ``python -m tools.methods_page > docs/methods.md`` renews it.
 """
 
 from __future__ import annotations
 
+import copy
+import warnings
+from functools import lru_cache
 from typing import Any
 
+import torch
+from torch import nn
+
+from wst.errors import InputError
 from wst.methods import registry
+from wst.models.backbones import create
+from wst.models.create import parameter_counts
+from wst.records import Backbone
 
 _HEAD = """# Methods
 
-What each method takes, from its signature; `wst ls methods --json` has the same. Every trial has `lr`,
-`weight_decay` and `drop_path` besides. Hyperparameters marked *free* change no tensor's shape.
-How to write one: [method.md](method.md#a-method-of-your-own).
+What each method takes, from its signature; `wst ls methods --json` has the same. Every trial has `lr`, `weight_decay` and
+`drop_path` besides. Hyperparameters marked *free* change no tensor's shape. `readout` says what the head reads: the class
+`token`, the `mean` of the patch tokens before the norm, or the `mean_of_normed` ones; `paper` is what the method's paper
+does. Search spaces have the methods' names: [search_spaces/](../search_spaces).
+How to write a method: [method.md](method.md#a-method-of-your-own).
 
 This page is generated: `python -m tools.methods_page > docs/methods.md`.
-"""
+"""  # noqa: E501
+_COUNTS = """## Parameters
+
+Trainable parameters without the head, counted in a model; settings that are not beside the name are the defaults.
+*Printed* is what the literature prints for ViT-B/16, in millions.
+"""  # noqa: E501
+_FITS = """## Backbones
+
+Trainable parameters of each method with its default settings on an example of each kind, or a letter for why not.
+More examples: `wst ls backbones`.
+"""  # noqa: E501
+
+VIT, SWIN = "vit_base_patch16_224.orig_in21k", "swin_base_patch4_window7_224.ms_in22k"
+KINDS = {
+    "ViT": VIT,
+    "DINOv2": "vit_base_patch14_reg4_dinov2.lvd142m",
+    "SigLIP": "vit_base_patch16_siglip_224.webli",
+    "DINOv3": "vit_base_patch16_dinov3.lvd1689m",
+    "EVA-02": "eva02_base_patch14_224.mim_in22k",
+    "BEiT": "beit_base_patch16_224.in22k_ft_in22k",
+    "Swin": SWIN,
+    "Swin V2": "swinv2_base_window12_192.ms_in22k",
+}
+"""Columns of the table of backbones, each with the model that is counted."""
+COUNTED: tuple[tuple[str, dict[str, Any], str, str], ...] = (
+    ("linear", {}, "0, .04", "with the mean head of VTAB-1K's tasks (38,045)"),
+    ("full", {}, "85.8", ""),
+    (
+        "bitfit",
+        {},
+        ".10",
+        "names that end in *bias*; code that asks for the word also trains a Swin's tables",
+    ),
+    ("layernorm", {}, ".04", ""),
+    (
+        "vpt_shallow",
+        {"prompts": 10},
+        ".06, .08",
+        "means over prompts tuned per task, with and without the head",
+    ),
+    ("vpt_deep", {"prompts": 10}, ".56", "561,691: the mean over prompts tuned per task, 60.9"),
+    ("adapter", {"r": 8}, ".16", ""),
+    ("adapter", {"r": 8, "position": "houlsby"}, ".39", "with trained norms (38,400) and the mean head"),
+    ("adaptformer", {"r": 8}, ".16", ""),
+    ("adapter_plus", {"r": 8}, ".20", "with the mean head"),
+    ("lora", {"r": 8}, ".29", "queries and values; the row of VTAB's tables is the next one"),
+    ("lora", {"r": 8, "targets": "qkv"}, ".29", ""),
+    ("ssf", {}, ".20 to .24", ".24 with the mean head"),
+    ("convpass", {"r": 8}, ".33", ""),
+    ("convpass", {"r": 8, "position": "attention"}, ".16", ""),
+    ("fact_tt", {"r": 16}, ".04", "39,734: the mean over ranks tuned per task"),
+    ("fact_tk", {"r": 32}, ".069", "68,985: the mean over ranks tuned per task"),
+    ("repadapter", {"r": 8}, ".22", "weights alone (221,184), without biases"),
+    ("repadapter", {"r": 8, "position": "attention"}, ".11", "weights alone (110,592), without biases"),
+    ("dtl", {"r": 2}, ".04", ""),
+    ("dtl", {"r": 2, "kernel": 3}, ".05", "50,728: the mean over kernels tuned per task"),
+    ("dtl", {"r": 4}, "", "the width on Swin-B"),
+    ("lst", {"r": 8}, "2.38", ""),
+    ("wst", {"r": 2}, ".08", ""),
+    ("wst", {"r": 4}, "", "the width on Swin-B"),
+)
+"""Method, settings, what is printed for ViT-B/16 in millions, and why it differs from the count."""
 
 
 def page() -> str:
     """The page as Markdown."""
-    return "\n".join([_HEAD, *(_section(registry.described(name)) for name in registry.names())])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # weights that are copied nowhere
+        tables = [_counts(), _fits()]
+    return "\n".join([_HEAD, *tables, *(_section(registry.described(name)) for name in registry.names())])
+
+
+@lru_cache
+def _frozen(backbone: str) -> nn.Module:
+    """The backbone, without memory for its weights."""
+    with torch.device("meta"):
+        return create(Backbone(backbone), num_classes=1)
+
+
+def counted(backbone: str, method: str, settings: dict[str, Any]) -> str | InputError:
+    """Trainable parameters, or why not."""
+    try:
+        with torch.device("meta"):
+            model = registry.get(method)(copy.deepcopy(_frozen(backbone)), **settings)
+    except InputError as error:
+        return error
+    return f"{parameter_counts(model)['trainable']:,}"
+
+
+def _counts() -> str:
+    lines = [_COUNTS, "| method | ViT-B/16 | Swin-B | printed | |", "| --- | ---: | ---: | ---: | --- |"]
+    for method, settings, printed, why in COUNTED:
+        name = " ".join([f"`{method}`", *(f"{key} {value}" for key, value in settings.items())])
+        found = [counted(backbone, method, settings) for backbone in (VIT, SWIN)]
+        cells = [one if isinstance(one, str) else "-" for one in found]
+        lines.append(f"| {name} | {' | '.join(cells)} | {printed} | {why} |")
+    return "\n".join([*lines, ""])
+
+
+def _fits() -> str:
+    reasons: list[str] = []
+    lines = [_FITS, f"| | {' | '.join(KINDS)} |", "| --- |" + " ---: |" * len(KINDS)]
+    for method in registry.names():
+        cells = []
+        for name in KINDS.values():
+            found = counted(name, method, {})
+            if isinstance(found, InputError):
+                reason = str(found).partition("; found ")[2].rpartition(": ")[2]
+                if reason not in reasons:
+                    reasons.append(reason)
+                found = chr(ord("a") + reasons.index(reason))
+            cells.append(found)
+        lines.append(f"| `{method}` | {' | '.join(cells)} |")
+    lines += ["", *(f"- {chr(ord('a') + number)}: {reason}" for number, reason in enumerate(reasons))]
+    lines += ["", "Counted on " + ", ".join(f"`{name}`" for name in KINDS.values()) + ".", ""]
+    return "\n".join(lines)
 
 
 def _section(method: dict[str, Any]) -> str:

@@ -157,7 +157,7 @@ def test_output_folder_of_another_study(wst, tmp_path: Path) -> None:  # type: i
         ({"checkpoint": "/nowhere/weights.pth"}, ["checkpoint", "/nowhere/weights.pth"]),
         (
             {"variants": {"x": {"method": "lorra", "fixed": {"lr": 1e-3}}}},
-            ["method", "'lorra'", "linear, wst"],
+            ["method", "'lorra'", "linear, lora"],
         ),
         (
             {"variants": {"x": {"method": "wst", "fixed": {"lr": 1e-3, "rank": 2}}}},
@@ -314,14 +314,18 @@ def test_train_needs_a_task_and_known_settings(wst, tmp_path: Path) -> None:  # 
 
 
 def test_list_prints_names(wst) -> None:  # type: ignore[no-untyped-def]
-    assert [one["name"] for one in json.loads(wst("ls", "methods", "--json").out)] == ["linear", "wst"]
+    methods = [one["name"] for one in json.loads(wst("ls", "methods", "--json").out)]
+    assert {"linear", "lora", "wst"} < set(methods) and methods == sorted(methods)
     assert "demo" in wst("ls", "studies").out.split()
     assert "vtab1k/caltech101" in wst("ls", "tasks").out.split()
     backbones = wst("ls", "backbones", "--json")
     assert backbones.err.count("\n") == 1 and "checkpoint=FILE" in backbones.err
-    found = json.loads(backbones.out)
-    assert found[0] == "micro" and {"vit_base_patch16_224", "swin_tiny_patch4_window7_224"} <= set(found)
-    assert not [name for name in found if " " in name or "swinv2" in name]
+    found = {one["family"]: one["models"] for one in json.loads(backbones.out)}
+    assert found["embedded"] == ["micro"]
+    assert "vit_base_patch16_224" in found["VisionTransformer (vision_transformer)"]
+    assert "vit_base_patch16_dinov3" in found["Eva (eva)"]
+    lines = wst("ls", "backbones").out.splitlines()
+    assert len(lines) == len(found) and lines[0] == "embedded: micro"
     _refused(wst("ls", "everything"), "'everything'")
 
 

@@ -251,6 +251,7 @@ def test_what_is_drawn_once_goes_into_the_adapter(tmp_path: Path) -> None:
     assert set(own_tensors(plain)) == {name for name, p in plain.named_parameters() if p.requires_grad}
 
 
+@pytest.mark.slow
 def test_the_page_of_methods_is_up_to_date() -> None:
     """To renew it: python -m tools.methods_page > docs/methods.md."""
     assert (ROOT / "docs" / "methods.md").read_text() == page()

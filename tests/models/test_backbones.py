@@ -16,7 +16,9 @@ from torch import Tensor, nn
 from wst.errors import InputError
 from wst.methods.wst.adapt import adapt
 from wst.models.backbones import (
+    FAMILIES,
     MICRO,
+    Family,
     checkpoint_file,
     checkpoint_hash,
     create,
@@ -198,3 +200,13 @@ def test_distilled_models_are_created_with_one_head() -> None:
     assert isinstance(model.get_classifier(), nn.Linear)
     assert {n for n, p in model.named_parameters() if p.requires_grad} == {"head.weight", "head.bias"}
     assert model.num_prefix_tokens == 2
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.module)
+def test_examples_are_models_of_their_family(family: Family) -> None:
+    assert set(family.names()) >= {name.partition(".")[0] for name in family.examples}
+    for name in family.examples:
+        assert timm.get_pretrained_cfg(name) is not None
+        with torch.device("meta"):
+            model = timm.create_model(name)
+        assert any(kind.__name__ == family.kind for kind in type(model).__mro__)

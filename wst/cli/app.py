@@ -81,18 +81,28 @@ def list_known(
         found = [registry.described(name) for name in found]
     if as_json:
         print_json(found)
+    elif what == "backbones":
+        print("\n".join(f"{one['family']}: {', '.join(one['examples'])}" for one in found))
     else:
         print("\n".join(found))
 
 
-def _backbones() -> list[str]:
-    from wst.models.backbones import names  # loads torch
+def _backbones() -> list[dict[str, Any]]:
+    from wst.models.backbones import FAMILIES, MICRO  # loads torch
 
     note = (
-        "all but micro are timm's; weights: --set checkpoint=FILE, or --set pretrained=true to download them"
+        "examples; all but micro are timm's, and --json lists every name; weights: --set checkpoint=FILE, or "
+        "--set pretrained=true to download them"
     )
     print(note, file=sys.stderr)
-    return names()
+    embedded = {"family": "embedded", "examples": [MICRO], "models": [MICRO]}
+    return [
+        embedded,
+        *(
+            {"family": f"{one.kind} ({one.module})", "examples": list(one.examples), "models": one.names()}
+            for one in FAMILIES
+        ),
+    ]
 
 
 def main() -> NoReturn:

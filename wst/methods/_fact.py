@@ -100,10 +100,10 @@ def attach(
         maps = linear_maps(block)
         widths = [(one.in_features, one.out_features) for one in maps.values()]
         if set(maps) != set(MATRICES) or any(side % width for pair in widths for side in pair):
-            found_widths = ", ".join(f"{one.in_features} -> {one.out_features}" for one in maps.values())
+            found_widths = ", ".join(f"{one.in_features} to {one.out_features}" for one in maps.values())
             raise InputError(
                 f"backbone of fact: expected blocks of {len(MATRICES)} maps whose widths are multiples of "
-                f"{width}; found {found_widths}"
+                f"{width}; found maps of {found_widths}"
             )
         for name, linear in maps.items():
             increment = kind(linear, shared, scale, dropout)

@@ -14,6 +14,9 @@ from torch import Tensor, nn
 
 from wst.methods._trunk import TimmModel, prefix
 
+NO_PLACE = "its tables of relative positions have no place for prompts"
+"""Why prompts do not go into a BEiT."""
+
 
 def new_prompts(
     number: int, width: int, patch: tuple[int, int], bound_width: int | None = None

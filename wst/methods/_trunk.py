@@ -23,6 +23,9 @@ FAMILIES = ISOTROPIC + HIERARCHICAL
 TimmModel = Any
 """A model of :data:`FAMILIES`; to a type checker it could be anything, as timm's classes are."""
 
+ONE_WIDTH = "what its blocks share needs blocks of one width"
+"""Why a method refuses a hierarchical model."""
+
 Context = dict[str, Any]
 """What a block takes beside the tokens, by keyword: rotary positions (``Eva``), a bias shared by all blocks
 (``Beit``)."""

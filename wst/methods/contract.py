@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin, overload
 
@@ -130,6 +130,7 @@ class Method:
             returns a module with timm's ``get_classifier()`` that maps images to logits, and whose only
             trainable parameters are the method's own and the head.
         fits: classes of timm models that it can adapt; any where empty.
+        reasons: why not others, by their class, as the end of a sentence.
         free: hyperparameters that change no tensor's shape.  They enter the model as tensors, so that
             trials which differ in them alone can share a pass.
         untouched: how many of a backbone's first blocks give what they give without the method, given the
@@ -140,6 +141,7 @@ class Method:
 
     function: Callable[..., nn.Module]
     fits: tuple[type, ...] = ()
+    reasons: Mapping[type, str] = field(default_factory=dict)
     free: tuple[str, ...] = ()
     untouched: Callable[..., int] = lambda backbone, **settings: 0
     merge: Callable[[nn.Module], nn.Module] | None = None
@@ -223,8 +225,11 @@ class Method:
         settings = self.checked(hyperparameters)
         if self.fits and not isinstance(backbone, self.fits):
             known = " or ".join(kind.__name__ for kind in self.fits)
+            reason = next(
+                (f": {why}" for kind, why in self.reasons.items() if isinstance(backbone, kind)), ""
+            )
             raise InputError(
-                f"backbone of {self.name}: expected a timm {known}; found {type(backbone).__name__}"
+                f"backbone of {self.name}: expected a timm {known}; found {type(backbone).__name__}{reason}"
             )
         try:
             return self.function(backbone, **settings)
@@ -246,6 +251,7 @@ def method(function: Callable[..., nn.Module]) -> Method: ...
 def method(
     *,
     fits: tuple[type, ...] = (),
+    reasons: Mapping[type, str] = ...,
     free: tuple[str, ...] = (),
     untouched: Callable[..., int] = ...,
     merge: Callable[[nn.Module], nn.Module] | None = None,

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from wst.methods import AtLeast, Below, method
 from wst.methods._fact import Factors, Increment, attach
 from wst.methods._readout import Readout, set_readout
-from wst.methods._trunk import ISOTROPIC, TimmModel
+from wst.methods._trunk import HIERARCHICAL, ISOTROPIC, ONE_WIDTH, TimmModel
 
 
 class _Core(Factors):
@@ -34,7 +34,7 @@ class _Tucker(Increment):
         return torch.einsum("pk,koi->poi", self.p, self.factors.core)
 
 
-@method(fits=ISOTROPIC, free=("scale",))
+@method(fits=ISOTROPIC, reasons=dict.fromkeys(HIERARCHICAL, ONE_WIDTH), free=("scale",))
 def adapt(
     backbone: TimmModel,
     *,

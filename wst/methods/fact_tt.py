@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from wst.methods import AtLeast, Below, method
 from wst.methods._fact import Factors, Increment, attach
 from wst.methods._readout import Readout, set_readout
-from wst.methods._trunk import ISOTROPIC, TimmModel
+from wst.methods._trunk import HIERARCHICAL, ISOTROPIC, ONE_WIDTH, TimmModel
 
 
 class _TensorTrain(Increment):
@@ -28,7 +28,7 @@ class _TensorTrain(Increment):
         return self.s
 
 
-@method(fits=ISOTROPIC, free=("scale",))
+@method(fits=ISOTROPIC, reasons=dict.fromkeys(HIERARCHICAL, ONE_WIDTH), free=("scale",))
 def adapt(
     backbone: TimmModel,
     *,

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from wst.errors import InputError
 from wst.methods import AtLeast, method
 from wst.methods._readout import Readout, set_readout
-from wst.methods._trunk import ISOTROPIC, TimmModel, Walked, embed
+from wst.methods._trunk import HIERARCHICAL, ISOTROPIC, ONE_WIDTH, TimmModel, Walked, embed
 
 TEMPERATURE = 0.1
 """Of the gates."""
@@ -56,7 +56,7 @@ class Ladder(Walked):
         return out
 
 
-@method(fits=ISOTROPIC)
+@method(fits=ISOTROPIC, reasons=dict.fromkeys(HIERARCHICAL, ONE_WIDTH))
 def adapt(backbone: TimmModel, *, r: Annotated[int, AtLeast(1)] = 8, readout: Readout = "paper") -> nn.Module:
     """h_i = side_i(g_i Down_i x_i + (1 - g_i) h_(i-1)), x_i a block's output (B, N, width).
 

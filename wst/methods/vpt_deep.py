@@ -6,12 +6,12 @@ from typing import Annotated
 
 import torch
 import torch.nn.functional as F
-from timm.models import Eva, SwinTransformer, VisionTransformer
+from timm.models import Beit, Eva, SwinTransformer, SwinTransformerV2, VisionTransformer
 from timm.models.swin_transformer import SwinTransformerBlock
 from torch import Tensor, nn
 
 from wst.methods import AtLeast, Below, method
-from wst.methods._prompts import new_prompts, put_before
+from wst.methods._prompts import NO_PLACE, new_prompts, put_before
 from wst.methods._readout import Readout, set_readout
 from wst.methods._trunk import TimmModel, stages
 
@@ -49,7 +49,13 @@ class PromptedWindows(nn.Module):
         return out
 
 
-@method(fits=(VisionTransformer, Eva, SwinTransformer))
+_V1_ALONE = "prompts in its windows are defined for V1 alone"
+
+
+@method(
+    fits=(VisionTransformer, Eva, SwinTransformer),
+    reasons={Beit: NO_PLACE, SwinTransformerV2: _V1_ALONE},
+)
 def adapt(
     backbone: TimmModel,
     *,

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import pywt
 import torch
 import torch.nn.functional as F
+from timm.models import Beit, Eva
 from torch import Tensor
 
 from wst.methods.wst.branch import WaveletTuned
@@ -112,16 +113,22 @@ class _Branch:
 
 
 def literal_vit(model: WaveletTuned, images: Tensor) -> Tensor:
-    """Logits of a tuned ViT or Eva with all blocks, by the published form."""
+    """Logits of a tuned ViT, Eva or Beit with all blocks, by the published form."""
     vit, prefix = model.backbone, model.backbone.num_prefix_tokens
-    branch = _Branch(model, images)
-    tokens, rotary = vit._pos_embed(vit.patch_embed(images)), {}
-    if isinstance(tokens, tuple):  # Eva's, with what rotates queries and keys
-        tokens, rotary = tokens[0], {"rope": tokens[1]}
-    tokens = vit.norm_pre(tokens)
+    branch, positions = _Branch(model, images), {}
+    if isinstance(vit, Beit):
+        first = vit.cls_token.expand(len(images), -1, -1)
+        tokens = torch.cat([first, vit.patch_embed(images)], dim=1)
+        tokens = tokens if vit.pos_embed is None else tokens + vit.pos_embed
+        positions = {"shared_rel_pos_bias": vit.rel_pos_bias() if vit.rel_pos_bias else None}
+    else:
+        tokens = vit._pos_embed(vit.patch_embed(images))
+        if isinstance(vit, Eva):
+            tokens, positions["rope"] = tokens
+        tokens = vit.norm_pre(tokens)
     for index, block in enumerate(vit.blocks):
         gain = branch.block(index, tokens[:, prefix:])
-        out = block(tokens, **rotary)
+        out = block(tokens, **positions)
         tokens = torch.cat([out[:, :prefix], out[:, prefix:] + model.scale * gain], dim=1)
     mean = tokens[:, prefix:].mean(dim=1)
     return model.get_classifier()(vit.fc_norm(vit.norm(mean)))

@@ -322,7 +322,10 @@ def test_random_start_is_that_of_the_paper_in_a_fixed_order() -> None:
             lambda: timm.create_model("swinv2_tiny_window8_256"),
             r"SwinTransformer; found SwinTransformerV2",
         ),
-        (lambda: timm.create_model("resnet10t"), "VisionTransformer or Eva or SwinTransformer; found ResNet"),
+        (
+            lambda: timm.create_model("resnet10t"),
+            "VisionTransformer or Eva or Beit or SwinTransformer; found ResNet",
+        ),
         (lambda: timm.create_model("vit_tiny_r_s16_p8_224"), "one convolution; found HybridEmbed"),
         (
             lambda: VisionTransformer(img_size=33, patch_size=11, embed_dim=32, depth=1, num_heads=1),

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from timm.layers import PatchEmbed
-from timm.models import Eva, SwinTransformer, VisionTransformer
+from timm.models import Beit, Eva, SwinTransformer, SwinTransformerV2, VisionTransformer
 from torch import nn
 
 from wst.errors import InputError
@@ -19,8 +19,14 @@ from wst.methods._trunk import TimmModel
 from wst.methods.contract import AtLeast, method
 from wst.methods.wst.branch import Design, WaveletTuned
 
+_NORMED_AFTER = "its blocks norm what they add, and WST is defined where tokens are added as they are"
 
-@method(fits=(VisionTransformer, Eva, SwinTransformer), free=("scale",))
+
+@method(
+    fits=(VisionTransformer, Eva, Beit, SwinTransformer),
+    reasons={SwinTransformerV2: _NORMED_AFTER},
+    free=("scale",),
+)
 def adapt(
     backbone: TimmModel,
     *,
@@ -39,7 +45,7 @@ def adapt(
     the mean of the patch tokens, then the norm; on a Swin what the backbone reads.
 
     Args:
-        backbone: a timm ``VisionTransformer``, ``Eva`` or ``SwinTransformer`` (v1) with one head.
+        backbone: a timm ``VisionTransformer``, ``Eva``, ``Beit`` or ``SwinTransformer`` (v1) with one head.
         scale: factor on what the branch adds to the tokens.
         r: inner width of the linear maps; in the paper 2 throughout on ViT and 4 throughout on Swin.
         downsampling: how the small-patch map reaches the backbone's grid: by a wavelet, ``haar`` or
