@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from wst.models.adapters import load_adapter as load_adapter
     from wst.models.create import create_model as create_model
     from wst.models.create import parameter_counts as parameter_counts
+    from wst.models.merging import merge as merge
     from wst.models.released import export_released_adapter as export_released_adapter
     from wst.models.released import load_released_adapter as load_released_adapter
 
@@ -15,6 +16,7 @@ _WHERE = {
     "export_released_adapter": "wst.models.released",
     "load_adapter": "wst.models.adapters",
     "load_released_adapter": "wst.models.released",
+    "merge": "wst.models.merging",
     "parameter_counts": "wst.models.create",
 }
 
@@ -24,6 +26,7 @@ __all__ = [
     "export_released_adapter",
     "load_adapter",
     "load_released_adapter",
+    "merge",
     "parameter_counts",
 ]
 

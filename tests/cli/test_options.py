@@ -19,6 +19,7 @@ GOOD: dict[str, list[str]] = {
     "best": ["ALPHA"],
     "train": ["--task", "digits", "--set", "lr=1e-3", "--method", "linear", "--epochs", "1"],
     "predict": ["NONE", "NONE"],
+    "merge": ["NONE"],
     "data check": ["mini"],
     "data build": ["mini"],
     "data info": ["mini"],
@@ -51,6 +52,8 @@ ELSEWHERE = {
     ("predict", "--method"): "is looked at once the adapter is",
     ("predict", "--checkpoint"): "is looked at once the adapter is",
     ("predict", "images"): "is looked at once the adapter is",
+    ("merge", "--method"): "is looked at once the adapter is",
+    ("merge", "--checkpoint"): "is looked at once the adapter is",
 }
 """What takes other values than these, or no value that can be told for bad so early."""
 NUMBERS = ["-1", "1.5", "x", "", "nan", "inf", "9" * 20, "9" * 400]

@@ -21,6 +21,7 @@ from wst.cli.output import (
     print_json,
     print_line,
 )
+from wst.cli.outputs import Force, check_output
 from wst.cli.study import stopping
 from wst.errors import InputError
 from wst.machine import usable_cpus
@@ -178,6 +179,32 @@ def _print_outcome(folder: Path, intent: Any, outcome: Any, before: Any, as_json
     if outcome.state == "failed":
         say(f"{outcome.error_type}: see error_text in the ledger")
         raise typer.Exit(1)
+
+
+@train_app.command()
+def merge(
+    adapter: Annotated[Path, typer.Argument(parser=as_file, help="An adapter's .safetensors file.")],
+    out: Annotated[Path, typer.Option("-o", parser=as_file, help="The new weights file.")] = Path(
+        "merged.safetensors"
+    ),
+    checkpoint: Annotated[str | None, typer.Option(help="The backbone's weights file.")] = None,
+    method: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE", help="The method's code, where the adapter is of a method that is not wst's own."
+        ),
+    ] = None,
+    force: Force = False,
+) -> None:
+    """Fold an adapter into its backbone's weights: a plain timm model with the same outputs.
+
+    Of a method that cannot be folded it says what that costs.
+    """
+    from wst.workflows.merge import merge_adapter
+
+    check_output("-o", out, force=force)
+    for line in merge_adapter(adapter, out, checkpoint=checkpoint, method=method):
+        print_line(line)
 
 
 @train_app.command()

@@ -7,6 +7,8 @@ block computed.
 
 from __future__ import annotations
 
+from typing import Any
+
 from timm.models.beit import Block as BeitBlock
 from timm.models.eva import EvaBlock
 from timm.models.swin_transformer import SwinTransformerBlock
@@ -52,12 +54,14 @@ class Block(nn.Module):
 
     Attributes:
         attention, mlp: its branches.
+        timm_block: what it was made of; the only entry.
         output: place on what leaves the block.
         dim: width of its tokens, by the name that timm's Swin blocks have for it.
     """
 
-    def __init__(self, attention: Branch, mlp: Branch, width: int):
+    def __init__(self, attention: Branch, mlp: Branch, width: int, timm_block: nn.Module):
         super().__init__()
+        self.timm_block = (timm_block,)  # a tuple is not searched for modules: its parts have names here
         self.attention, self.mlp, self.dim = attention, mlp, width
         self.output: nn.Module = nn.Identity()
 
@@ -95,6 +99,28 @@ class _Windows(nn.Module):
         return out
 
 
+def close_blocks(model: TimmModel) -> None:
+    """Put the timm blocks back, in place, with what their parts have become; the places must be empty."""
+    for stage in stages(model):
+        for place, block in enumerate(stage.blocks):
+            stage.blocks[place] = _closed(block)
+
+
+def _closed(block: Any) -> Any:
+    (timm_block,) = block.timm_block
+    for branch in block.branches:
+        assert branch.beside is None and isinstance(branch.after, nn.Identity)
+        assert isinstance(branch.before, nn.Identity) and isinstance(block.output, nn.Identity)
+    if isinstance(timm_block, SwinTransformerBlock | SwinTransformerV2Block):
+        before = isinstance(timm_block, SwinTransformerBlock)
+        attention, mlp = block.branches
+        timm_block.norm1 = attention.norm if before else attention.gain
+        timm_block.norm2 = mlp.norm if before else mlp.gain
+        timm_block.drop_path1, timm_block.drop_path2 = attention.drop_path, mlp.drop_path
+        timm_block.mlp = mlp.inner
+    return timm_block
+
+
 def open_blocks(model: TimmModel) -> list[Block]:
     """Put a :class:`Block` in the place of every block, in place; they are returned first to last.
 
@@ -110,24 +136,26 @@ def open_blocks(model: TimmModel) -> list[Block]:
     return found
 
 
-def _opened(block: nn.Module, width: int) -> Block:
+def _opened(block: Any, width: int) -> Block:
     if isinstance(block, ViTBlock):
         attention = Branch(block.norm1, block.attn, block.ls1, block.drop_path1)
-        return Block(attention, Branch(block.norm2, block.mlp, block.ls2, block.drop_path2), width)
+        mlp = Branch(block.norm2, block.mlp, block.ls2, block.drop_path2)
+        return Block(attention, mlp, width, block)
     if isinstance(block, EvaBlock | BeitBlock):
         attention = Branch(block.norm1, block.attn, _gain(block.gamma_1), block.drop_path1)
-        return Block(attention, Branch(block.norm2, block.mlp, _gain(block.gamma_2), block.drop_path2), width)
+        mlp = Branch(block.norm2, block.mlp, _gain(block.gamma_2), block.drop_path2)
+        return Block(attention, mlp, width, block)
     if isinstance(block, SwinTransformerBlock | SwinTransformerV2Block):
-        norms, drop_paths, mlp = (block.norm1, block.norm2), (block.drop_path1, block.drop_path2), block.mlp
+        norms, drop_paths = (block.norm1, block.norm2), (block.drop_path1, block.drop_path2)
+        inner = (_Windows(block), block.mlp)
         # Only its attention stays with the timm block, so that no module has two names.
         block.norm1 = block.norm2 = block.drop_path1 = block.drop_path2 = block.mlp = nn.Identity()
-        inner = (_Windows(block), mlp)
         before = isinstance(block, SwinTransformerBlock)  # in V2 the norms come after attention and MLP
-        attention, beside = (
+        attention, mlp = (
             Branch(norm if before else nn.Identity(), one, nn.Identity() if before else norm, drop_path)
             for norm, one, drop_path in zip(norms, inner, drop_paths, strict=True)
         )
-        return Block(attention, beside, width)
+        return Block(attention, mlp, width, block)
     raise InputError(
         f"backbone: expected blocks of attention and MLP one after the other; found {type(block).__name__}"
     )

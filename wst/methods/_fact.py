@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from wst.errors import InputError
+from wst.methods._fold import fold_projections
 from wst.methods._projections import fused_qkv, linear_maps
 from wst.methods._trunk import TimmModel, blocks
 
@@ -83,6 +84,13 @@ class Increment(nn.Module, ABC):
         with torch.no_grad():
             self.linear.weight += self.scale * torch.cat(list(added), dim=1 if self.along_inputs else 0)
         return self.linear
+
+
+def merge(model: TimmModel) -> TimmModel:
+    """Fold all increments into their maps, in place."""
+    fold_projections(model)
+    del model.factors
+    return model
 
 
 def attach(

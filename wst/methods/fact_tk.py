@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from wst.methods import AtLeast, Below, method
-from wst.methods._fact import Factors, Increment, attach
+from wst.methods._fact import Factors, Increment, attach, merge
 from wst.methods._readout import Readout, set_readout
 from wst.methods._trunk import HIERARCHICAL, ISOTROPIC, ONE_WIDTH, TimmModel
 
@@ -34,7 +34,7 @@ class _Tucker(Increment):
         return torch.einsum("pk,koi->poi", self.p, self.factors.core)
 
 
-@method(fits=ISOTROPIC, reasons=dict.fromkeys(HIERARCHICAL, ONE_WIDTH), free=("scale",))
+@method(fits=ISOTROPIC, reasons=dict.fromkeys(HIERARCHICAL, ONE_WIDTH), free=("scale",), merge=merge)
 def adapt(
     backbone: TimmModel,
     *,

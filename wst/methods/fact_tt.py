@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from wst.methods import AtLeast, Below, method
-from wst.methods._fact import Factors, Increment, attach
+from wst.methods._fact import Factors, Increment, attach, merge
 from wst.methods._readout import Readout, set_readout
 from wst.methods._trunk import HIERARCHICAL, ISOTROPIC, ONE_WIDTH, TimmModel
 
@@ -28,7 +28,7 @@ class _TensorTrain(Increment):
         return self.s
 
 
-@method(fits=ISOTROPIC, reasons=dict.fromkeys(HIERARCHICAL, ONE_WIDTH), free=("scale",))
+@method(fits=ISOTROPIC, reasons=dict.fromkeys(HIERARCHICAL, ONE_WIDTH), free=("scale",), merge=merge)
 def adapt(
     backbone: TimmModel,
     *,

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from wst.methods import AtLeast, Below, method
+from wst.methods._fold import fold_projections
 from wst.methods._projections import fused_qkv
 from wst.methods._readout import Readout, set_readout
 from wst.methods._trunk import FAMILIES, TimmModel, blocks
@@ -67,7 +68,7 @@ class LoRA(nn.Module):
         return self.linear
 
 
-@method(fits=FAMILIES, free=("scale",))
+@method(fits=FAMILIES, free=("scale",), merge=fold_projections)
 def adapt(
     backbone: TimmModel,
     *,

@@ -5,16 +5,18 @@ Luo et al.: "Towards Efficient Visual Adaption via Structural Re-parameterizatio
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from wst.errors import InputError
 from wst.methods import AtLeast, Below, method
-from wst.methods._blocks import open_blocks
+from wst.methods._blocks import Branch, close_blocks, open_blocks
+from wst.methods._fold import map_inputs
+from wst.methods._projections import fused_qkv, split_qkv
 from wst.methods._readout import Readout, set_readout
-from wst.methods._trunk import FAMILIES, TimmModel
+from wst.methods._trunk import FAMILIES, TimmModel, blocks
 
 GROUPS = 2
 """Of the second map: each half of the inner channels feeds half of the outputs."""
@@ -41,8 +43,48 @@ class RepAdapter(nn.Module):
         out: Tensor = tokens + self.scale * (risen + self.bias)
         return out
 
+    def as_map(self) -> tuple[Tensor, Tensor]:
+        """The same as one matrix (width, width) and an offset (width)."""
+        up: Tensor = torch.block_diag(*self.up)  # type: ignore[no-untyped-call]
+        matrix = torch.eye(len(up), device=up.device, dtype=up.dtype) + self.scale * up @ self.down.weight
+        return matrix, self.scale * (up @ self.down.bias + self.bias)
 
-@method(fits=FAMILIES, free=("scale",))
+
+def merge(model: TimmModel) -> TimmModel:
+    """Fold every adapter into the maps behind it, in place.
+
+    Raises:
+        InputError: a Swin whose windows are padded, with zeros that an offset would not reach.
+    """
+    for block in blocks(model):
+        for branch in block.branches:
+            if isinstance(branch.before, RepAdapter):
+                matrix, offset = (one.detach() for one in branch.before.as_map())
+                for linear in _behind(branch, block):
+                    map_inputs(linear, matrix, offset)
+                branch.before = nn.Identity()
+    close_blocks(model)
+    for block in blocks(model):
+        split_qkv(block.attn)
+    return model
+
+
+def _behind(branch: Branch, block: Any) -> list[Any]:
+    """The maps that read what enters a branch."""
+    (timm_block,) = block.timm_block
+    if branch is block.mlp:
+        return [one for name, one in branch.inner.named_children() if name.startswith("fc1")]
+    if hasattr(timm_block, "input_resolution") and any(
+        side % window
+        for side, window in zip(timm_block.input_resolution, timm_block.window_size, strict=True)
+    ):
+        raise InputError("backbone of repadapter: expected windows that fill the image; found padded ones")
+    attention = timm_block.attn
+    gate = getattr(attention, "gate", None)
+    return [fused_qkv(attention), *([gate] if gate is not None else [])]
+
+
+@method(fits=FAMILIES, free=("scale",), merge=merge)
 def adapt(
     backbone: TimmModel,
     *,

@@ -12,7 +12,8 @@ from timm.layers import RmsNorm
 from torch import Tensor, nn
 
 from wst.methods import method
-from wst.methods._projections import fused_qkv, linear_maps
+from wst.methods._fold import scale_outputs
+from wst.methods._projections import fused_qkv, linear_maps, split_qkv
 from wst.methods._readout import Readout, set_readout
 from wst.methods._trunk import FAMILIES, TimmModel, blocks, stages
 
@@ -40,7 +41,25 @@ def _after(module: Any) -> nn.Sequential:
     return nn.Sequential(module, ScaleShift(width))
 
 
-@method(fits=FAMILIES)
+def merge(model: TimmModel) -> TimmModel:
+    """Fold every factor and shift into what comes before it, in place."""
+    embedding = model.patch_embed
+    first, *normed = embedding.norm
+    scale_outputs(embedding.proj, first.factor, first.shift)
+    embedding.norm = nn.Identity()
+    if normed:
+        scale_outputs(normed[0], normed[1].factor, normed[1].shift)
+        embedding.norm = normed[0]
+    for name, module in list(model.named_modules()):
+        if isinstance(module, nn.Sequential) and len(module) == 2 and isinstance(module[1], ScaleShift):
+            scale_outputs(module[0], module[1].factor, module[1].shift)
+            model.set_submodule(name, module[0])
+    for block in blocks(model):
+        split_qkv(block.attn)
+    return model
+
+
+@method(fits=FAMILIES, merge=merge)
 def adapt(backbone: TimmModel, *, readout: Readout = "paper") -> TimmModel:
     """a * x + b after the patch embedding, every norm and every linear map, a and b of x's width.
 

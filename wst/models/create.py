@@ -56,6 +56,10 @@ def create_model(
     return adapted(frozen, method, hyperparameters, num_classes=num_classes, drop_path=drop_path).model
 
 
+ADAPTED_BY = "adapted_by"
+"""Attribute of an adapted model: the reference to its method."""
+
+
 class Adapted(NamedTuple):
     """An adapted model, and the images that its backbone expects."""
 
@@ -90,6 +94,7 @@ def adapted(
     problem = _problem(model)
     if problem is not None:
         raise InputError(f"method {found.name}: expected it to return {problem}")
+    setattr(model, ADAPTED_BY, method)
     return Adapted(model, spec)
 
 
@@ -144,9 +149,19 @@ def count_without_weights(
     Raises:
         InputError: as :func:`create_model`.
     """
+    return parameter_counts(without_weights(backbone, method, hyperparameters, num_classes=1).model)
+
+
+def without_weights(
+    backbone: Backbone, method: str, hyperparameters: Mapping[str, object], *, num_classes: int
+) -> Adapted:
+    """:func:`adapted`, as a model that takes no memory and has no values; no weights are read.
+
+    Raises:
+        InputError: as :func:`create_model`.
+    """
     with _no_memory():
-        model = adapted(_empty(backbone), method, hyperparameters, num_classes=1).model
-    return parameter_counts(model)
+        return adapted(_empty(backbone), method, hyperparameters, num_classes=num_classes)
 
 
 def count_backbone(backbone: Backbone) -> int:
