@@ -263,3 +263,26 @@ class LST(Plain):
             gate = torch.sigmoid(self.model.gates[i] / 0.1)
             h = side(gate * affine(self.model.downs[i + 1], x) + (1 - gate) * h)
         return affine(self.model.up, self.norm(self.model.norm, h))
+
+
+class NOAH(VPTDeep):
+    """Blocks 0 and 1 of three have LoRA, 0 and 2 adapters, 1 and 2 prompts."""
+
+    def attn(self, i: int) -> nn.Module:
+        block = self.model.blocks[i]
+        return (block.block if i else block).attention.inner
+
+    def qkv(self, i: int, n: Tensor) -> Tensor:
+        found, own = Plain.qkv(self, i, n), self.attn(i).qkv
+        return found if i == 2 else found + n @ own.a[0].T @ own.b[0].T
+
+    def mlp(self, i: int, n: Tensor) -> Tensor:
+        u, block = Plain.mlp(self, i, n), self.model.blocks[i]
+        if i == 1:
+            return u
+        own = (block.block if i else block).mlp.after.adapter
+        inner = affine(own.down, u)
+        return u + affine(own.up, inner * torch.sigmoid(1.702 * inner))
+
+    def block(self, i: int, x: Tensor) -> Tensor:
+        return super().block(i, x) if i else Plain.block(self, i, x)

@@ -61,6 +61,10 @@ ON_VIT: dict[str, Formula] = {
         + 2 * (D // r)
         + (D // r + 1) * D
     ),
+    "noah": lambda prompts, lora, adapters: sum(
+        D * p + 4 * D * r + (2 * D + 1) * h + D * (h > 0)
+        for p, r, h in zip(prompts, lora, adapters, strict=True)
+    ),
     "wst": lambda r: BLOCKS * _wst(D, r) + (3 * 8**2 + 1) * D // 4,
 }
 ON_SWIN: dict[str, Formula] = {

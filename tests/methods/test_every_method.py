@@ -54,6 +54,9 @@ CASES = {
     "dtl": Case("dtl", {}, plain.DTL),
     "dtl+": Case("dtl", {"kernel": 3}, plain.DTLPlus),
     "lst": Case("lst", {"r": 4}, plain.LST, False, _NOT_SWIN),
+    "noah": Case(
+        "noah", {"prompts": (0, 2, 3), "lora": (2, 1, 0), "adapters": (2, 0, 3)}, plain.NOAH, False, _VPT
+    ),
     "wst": Case("wst", {}, None, False, (*_NOT_SWIN, "swin")),
 }
 PAIRS = [(case, family) for case, one in CASES.items() for family in one.fits]
@@ -205,6 +208,11 @@ def test_what_does_not_fit_says_so_in_one_line(case: str, family: str) -> None:
     ("method", "settings", "line"),
     [
         ("repadapter", {"r": 3}, "r of repadapter: expected a multiple of 2; found 3"),
+        (
+            "noah",
+            {"prompts": (1,), "lora": (1, 1, 1), "adapters": (0, 0, 0)},
+            "prompts of noah: expected 3 sizes, one a block; found 1",
+        ),
         ("lst", {"r": 5}, "r of lst: expected a width of 32 to be divisible by r times 2 heads; found 5"),
         (
             "convpass",

@@ -39,3 +39,16 @@ class Bottleneck(nn.Module):
         """(..., width) -> (..., width)."""
         out: Tensor = self.up(self.dropout(self.activation(self.down(tokens))))
         return out
+
+
+class Residual(nn.Module):
+    """u + adapter(u)."""
+
+    def __init__(self, adapter: nn.Module):
+        super().__init__()
+        self.adapter = adapter
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """(..., width) -> (..., width)."""
+        out: Tensor = tokens + self.adapter(tokens)
+        return out

@@ -8,26 +8,14 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from torch import Tensor, nn
+from torch import nn
 
 from wst.methods import AtLeast, method
 from wst.methods._blocks import open_blocks
-from wst.methods._bottleneck import Bottleneck
+from wst.methods._bottleneck import Bottleneck, Residual
 from wst.methods._readout import Readout, set_readout
 from wst.methods._scale import Scaled
 from wst.methods._trunk import FAMILIES, TimmModel
-
-
-class _Residual(nn.Module):
-    """u + adapter(u)."""
-
-    def __init__(self, adapter: nn.Module):
-        super().__init__()
-        self.adapter = adapter
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        out: Tensor = tokens + self.adapter(tokens)
-        return out
 
 
 @method(fits=FAMILIES, free=("scale",))
@@ -48,5 +36,5 @@ def adapt(
     set_readout(backbone, readout)
     for block in open_blocks(backbone):
         for branch in block.branches if position == "houlsby" else (block.mlp,):
-            branch.after = _Residual(Scaled(Bottleneck(block.dim, r, nn.GELU(), "small"), scale))
+            branch.after = Residual(Scaled(Bottleneck(block.dim, r, nn.GELU(), "small"), scale))
     return backbone
