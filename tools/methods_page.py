@@ -52,7 +52,7 @@ KINDS = {
     "Swin V2": "swinv2_base_window12_192.ms_in22k",
 }
 """Columns of the table of backbones, each with the model that is counted."""
-NOAH = {name: (5,) * 12 for name in ("prompts", "lora", "adapters")}
+NOAH = dict.fromkeys(("prompt_sizes", "lora_sizes", "adapter_sizes"), (5,) * 12)
 """Settings of a method that has no defaults."""
 COUNTED: tuple[tuple[str, dict[str, Any], str, str], ...] = (
     ("linear", {}, "0, .04", "with the mean head of VTAB-1K's tasks (38,045)"),

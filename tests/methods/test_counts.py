@@ -61,9 +61,9 @@ ON_VIT: dict[str, Formula] = {
         + 2 * (D // r)
         + (D // r + 1) * D
     ),
-    "noah": lambda prompts, lora, adapters: sum(
+    "noah": lambda prompt_sizes, lora_sizes, adapter_sizes: sum(
         D * p + 4 * D * r + (2 * D + 1) * h + D * (h > 0)
-        for p, r, h in zip(prompts, lora, adapters, strict=True)
+        for p, r, h in zip(prompt_sizes, lora_sizes, adapter_sizes, strict=True)
     ),
     "wst": lambda r: BLOCKS * _wst(D, r) + (3 * 8**2 + 1) * D // 4,
 }

@@ -55,7 +55,11 @@ CASES = {
     "dtl+": Case("dtl", {"kernel": 3}, plain.DTLPlus),
     "lst": Case("lst", {"r": 4}, plain.LST, False, _NOT_SWIN),
     "noah": Case(
-        "noah", {"prompts": (0, 2, 3), "lora": (2, 1, 0), "adapters": (2, 0, 3)}, plain.NOAH, False, _VPT
+        "noah",
+        {"prompt_sizes": (0, 2, 3), "lora_sizes": (2, 1, 0), "adapter_sizes": (2, 0, 3)},
+        plain.NOAH,
+        False,
+        _VPT,
     ),
     "wst": Case("wst", {}, None, False, (*_NOT_SWIN, "swin")),
 }
@@ -210,8 +214,8 @@ def test_what_does_not_fit_says_so_in_one_line(case: str, family: str) -> None:
         ("repadapter", {"r": 3}, "r of repadapter: expected a multiple of 2; found 3"),
         (
             "noah",
-            {"prompts": (1,), "lora": (1, 1, 1), "adapters": (0, 0, 0)},
-            "prompts of noah: expected 3 sizes, one a block; found 1",
+            {"prompt_sizes": (1,), "lora_sizes": (1, 1, 1), "adapter_sizes": (0, 0, 0)},
+            "prompt_sizes of noah: expected 3 sizes, one a block; found 1",
         ),
         ("lst", {"r": 5}, "r of lst: expected a width of 32 to be divisible by r times 2 heads; found 5"),
         (

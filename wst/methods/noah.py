@@ -28,9 +28,9 @@ Sizes = tuple[Annotated[int, AtLeast(0)], ...]
 def adapt(
     backbone: TimmModel,
     *,
-    prompts: Sizes,
-    lora: Sizes,
-    adapters: Sizes,
+    prompt_sizes: Sizes,
+    lora_sizes: Sizes,
+    adapter_sizes: Sizes,
     dropout: Annotated[float, AtLeast(0), Below(1)] = 0.1,
     readout: Readout = "paper",
 ) -> TimmModel:
@@ -42,18 +42,19 @@ def adapt(
     width * p + 4 * width * r + (2 * width + 1) * h + width (the last where h is not 0).
     """
     depth = len(blocks(backbone))
-    for name, sizes in (("prompts", prompts), ("lora", lora), ("adapters", adapters)):
+    given = {"prompt_sizes": prompt_sizes, "lora_sizes": lora_sizes, "adapter_sizes": adapter_sizes}
+    for name, sizes in given.items():
         if len(sizes) != depth:
             raise InputError(f"{name} of noah: expected {depth} sizes, one a block; found {len(sizes)}")
     set_readout(backbone, readout)
-    for block, rank, number in zip(blocks(backbone), lora, prompts, strict=True):
+    for block, rank, number in zip(blocks(backbone), lora_sizes, prompt_sizes, strict=True):
         if rank:
             block.attn.qkv = LoRA(fused_qkv(block.attn), rank, "qkv", 1.0, dropout)
         if isinstance(backbone, Eva):
             block.attn.num_prefix_tokens += number  # prompts have no position to rotate by
     width, patch, first = backbone.embed_dim, backbone.patch_embed.patch_size, prefix(backbone)
     for place, (opened, number, inner) in enumerate(
-        zip(open_blocks(backbone), prompts, adapters, strict=True)
+        zip(open_blocks(backbone), prompt_sizes, adapter_sizes, strict=True)
     ):
         if inner:
             opened.mlp.after = Residual(Bottleneck(width, inner, QuickGELU(), "small", dropout))
