@@ -72,5 +72,7 @@ def test_attention_pooling_and_prefix_tokens_give_way() -> None:
 
 def test_a_class_token_that_is_not_there_is_refused() -> None:
     model = timm.create_model("vit_tiny_patch16_224", class_token=False, global_pool="avg")
+    with pytest.raises(InputError, match="readout: expected 'paper' for ResNet; found 'mean'"):
+        set_readout(timm.create_model("resnet10t"), "mean")
     with pytest.raises(InputError, match="VisionTransformer without a class token; found 'token'"):
         set_readout(model, "token")

@@ -55,7 +55,7 @@ class Prompted(nn.Module):
     def forward(self, tokens: Tensor, **context: Tensor | None) -> Tensor:
         """(B, n, width) -> (B, n', width), with or without the prompts on either side."""
         if self.prompts is not None:
-            prompts = self.dropout(self.prompts).expand(tokens.shape[0], -1, -1).to(tokens.dtype)
+            prompts = self.dropout(self.prompts.expand(tokens.shape[0], -1, -1)).to(tokens.dtype)
             tokens = torch.cat((tokens[:, : self.first], prompts, tokens[:, self.first :]), dim=1)
         tokens = self.block(tokens, **context)
         if self.leave:

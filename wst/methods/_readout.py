@@ -12,7 +12,7 @@ from timm.models.deit import VisionTransformerDistilled
 from torch import nn
 
 from wst.errors import InputError
-from wst.methods._trunk import HIERARCHICAL, TimmModel, prefix
+from wst.methods._trunk import FAMILIES, HIERARCHICAL, TimmModel, prefix
 
 Readout = Literal["paper", "token", "mean", "mean_of_normed"]
 """``token``: the class token of the normed tokens.  ``mean``: the mean of the patch tokens, then the norm.
@@ -30,6 +30,8 @@ def set_readout(model: TimmModel, readout: Readout) -> None:
     """
     if readout == "paper":
         return
+    if not isinstance(model, FAMILIES):
+        raise InputError(f"readout: expected 'paper' for {_name(model)}; found {readout!r}")
     if isinstance(model, HIERARCHICAL):
         if readout == "token":
             raise InputError(f"readout: expected mean or mean_of_normed for {_name(model)}; found 'token'")

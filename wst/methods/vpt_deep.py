@@ -36,7 +36,8 @@ class PromptedWindows(nn.Module):
     def forward(self, windows: Tensor, mask: Tensor | None = None) -> Tensor:
         """Windows (n, cells, width) and a mask (windows an image, cells, cells) -> (n, cells, width)."""
         attention, number = self.attention, self.prompts.shape[1]
-        prompts = self._norm[0](self.dropout(self.prompts)).expand(windows.shape[0], -1, -1).to(windows.dtype)
+        prompts = self.dropout(self.prompts.expand(windows.shape[0], -1, -1))
+        prompts = self._norm[0](prompts).to(windows.dtype)
         qkv = attention.qkv(torch.cat((prompts, windows), dim=1))
         query, key, value = qkv.unflatten(-1, (3, attention.num_heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
         bias = attention._get_rel_pos_bias()

@@ -59,8 +59,8 @@ def _more(adapted: Inference, alone: Inference) -> str:
     """How much more an adapted model takes than the backbone with a head."""
     parameters, flops = adapted.parameters - alone.parameters, adapted.flops - alone.flops
     return (
-        f"{parameters:,} parameters ({parameters / alone.parameters:.2%}) and {flops / 1e6:,.1f} million "
-        f"operations in products of matrices ({flops / alone.flops:.2%})"
+        f"{parameters:,} parameters ({parameters / alone.parameters:.2%}) and {flops:,} operations in "
+        f"products of matrices ({flops / alone.flops:.2%})"
     )
 
 
