@@ -199,7 +199,7 @@ def test_hyperparameters_are_told_with_the_methods_that_take_them() -> None:
         "r": {"wst"},
         "sizes": {"own.py"},
     }
-    assert study.variants["c"].settings("digits")["sizes"] == (1, 2)
+    assert study.variants["c"].given_settings("digits")["sizes"] == (1, 2)
 
 
 def test_settings_by_task_need_every_task(tmp_path: Path) -> None:
@@ -230,7 +230,7 @@ def test_released_settings_serve_as_a_table_by_task(tmp_path: Path) -> None:
         "variants: {wst: {method: wst, per_task: released/vit_base}}\n"
     )
     study = _load(tmp_path, text)
-    assert study.variants["wst"].settings("caltech101") == {
+    assert study.variants["wst"].given_settings("caltech101") == {
         "scale": 10.0,
         "lr": 1e-3,
         "drop_path": 0.0,

@@ -58,7 +58,7 @@ def test_front_becomes_a_variant_for_each_member(tmp_path: Path) -> None:
     (tmp_path / "b.yaml").write_text(study_without_search(tmp_path / "s"))
     best = load_study(str(tmp_path / "b.yaml"))
     assert list(best.variants) == ["wst", *(f"wst-front-{i}" for i in range(2, len(rows) + 1))]
-    assert [v.settings("digits") for v in best.variants.values()] == [row["settings"] for row in rows]
+    assert [v.given_settings("digits") for v in best.variants.values()] == [row["settings"] for row in rows]
 
 
 def test_search_that_goes_on_has_no_chosen_settings(tmp_path: Path) -> None:
