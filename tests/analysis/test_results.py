@@ -18,7 +18,7 @@ from analysis.load import studies_of
 from analysis.pareto import as_table as front_table
 from analysis.pareto import front as pareto_front
 from analysis.results import EARLIER_COLUMNS, places, read_finals
-from tests.analysis.ledgers import alpha_study
+from tests.analysis.ledgers import TASKS, alpha_study
 from wst.ledger import history, resolved_study
 from wst.planning.planner import Planner
 from wst.records import EndedTrial, Epoch, Outcome
@@ -201,6 +201,7 @@ def _row(trial: EndedTrial) -> dict[str, Any]:
     st.none() | st.tuples(st.integers(1, 4), st.integers(1, 3)),
     st.sampled_from(["val_loss", "trainable_parameters", "earlier"]),
     st.integers(1, 3),
+    st.sampled_from([("own", 1, 0), ("own", 2, 1), ("shared", 1, 0), ("shared", 2, 0), ("shared", 2, 1)]),
 )
 def test_planner_and_leaderboard_choose_the_same_settings(
     ends: list[Any],
@@ -208,15 +209,16 @@ def test_planner_and_leaderboard_choose_the_same_settings(
     confirm: tuple[int, int] | None,
     ties: str,
     objectives: int,
+    tasks: tuple[str, int, int],
 ) -> None:
-    """A study that was extended once; of few settings, so that some come again."""
+    """A study that was extended once, by trials, tasks or both; of few settings, so that some come again."""
 
-    def study(searched: int) -> Study:
+    def study(searched: int, on: int) -> Study:
         few = {"type": "categorical", "choices": [0.001, 0.002, 0.003, 0.004, 0.005, 0.006]}
         return alpha_study(
-            tasks=["digits"],
+            tasks=TASKS[:on],
             variants={
-                "base": {"method": "wst", "space": {"lr": few}, "fixed": {"r": 2}},
+                "base": {"method": "wst", "space": {"lr": few}, "fixed": {"r": 2}, "settings": whose},
                 "twin": {"method": "wst", "settings_from": "base", "fixed": {"r": 3}},
             },
             search={
@@ -229,14 +231,14 @@ def test_planner_and_leaderboard_choose_the_same_settings(
             ties=ties,
         )
 
-    first, further = trials
+    (first, further), (whose, at_first, more_tasks) = trials, tasks
     ended: list[EndedTrial] = []
-    _run(Planner(study(first)), ends, ended)
-    extended = study(first + further)
+    _run(Planner(study(first, at_first)), ends, ended)
+    extended = study(first + further, at_first + more_tasks)
     planner = Planner(extended, [trial.intent for trial in ended], list(ended))
     _run(planner, ends, ended)
     chosen = {
-        (cell.variant, candidate.trial.intent.trial_id): place
+        (cell.task, cell.variant, candidate.trial.intent.trial_id): place
         for cell in planner.cells.values()
         for place, (_, candidate) in enumerate(cell.chosen, 1)
         if candidate is not None
@@ -251,7 +253,9 @@ def test_planner_and_leaderboard_choose_the_same_settings(
     finals = once.rename(columns={"trial_id": "parent"})
     found = places(finals, earlier, {"alpha": extended})
     assert {
-        (variant, parent): place
-        for variant, parent, place in zip(finals["variant"], finals["parent"], found, strict=True)
-        if place
+        (task, variant, parent): place
+        for task, variant, parent, place in zip(
+            finals["task"], finals["variant"], finals["parent"], found, strict=True
+        )
+        if place and any((task, variant) == cell[:2] for cell in chosen)
     } == chosen
