@@ -53,7 +53,7 @@ def read_finals(
         tasks, variants = set(several["task"]), set(several["variant"])
         for study in studies.values():
             variants |= {source for v in variants if (source := _source(study, v)) is not None}
-            if any(_shares(study, variant) for variant in variants):
+            if any(shares(study, variant) for variant in variants):
                 tasks |= set(study.tasks)
         asked = pc.field("task").isin(sorted(tasks)) & pc.field("variant").isin(sorted(variants))
         earlier = load(folders, columns=EARLIER_COLUMNS, where=(pc.field("stage") != "final") & asked)
@@ -64,7 +64,8 @@ def _source(study: Study, variant: str) -> str | None:
     return study.variants[variant].settings_from if variant in study.variants else None
 
 
-def _shares(study: Study, variant: str) -> bool:
+def shares(study: Study, variant: str) -> bool:
+    """Whether all tasks of a study share the settings that a variant's search finds."""
     return variant in study.variants and study.variants[variant].shared
 
 
@@ -168,7 +169,7 @@ def _of_every_task(found: pd.DataFrame, studies: Mapping[str, Study]) -> pd.Data
     """The trials, without those of shared settings that some task lacks; with ``scope``, which is the task of
     settings that are its own, and empty where tasks share them."""
     pairs = found[["study", "variant"]].drop_duplicates().itertuples(index=False, name=None)
-    tasks = {pair: len(studies[pair[0]].tasks) for pair in pairs if _shares(studies[pair[0]], pair[1])}
+    tasks = {pair: len(studies[pair[0]].tasks) for pair in pairs if shares(studies[pair[0]], pair[1])}
     needed = np.array([tasks.get(pair, 0) for pair in zip(found["study"], found["variant"], strict=True)])
     found = found.assign(scope=found["task"].where(needed == 0, ""))
     return found[found.groupby(_SETTINGS)["trial_id"].transform("size") >= needed]

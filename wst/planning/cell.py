@@ -128,6 +128,11 @@ class Cell:
         return len(self.ended[stage]) if state is None else self.counts[stage, state]
 
     @property
+    def shared(self) -> bool:
+        """Whether its settings are those that all tasks of the study share."""
+        return self.source is not None and self.source._variant.shared
+
+    @property
     def searched(self) -> bool:
         """True once every trial of the search has ended."""
         return self.count("search") >= self.searches
@@ -294,7 +299,7 @@ class Cell:
         """Why a later stage trains a candidate's settings, in words."""
         source, study = self.source, self._study
         assert source is not None
-        where = "on val" + (f" over {len(study.tasks)} tasks" if source._variant.shared else "")
+        where = "on val" + (f" over {len(study.tasks)} tasks" if self.shared else "")
         if stage == "confirm":
             return f"number {self.candidates(stage).index(candidate) + 1} of {source.count('search')} {where}"
         several = study.search is not None and len(study.search.objectives) > 1
