@@ -53,6 +53,25 @@ def test_members_of_a_front_are_numbered_by_falling_accuracy(several: Path) -> N
     }
 
 
+def test_settings_that_tasks_share_count_by_their_means(shared: Path) -> None:
+    assert _by_place(shared) == {
+        ("digits", "base", 0): ["digits.base.search.0000"],
+        ("digits", "base", 1): ["digits.base.search.0003"],
+        ("emoji_group", "base", 1): ["emoji_group.base.search.0000"],  # its new winner is yet to be trained
+    }
+    board = read_leaderboard([shared])
+    (row,) = board.rows
+    assert row.stages == "search of 4 shared by 2 tasks, best 2 confirmed over 2 seeds, final"
+    assert board.put_aside == {"base": {"digits": 2}}
+    planner = Planner(resolved_study(shared), *history(shared))
+    for cell in planner.cells.values():
+        ((_, candidate),) = cell.chosen
+        assert candidate is not None and candidate.val_top1 == pytest.approx(0.715)
+        assert candidate.trial.intent.trial_id == f"{cell.task}.base.search.0003"
+    openings = {task: len(cell.openings("final")) for (task, _), cell in planner.cells.items()}
+    assert openings == {"digits": 0, "emoji_group": 2}
+
+
 @pytest.mark.parametrize("ledger", ["extended", "several"])
 def test_what_counts_is_what_the_planner_chose(ledger: str, request: pytest.FixtureRequest) -> None:
     folder: Path = request.getfixturevalue(ledger)
