@@ -19,6 +19,7 @@ from analysis.pareto import as_table as front_table
 from analysis.pareto import front as pareto_front
 from analysis.results import EARLIER_COLUMNS, places, read_finals
 from tests.analysis.ledgers import TASKS, alpha_study
+from tests.analysis.staged_ledgers import shared_study
 from wst.ledger import history, resolved_study
 from wst.planning.planner import Planner
 from wst.records import EndedTrial, Epoch, Outcome
@@ -170,6 +171,31 @@ def test_of_settings_without_a_completed_search_trial_the_first_count() -> None:
     finals = pd.DataFrame({"study": "alpha", "task": "digits", "variant": "base", "parent": ["x", "y", "x"]})
     earlier = pd.DataFrame(columns=list(EARLIER_COLUMNS))
     assert places(finals, earlier, {"alpha": alpha_study()}).tolist() == [1, 0, 1]
+
+
+@pytest.mark.parametrize(
+    ("top", "differ_in"),
+    [(None, "search"), (1, "search"), (2, "confirm")],
+    ids=["search", "goes on", "confirm"],
+)
+def test_ties_of_shared_settings_go_by_the_mean_loss(top: int | None, differ_in: str) -> None:
+    """On digits the first settings have the lower loss; over both tasks the second have."""
+    confirm = {"confirm": {"top": top, "seeds": 1} if top else None}
+    study = Study.model_validate({**shared_study().model_dump(mode="json"), **confirm})
+    rows = []
+    for stage in ("search", "confirm") if top else ("search",):
+        for task, losses in {"digits": (0.1, 0.3), "emoji_group": (0.9, 0.3)}.items():
+            for number, loss in enumerate(losses):
+                own = f"{task}.base.search.{number:04d}"
+                row = {"task": task, "stage": stage, "number": number, "trial_id": own, "parent": None}
+                if stage == "confirm":
+                    row |= {"trial_id": own.replace("search", "confirm"), "parent": own}
+                rows.append(row | {"val_loss": loss if stage == differ_in else 0.2})
+    same = {"study": "shared", "variant": "base", "state": "completed", "attempts": 1, "val_top1_last": 0.8}
+    earlier = pd.DataFrame(rows).assign(**same, trainable_parameters=1, train_seconds=1.0)
+    finals = earlier.loc[earlier["stage"] == "search", ["study", "task", "variant", "trial_id"]]
+    finals = finals.rename(columns={"trial_id": "parent"})
+    assert places(finals, earlier, {"shared": study}).tolist() == [0, 1, 0, 1]
 
 
 # Hundredths have no exact means: over the seeds, equal accuracies differ in their last digit.
