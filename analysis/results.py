@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -52,6 +53,8 @@ def read_finals(
         tasks, variants = set(several["task"]), set(several["variant"])
         for study in studies.values():
             variants |= {source for v in variants if (source := _source(study, v)) is not None}
+            if any(shares(study, variant) for variant in variants):
+                tasks |= set(study.tasks)
         asked = pc.field("task").isin(sorted(tasks)) & pc.field("variant").isin(sorted(variants))
         earlier = load(folders, columns=EARLIER_COLUMNS, where=(pc.field("stage") != "final") & asked)
     return finals.assign(place=places(finals, earlier, studies))
@@ -59,6 +62,11 @@ def read_finals(
 
 def _source(study: Study, variant: str) -> str | None:
     return study.variants[variant].settings_from if variant in study.variants else None
+
+
+def shares(study: Study, variant: str) -> bool:
+    """Whether all tasks of a study share the settings that a variant's search finds."""
+    return variant in study.variants and study.variants[variant].shared
 
 
 def cells_of_several(finals: pd.DataFrame) -> pd.DataFrame:
@@ -77,7 +85,7 @@ def places(finals: pd.DataFrame, earlier: pd.DataFrame, studies: Mapping[str, St
     Args:
         finals: trials of stage ``final``, with :data:`CELL` and ``parent``.
         earlier: :data:`EARLIER_COLUMNS` of the search and confirm trials, of cells with several settings in
-            ``finals`` at least.
+            ``finals`` at least; of a variant whose settings tasks share, of all tasks.
         studies: the studies by name.
     """
     several = cells_of_several(finals)
@@ -101,7 +109,7 @@ def best_first(found: pd.DataFrame) -> pd.DataFrame:
     return found.iloc[order(found["accuracy"], found["tie"], found["number"])]
 
 
-_CHOSEN_FROM, NO_LONGER, _UNCONFIRMED, _OUT, _UNKNOWN = range(5)
+_CHOSEN_FROM, NO_LONGER, _UNCONFIRMED, OUT, _UNKNOWN = range(5)
 """Standings: what the study chooses from now; confirmed once, and no longer among the best of the search; not
 confirmed though others are; out, since a confirming trial failed; no completed search trial."""
 
@@ -109,10 +117,12 @@ confirmed though others are; out, since a confirming trial failed; no completed 
 def candidates(earlier: pd.DataFrame, studies: Mapping[str, Study]) -> pd.DataFrame:
     """The completed search trials with what the confirm stage made of them, ranked as the planner ranks them.
 
-    Settings that a search came upon again count once, as the first trial that had them.
+    Settings that a search came upon again count once, as the first trial that had them; those that tasks
+    share count where they were completed on every task.
 
     Args:
-        earlier: :data:`EARLIER_COLUMNS` of the search and confirm trials of one or more ledgers.
+        earlier: :data:`EARLIER_COLUMNS` of the search and confirm trials of one or more ledgers; of all tasks
+            where these share settings.
         studies: the studies by name.
 
     Returns:
@@ -120,29 +130,58 @@ def candidates(earlier: pd.DataFrame, studies: Mapping[str, Study]) -> pd.DataFr
         and ``failed`` (confirming trials, 0 without), ``confirmed`` and ``deviation`` (mean and standard
         deviation of their accuracy; NaN where one failed), ``accuracy`` (what the settings are chosen by),
         ``tie`` (what ties go by, lower first) and ``standing``, 0 for those that the study chooses from.
+        Where tasks share settings, what these are chosen by are means over the tasks: ``accuracy``, ``tie``,
+        ``rank``, ``standing``, and the columns of costs.
     """
     is_confirm = earlier["stage"] == "confirm"
     trained = (
         (earlier["state"] == "completed") & earlier["val_top1_last"].notna() & (earlier["attempts"] != 0)
     )
     found = earlier[~is_confirm & trained].drop(columns=["stage", "parent", "attempts", "state"])
-    found["accuracy"] = found["val_top1_last"].astype(float)
-    found["tie"] = ties_of(found, found["val_loss"], studies)
+    found = _of_every_task(found.reset_index(drop=True), studies)
+    for name in _COSTS:
+        found[name] = _over_tasks(found, found[name].astype(float).fillna(0))
+    found["accuracy"] = _over_tasks(found, found["val_top1_last"])
+    found["tie"] = ties_of(found, _over_tasks(found, found["val_loss"]), studies)
     found = best_first(found).reset_index(drop=True)
     found["rank"] = found.groupby(CELL, sort=False).cumcount() + 1
     goes_on = _goes_on(found, studies)
 
     found = found.merge(_confirmation(earlier[is_confirm]), how="left", on=["study", "trial_id"])
     found[["seeds", "failed"]] = found[["seeds", "failed"]].fillna(0).astype(int)
-    out, confirmed = found["failed"] > 0, (found["seeds"] > 0) & (found["failed"] == 0)
-    found["accuracy"] = found["accuracy"].where(~confirmed, found["confirmed"].astype(float))
-    found["tie"] = ties_of(found, found["val_loss"].where(~confirmed, found["confirmed_loss"]), studies)
-    found.loc[out, ["confirmed", "deviation"]] = np.nan
+    found.loc[found["failed"] > 0, ["confirmed", "deviation"]] = np.nan
+    out = _over_tasks(found, found["failed"]) > 0
+    confirmed = ~out & (_over_tasks(found, found["seeds"] > 0) == 1)
+    found["accuracy"] = found["accuracy"].where(~confirmed, _over_tasks(found, found["confirmed"]))
+    loss = found["val_loss"].where(~confirmed, found["confirmed_loss"])
+    found["tie"] = ties_of(found, _over_tasks(found, loss), studies)
     unasked = found["study"].map({name: study.confirm is None for name, study in studies.items()})
     found["standing"] = np.select(
-        [out, goes_on & (confirmed | unasked), confirmed], [_OUT, _CHOSEN_FROM, NO_LONGER], _UNCONFIRMED
+        [out, goes_on & (confirmed | unasked), confirmed], [OUT, _CHOSEN_FROM, NO_LONGER], _UNCONFIRMED
     )
-    return found.drop(columns="confirmed_loss")
+    return found.drop(columns=["confirmed_loss", "scope"])
+
+
+_COSTS = ("trainable_parameters", "train_seconds")
+
+
+def _of_every_task(found: pd.DataFrame, studies: Mapping[str, Study]) -> pd.DataFrame:
+    """The trials, without those of shared settings that some task lacks; with ``scope``, which is the task of
+    settings that are its own, and empty where tasks share them."""
+    pairs = found[["study", "variant"]].drop_duplicates().itertuples(index=False, name=None)
+    tasks = {pair: len(studies[pair[0]].tasks) for pair in pairs if shares(studies[pair[0]], pair[1])}
+    needed = np.array([tasks.get(pair, 0) for pair in zip(found["study"], found["variant"], strict=True)])
+    found = found.assign(scope=found["task"].where(needed == 0, ""))
+    return found[found.groupby(_SETTINGS)["trial_id"].transform("size") >= needed]
+
+
+_SETTINGS = ["study", "variant", "number", "scope"]
+"""What the trials of the same settings have in common."""
+
+
+def _over_tasks(found: pd.DataFrame, values: pd.Series[Any]) -> pd.Series[float]:
+    """The mean over the tasks that share settings; each trial's own value where they do not."""
+    return values.astype(float).groupby([found[name] for name in _SETTINGS]).transform("mean")
 
 
 def _confirmation(confirm: pd.DataFrame) -> pd.DataFrame:

@@ -78,6 +78,14 @@ def several(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_front(tmp_path_factory.mktemp("ledgers") / "front")
 
 
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A study whose tasks share settings."""
+    from tests.analysis.staged_ledgers import write_shared
+
+    return write_shared(tmp_path_factory.mktemp("ledgers") / "shared")
+
+
 LR = {"type": "float", "low": 1e-4, "high": 1e-1, "log": True}
 
 

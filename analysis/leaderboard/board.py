@@ -381,7 +381,8 @@ def _stages(study: Study, variant: str) -> str:
     if settings is None:
         return "final"
     if settings.settings_from is not None:
-        return f"settings of {settings.settings_from}, final"
+        shared = "shared " if study.variants[settings.settings_from].shared else ""
+        return f"{shared}settings of {settings.settings_from}, final"
     if settings.per_task is not None:
         return "settings by task, final"
     if study.search is None or settings.space is None:
@@ -389,7 +390,8 @@ def _stages(study: Study, variant: str) -> str:
     confirm = (
         f"best {study.confirm.top} confirmed over {study.confirm.seeds} seeds, " if study.confirm else ""
     )
-    return f"search of {study.search_trials(variant)}, {confirm}final"
+    shared = f" shared by {len(study.tasks)} tasks" if settings.shared else ""
+    return f"search of {study.search_trials(variant)}{shared}, {confirm}final"
 
 
 def read_leaderboard(folders: Sequence[Path], tasks: Sequence[str] = ()) -> Leaderboard:

@@ -181,7 +181,7 @@ def _hyperparameters(
                 "Mean validation accuracy of the completed trials in each cell of the grid.",
                 surfaces,
             ),
-            table(selection.selection_table(selection.selections(trials, later, suite))),
+            table(selection.selection_table(selection.selections(trials, later, suite, studies))),
             *panel(
                 "agreement-plot",
                 "Chosen settings",

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pandas as pd
 from scipy import stats
 
-from analysis.results import CELL, NO_LONGER, best_first, candidates
+from analysis.results import CELL, NO_LONGER, OUT, best_first, candidates
 from analysis.search.trials import before_final
 from analysis.tables import Cell, Column, Estimate, Table
 from wst.planning.ranking import DIGITS
@@ -21,13 +21,14 @@ class Candidate:
     """Settings that were trained again over several seeds; accuracies on val in per cent.
 
     Attributes:
-        rank: in the search of the cell, from 1.
+        rank: in the search of the cell, from 1; where tasks share settings, by the mean over them.
         searched: accuracy in the search.
         seeds: confirming trials.
         failed: how many of them failed; the settings are out then.
         confirmed: mean over the confirming trials; None where one failed.
         deviation: their sample standard deviation; None with one seed.
         earlier: confirmed once, and no longer among the best of a search that went on since.
+        out: a confirming trial failed, here or on another task that shares the settings.
     """
 
     trial_id: str
@@ -38,6 +39,7 @@ class Candidate:
     confirmed: float | None
     deviation: float | None
     earlier: bool = False
+    out: bool = False
 
     @property
     def optimism(self) -> float | None:
@@ -76,14 +78,15 @@ def confirmations(
     confirm = later[later["stage"] == "confirm"]
     if confirm.empty:
         return []
-    own = search.merge(confirm[CELL].drop_duplicates(), on=CELL)
+    # All tasks of a variant: they may share their settings.
+    own = search.merge(confirm[["study", "variant"]].drop_duplicates(), on=["study", "variant"])
     ranked = candidates(before_final(own, confirm), studies)
     found = []
     for (study, task, variant), part in ranked[ranked["seeds"] > 0].groupby(CELL, sort=False):
         part = part.sort_values("rank")
         cell = {str(row["trial_id"]): _candidate(row) for _, row in part.iterrows()}
-        best = best_first(part[part["failed"] == 0]).sort_values("standing", kind="stable")
-        known = part["confirmed"].dropna().round(DIGITS)
+        best = best_first(part[part["standing"] != OUT]).sort_values("standing", kind="stable")
+        known = part.loc[part["confirmed"].notna() & (part["standing"] != OUT), "accuracy"].round(DIGITS)
         agreement = None
         if len(known) > 2 and known.nunique() > 1:
             agreement = float(stats.spearmanr(-part.loc[known.index, "rank"], known).statistic)
@@ -107,6 +110,7 @@ def _candidate(row: pd.Series) -> Candidate:
         confirmed=confirmed,
         deviation=deviation,
         earlier=bool(row["standing"] == NO_LONGER),
+        out=bool(row["standing"] == OUT),
     )
 
 
@@ -141,8 +145,8 @@ def as_table(found: Sequence[Confirmation]) -> Table:
 
 
 def _verdict(one: Candidate, cell: Confirmation) -> str | bool:
-    if one.failed:
-        return "out: a seed failed"
+    if one.out:
+        return "out: a seed failed" if one.failed else "out: a seed failed on another task"
     return "earlier candidate" if one.earlier and one is not cell.chosen else one is cell.chosen
 
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import pandas as pd
 
-from analysis.results import best_first
+from analysis.results import best_first, shares
 from analysis.search.trials import run_trials
 from analysis.tables import Column, Table
 from wst.data.tasks import Suite
+from wst.study import Study
 
 
 @dataclass(frozen=True)
@@ -44,14 +47,20 @@ class Selection:
     measured_on: str
 
 
-def selections(search: pd.DataFrame, later: pd.DataFrame, suite: Suite) -> list[Selection]:
-    """One row a cell with a completed search trial.
+def selections(
+    search: pd.DataFrame,
+    later: pd.DataFrame,
+    suite: Suite,
+    studies: Mapping[str, Study] = MappingProxyType({}),
+) -> list[Selection]:
+    """One row a cell with a completed search trial that chose its settings by itself.
 
     Settings that the search came upon again count once.
 
     Args:
         search, later: as :func:`analysis.search.trials.read_search` gives them.
         suite: gives the number of validation images; 0 when it is not known.
+        studies: the studies by name; their variants whose settings all tasks share are left out.
     """
     completed = run_trials(search)
     completed = completed[(completed["state"] == "completed") & completed["val_top1_last"].notna()]
@@ -59,6 +68,8 @@ def selections(search: pd.DataFrame, later: pd.DataFrame, suite: Suite) -> list[
     by_cell = dict(iter(descendants.groupby(["study", "variant", "task"])))
     found = []
     for (study, variant, task), part in completed.groupby(["study", "variant", "task"], sort=False):
+        if str(study) in studies and shares(studies[str(study)], str(variant)):
+            continue
         accuracy = part["val_top1_last"]
         best = float(accuracy.max())
         images = suite.task(str(task)).val

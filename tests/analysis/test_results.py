@@ -18,7 +18,8 @@ from analysis.load import studies_of
 from analysis.pareto import as_table as front_table
 from analysis.pareto import front as pareto_front
 from analysis.results import EARLIER_COLUMNS, places, read_finals
-from tests.analysis.ledgers import alpha_study
+from tests.analysis.ledgers import TASKS, alpha_study
+from tests.analysis.staged_ledgers import shared_study
 from wst.ledger import history, resolved_study
 from wst.planning.planner import Planner
 from wst.records import EndedTrial, Epoch, Outcome
@@ -51,6 +52,25 @@ def test_members_of_a_front_are_numbered_by_falling_accuracy(several: Path) -> N
         ("digits", "base", 2): ["digits.base.search.0000"],
         ("emoji_group", "base", 1): ["emoji_group.base.search.0000"],
     }
+
+
+def test_settings_that_tasks_share_count_by_their_means(shared: Path) -> None:
+    assert _by_place(shared) == {
+        ("digits", "base", 0): ["digits.base.search.0000"],
+        ("digits", "base", 1): ["digits.base.search.0003"],
+        ("emoji_group", "base", 1): ["emoji_group.base.search.0000"],  # its new winner is yet to be trained
+    }
+    board = read_leaderboard([shared])
+    (row,) = board.rows
+    assert row.stages == "search of 4 shared by 2 tasks, best 2 confirmed over 2 seeds, final"
+    assert board.put_aside == {"base": {"digits": 2}}
+    planner = Planner(resolved_study(shared), *history(shared))
+    for cell in planner.cells.values():
+        ((_, candidate),) = cell.chosen
+        assert candidate is not None and candidate.val_top1 == pytest.approx(0.715)
+        assert candidate.trial.intent.trial_id == f"{cell.task}.base.search.0003"
+    openings = {task: len(cell.openings("final")) for (task, _), cell in planner.cells.items()}
+    assert openings == {"digits": 0, "emoji_group": 2}
 
 
 @pytest.mark.parametrize("ledger", ["extended", "several"])
@@ -153,6 +173,31 @@ def test_of_settings_without_a_completed_search_trial_the_first_count() -> None:
     assert places(finals, earlier, {"alpha": alpha_study()}).tolist() == [1, 0, 1]
 
 
+@pytest.mark.parametrize(
+    ("top", "differ_in"),
+    [(None, "search"), (1, "search"), (2, "confirm")],
+    ids=["search", "goes on", "confirm"],
+)
+def test_ties_of_shared_settings_go_by_the_mean_loss(top: int | None, differ_in: str) -> None:
+    """On digits the first settings have the lower loss; over both tasks the second have."""
+    confirm = {"confirm": {"top": top, "seeds": 1} if top else None}
+    study = Study.model_validate({**shared_study().model_dump(mode="json"), **confirm})
+    rows = []
+    for stage in ("search", "confirm") if top else ("search",):
+        for task, losses in {"digits": (0.1, 0.3), "emoji_group": (0.9, 0.3)}.items():
+            for number, loss in enumerate(losses):
+                own = f"{task}.base.search.{number:04d}"
+                row = {"task": task, "stage": stage, "number": number, "trial_id": own, "parent": None}
+                if stage == "confirm":
+                    row |= {"trial_id": own.replace("search", "confirm"), "parent": own}
+                rows.append(row | {"val_loss": loss if stage == differ_in else 0.2})
+    same = {"study": "shared", "variant": "base", "state": "completed", "attempts": 1, "val_top1_last": 0.8}
+    earlier = pd.DataFrame(rows).assign(**same, trainable_parameters=1, train_seconds=1.0)
+    finals = earlier.loc[earlier["stage"] == "search", ["study", "task", "variant", "trial_id"]]
+    finals = finals.rename(columns={"trial_id": "parent"})
+    assert places(finals, earlier, {"shared": study}).tolist() == [0, 1, 0, 1]
+
+
 # Hundredths have no exact means: over the seeds, equal accuracies differ in their last digit.
 _OBJECTIVES = ["val_top1", "trainable_parameters", "train_seconds"]
 _end = st.tuples(
@@ -201,6 +246,7 @@ def _row(trial: EndedTrial) -> dict[str, Any]:
     st.none() | st.tuples(st.integers(1, 4), st.integers(1, 3)),
     st.sampled_from(["val_loss", "trainable_parameters", "earlier"]),
     st.integers(1, 3),
+    st.sampled_from([("own", 1, 0), ("own", 2, 1), ("shared", 1, 0), ("shared", 2, 0), ("shared", 2, 1)]),
 )
 def test_planner_and_leaderboard_choose_the_same_settings(
     ends: list[Any],
@@ -208,15 +254,16 @@ def test_planner_and_leaderboard_choose_the_same_settings(
     confirm: tuple[int, int] | None,
     ties: str,
     objectives: int,
+    tasks: tuple[str, int, int],
 ) -> None:
-    """A study that was extended once; of few settings, so that some come again."""
+    """A study that was extended once, by trials, tasks or both; of few settings, so that some come again."""
 
-    def study(searched: int) -> Study:
+    def study(searched: int, on: int) -> Study:
         few = {"type": "categorical", "choices": [0.001, 0.002, 0.003, 0.004, 0.005, 0.006]}
         return alpha_study(
-            tasks=["digits"],
+            tasks=TASKS[:on],
             variants={
-                "base": {"method": "wst", "space": {"lr": few}, "fixed": {"r": 2}},
+                "base": {"method": "wst", "space": {"lr": few}, "fixed": {"r": 2}, "settings": whose},
                 "twin": {"method": "wst", "settings_from": "base", "fixed": {"r": 3}},
             },
             search={
@@ -229,14 +276,14 @@ def test_planner_and_leaderboard_choose_the_same_settings(
             ties=ties,
         )
 
-    first, further = trials
+    (first, further), (whose, at_first, more_tasks) = trials, tasks
     ended: list[EndedTrial] = []
-    _run(Planner(study(first)), ends, ended)
-    extended = study(first + further)
+    _run(Planner(study(first, at_first)), ends, ended)
+    extended = study(first + further, at_first + more_tasks)
     planner = Planner(extended, [trial.intent for trial in ended], list(ended))
     _run(planner, ends, ended)
     chosen = {
-        (cell.variant, candidate.trial.intent.trial_id): place
+        (cell.task, cell.variant, candidate.trial.intent.trial_id): place
         for cell in planner.cells.values()
         for place, (_, candidate) in enumerate(cell.chosen, 1)
         if candidate is not None
@@ -251,7 +298,9 @@ def test_planner_and_leaderboard_choose_the_same_settings(
     finals = once.rename(columns={"trial_id": "parent"})
     found = places(finals, earlier, {"alpha": extended})
     assert {
-        (variant, parent): place
-        for variant, parent, place in zip(finals["variant"], finals["parent"], found, strict=True)
-        if place
+        (task, variant, parent): place
+        for task, variant, parent, place in zip(
+            finals["task"], finals["variant"], finals["parent"], found, strict=True
+        )
+        if place and any((task, variant) == cell[:2] for cell in chosen)
     } == chosen

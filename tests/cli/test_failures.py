@@ -14,12 +14,12 @@ import pytest
 import typer
 
 from tests.cli.commands import Wst, caller
-from tests.conftest import ROOT, small_study
+from tests.conftest import LR, ROOT, small_study
 from wst.cli import app as cli
 from wst.cli import study as verbs
 from wst.errors import InputError
 from wst.planning.planner import Planner
-from wst.records import EndedTrial, Intent, Outcome
+from wst.records import EndedTrial, Epoch, Intent, Outcome
 from wst.workflows import tune
 
 
@@ -232,6 +232,31 @@ def test_a_cell_whose_trials_all_failed_gives_the_study_a_status_of_its_own(
     monkeypatch.setattr(tune, "run_study", lambda *_, **__: _ended(Planner(study), "none"))
     assert wst("tune", path, "--json").status == 0
     assert verbs.ALL_FAILED == 3
+
+
+def test_shared_settings_that_no_task_had_in_common_give_it_too(
+    wst: Wst, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    variant = {"method": "linear", "space": {"lr": LR}, "settings": "shared"}
+    taker = {"method": "linear", "settings_from": "both"}
+    search = {"trials": 2, "sampler": {"type": "random"}}
+    tasks = ["digits", "sprite_loc"]
+    study = small_study(variants={"both": variant, "taker": taker}, search=search, tasks=tasks)
+    path = tmp_path / "study.yaml"
+    path.write_text(study.to_yaml())
+    planner = Planner(study)
+    epoch = Epoch(4, 0.1, 1.0, 0.5, 0.5, 0.0)
+    while (intent := planner.ask()) is not None:
+        fails = intent.number == tasks.index(intent.task)
+        outcome = Outcome("failed") if fails else Outcome("completed", (epoch,))
+        planner.finish(intent.trial_id, outcome)
+    assert planner.done
+    monkeypatch.setattr(tune, "run_study", lambda *_, **__: planner)
+    monkeypatch.setattr("wst.workflows.status.status_rows", lambda folder: [])
+    result = wst("tune", path, "--json")
+    assert result.status == 3 and result.err.splitlines()[-1] == (
+        "wst: both: expected shared settings that every task completed; found none"
+    )
 
 
 def test_a_folder_with_signs_of_markup_is_a_folder(

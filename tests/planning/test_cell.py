@@ -11,6 +11,7 @@ import pytest
 from tests.conftest import LR, small_study
 from tests.synthetic import run_all
 from wst.planning import cell as module
+from wst.planning import choice
 from wst.planning.cell import Cell
 from wst.planning.planner import Planner
 from wst.records import EndedTrial, Epoch, Hyperparameters, Intent, Outcome, Stage, State
@@ -221,7 +222,7 @@ def test_nothing_is_worked_out_twice_without_a_change(monkeypatch: pytest.Monkey
         return counted
 
     for name in ("candidates", "front", "confirmed"):
-        monkeypatch.setattr(module, name, counting(name, getattr(module, name)))
+        monkeypatch.setattr(choice, name, counting(name, getattr(choice, name)))
     monkeypatch.setattr(Cell, "_find_openings", counting("openings", Cell._find_openings))
     monkeypatch.setattr(Cell, "planned", counting("planned", Cell.planned))
     giver = _cell()

@@ -9,7 +9,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wst.planning.ranking import candidates, confirmed, front, objective_values, on_front, order, tie_values
+from wst.planning.ranking import (
+    Candidate,
+    candidates,
+    confirmed,
+    front,
+    objective_values,
+    on_front,
+    order,
+    over_tasks,
+    tie_values,
+)
 from wst.records import EndedTrial, Epoch, Intent, Outcome, Stage, State
 from wst.study.search import Objective, Ties
 
@@ -178,3 +188,34 @@ def test_an_accuracy_or_loss_of_zero_counts_as_zero() -> None:
     best, second = confirmed(candidates(search, ACCURACY, "val_loss"), confirm, "val_loss")
     assert (best.trial, best.val_top1) == (search[1], pytest.approx(0.3))
     assert (second.val_top1, second.val_loss) == (pytest.approx(0.25), pytest.approx(1.0))
+
+
+def _candidate(task: str, number: int, *values: float) -> Candidate:
+    intent = Intent(f"{task}.v.search.{number:04d}", task, "v", "search", number, number, 0, {})
+    return Candidate(EndedTrial(intent, Outcome("completed")), values[0], 1 - values[0], values[1], values)
+
+
+def test_over_tasks_is_the_means_of_what_every_task_has() -> None:
+    digits = [
+        _candidate("digits", 0, 0.9, 100),
+        _candidate("digits", 1, 0.5, 50),
+        _candidate("digits", 2, 1, 1),
+    ]
+    sprites = [_candidate("sprites", 1, 0.8, 60), _candidate("sprites", 0, 0.3, 100)]
+    found = over_tasks([digits, sprites], "val_loss")
+    assert [[one.trial.intent.trial_id for one in own] for own in found] == [
+        ["digits.v.search.0001", "digits.v.search.0000"],
+        ["sprites.v.search.0001", "sprites.v.search.0000"],
+    ]
+    for own in found:
+        assert [one.values for one in own] == [pytest.approx((0.65, 55)), pytest.approx((0.6, 100))]
+        assert [(one.val_top1, one.val_loss, one.parameters) for one in own] == [
+            pytest.approx((0.65, 0.35, 55)),
+            pytest.approx((0.6, 0.4, 100)),
+        ]
+    assert over_tasks([digits], "val_loss") == [[digits[2], digits[0], digits[1]]]
+    assert over_tasks([digits, []], "val_loss") == [[], []] and over_tasks([], "val_loss") == []
+
+
+def test_costs_that_differ_past_the_ninth_digit_are_equal() -> None:
+    assert on_front([0.3, 0.3], [[0.1 + 0.2], [0.3]]).tolist() == [True, False]

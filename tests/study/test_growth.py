@@ -92,6 +92,13 @@ def test_a_study_may_grow(changes: dict[str, Any]) -> None:
         ({"variants__linear__fixed": {"k": 1}}, "variants.linear.fixed.k: has nothing, asked for 1"),
         ({"variants__wst-r2__fixed": {"r": True}}, "variants.wst-r2.fixed.r: has 2, asked for True"),
         ({"variants__linear": None}, "variants.linear: has {'method': 'linear'"),
+        (
+            {
+                "search": {"trials": 6, "sampler": {"type": "random"}},
+                "variants__linear__settings": "shared",
+            },
+            "variants.linear.settings: has 'own', asked for 'shared'",
+        ),
         ({"variants__linear__warm_start": POINTS}, "variants.linear.warm_start: has nothing, asked for {"),
     ],
     ids=lambda value: ",".join(value) if isinstance(value, dict) else "",
@@ -121,6 +128,20 @@ def test_confirm_may_grow_and_not_shrink() -> None:
     found, larger = (_changed(confirm={"top": top, "seeds": 2}) for top in (2, 4))
     assert _forbidden(found, larger) == []
     assert _forbidden(larger, found) == ["confirm.top: has 4, asked for 2"]
+
+
+def test_shared_settings_may_have_more_trials_and_tasks() -> None:
+    def study(trials: int, tasks: list[str]) -> Study:
+        variant = {"method": "linear", "space": {"lr": LR}, "settings": "shared", "warm_start": POINTS}
+        search = {"trials": trials, "sampler": {"type": "random"}}
+        return small_study(variants={"v": variant}, search=search, tasks=tasks)
+
+    found, larger = study(3, ["digits"]), study(4, ["digits", "emoji_group"])
+    assert _forbidden(found, larger) == []
+    assert [difference.partition(":")[0] for difference in _forbidden(larger, found)] == [
+        "tasks",
+        "search.trials",
+    ]
 
 
 def test_a_full_grid_is_larger_than_a_part_of_it() -> None:

@@ -62,6 +62,17 @@ def _changed(keys: str, value: object) -> str:
         ("variants.linear.space", "no-such-space", ["no-such-space", "shipped search_spaces", "linear, "]),
         ("variants.copy", {"method": "linear", "settings_from": "lineal"}, ["settings_from", "'lineal'"]),
         ("variants.bare", {"method": "linear"}, ["expected a learning rate"]),
+        (
+            "variants.linear.settings",
+            "shared",
+            ["variants.linear.settings", "sampler random or grid and pruner none", "tpe"],
+        ),
+        ("variants.linear.settings", "mine", ["variants.linear.settings", "'own'", "'shared'", "'mine'"]),
+        (
+            "variants.bare",
+            {"method": "linear", "fixed": {"lr": 0.1}, "settings": "shared"},
+            ["variants.bare", "settings", "expected a space", "none"],
+        ),
         ("recipe.epochs", 0, ["recipe.epochs", "at least 1", "found 0"]),
         ("recipe", {"epochs": 5, "warmup_epochs": 5}, ["warmup_epochs + cooldown_epochs < epochs"]),
         ("search.trials", "many", ["search.trials", "expected", "'many'"]),
@@ -199,7 +210,7 @@ def test_hyperparameters_are_told_with_the_methods_that_take_them() -> None:
         "r": {"wst"},
         "sizes": {"own.py"},
     }
-    assert study.variants["c"].settings("digits")["sizes"] == (1, 2)
+    assert study.variants["c"].given_settings("digits")["sizes"] == (1, 2)
 
 
 def test_settings_by_task_need_every_task(tmp_path: Path) -> None:
@@ -230,7 +241,7 @@ def test_released_settings_serve_as_a_table_by_task(tmp_path: Path) -> None:
         "variants: {wst: {method: wst, per_task: released/vit_base}}\n"
     )
     study = _load(tmp_path, text)
-    assert study.variants["wst"].settings("caltech101") == {
+    assert study.variants["wst"].given_settings("caltech101") == {
         "scale": 10.0,
         "lr": 1e-3,
         "drop_path": 0.0,
@@ -292,3 +303,33 @@ def test_every_trial_has_a_learning_rate(variants: dict[str, Any]) -> None:
     variants["a"].setdefault("fixed", {})["lr"] = 0.1
     variants["a"].get("space", {}).pop("lr", None)
     assert small_study(variants=variants).set_in_every_trial("a", "digits") == {"lr", "r"}
+
+
+@pytest.mark.parametrize(
+    ("search", "warm_start", "words"),
+    [
+        ({"sampler": {"type": "gp"}}, None, "expected sampler random or grid and pruner none .* sampler gp"),
+        ({"pruner": {"type": "median"}}, None, "pruner none .* found sampler random and pruner median"),
+        ({}, {"digits": [{"lr": 0.01}]}, "expected one list for all tasks, .* found settings by task"),
+        ({}, {"ledger": "runs/other"}, "expected one list for all tasks, .* found another study's ledger"),
+    ],
+)
+def test_what_differs_between_tasks_goes_with_no_shared_settings(
+    search: dict[str, Any], warm_start: Any, words: str
+) -> None:
+    def study(settings: str) -> Study:
+        variant = {"method": "linear", "space": {"lr": LR}, "warm_start": warm_start, "settings": settings}
+        asked = {"trials": 2, "sampler": {"type": "random"}, **search}
+        return small_study(variants={"v": variant}, search=asked)
+
+    assert study("own").variants["v"].settings == "own"
+    with pytest.raises(ValidationError, match=words):
+        study("shared")
+
+
+def test_shared_settings_take_one_list_to_start_from() -> None:
+    variant = {"method": "linear", "space": {"lr": LR}, "settings": "shared", "warm_start": [{"lr": 0.01}]}
+    for sampler in ({"type": "random"}, {"type": "grid", "points": 2}):
+        study = small_study(variants={"v": variant}, search={"trials": 2, "sampler": sampler})
+        assert study.variants["v"].first_points("digits") == [{"lr": 0.01}]
+        assert Study.model_validate(yaml.safe_load(study.to_yaml())) == study

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 from tests.conftest import LR, small_study
@@ -58,7 +59,7 @@ def test_front_becomes_a_variant_for_each_member(tmp_path: Path) -> None:
     (tmp_path / "b.yaml").write_text(study_without_search(tmp_path / "s"))
     best = load_study(str(tmp_path / "b.yaml"))
     assert list(best.variants) == ["wst", *(f"wst-front-{i}" for i in range(2, len(rows) + 1))]
-    assert [v.settings("digits") for v in best.variants.values()] == [row["settings"] for row in rows]
+    assert [v.given_settings("digits") for v in best.variants.values()] == [row["settings"] for row in rows]
 
 
 def test_search_that_goes_on_has_no_chosen_settings(tmp_path: Path) -> None:
@@ -68,3 +69,17 @@ def test_search_that_goes_on_has_no_chosen_settings(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["status", str(tmp_path / "s"), "--json"])
     rows = json.loads(result.output)
     assert sum(row["left"] for row in rows) == 16 - 3
+
+
+def test_shared_settings_are_the_same_row_for_every_task(shared: Path, tmp_path: Path) -> None:
+    rows = chosen_settings(shared)
+    assert [(row["trial_id"], row["shared"]) for row in rows] == [
+        ("digits.base.search.0003", True),
+        ("emoji_group.base.search.0003", True),
+    ]
+    assert [row["val_top1"] for row in rows] == pytest.approx([0.715, 0.715])
+    assert rows[0]["settings"] == rows[1]["settings"]
+    result = CliRunner().invoke(app, ["best", str(shared)])
+    assert "71.5" in result.output and "shared: one choice for all tasks" in result.output
+    best = Study.model_validate(yaml.safe_load(study_without_search(shared)))
+    assert best.variants["base"].per_task == {row["task"]: row["settings"] for row in rows}

@@ -241,5 +241,5 @@ def test_values_are_of_their_types_wherever_they_stand(method: str) -> None:
     assert repr(a.space["scale"].choices) == "(1.0, 10.0)"  # type: ignore[union-attr]
     assert repr(a.space["sizes[1]"].choices) == "(1, 2)"  # type: ignore[union-attr]
     assert repr(a.first_points("digits")) == "[{'scale': 1.0, 'sizes[0]': 2, 'sizes[1]': 1}]"
-    assert repr(b.settings("digits")) == "{'lr': 1.0, 'r': 3, 'sizes': (1, 4)}"
+    assert repr(b.given_settings("digits")) == "{'lr': 1.0, 'r': 3, 'sizes': (1, 4)}"
     assert repr(c.fixed) == "{'lr': 1.0, 'r': 2.5, 'unknown': 1}"  # for the check to say

@@ -165,7 +165,7 @@ def importance(
     trials, later = read_search(folders, studies)
     table = importances.as_table(importances.importances(trials, studies, method.value), method.value)
     suite = common_suite(studies, folders)
-    choices = selection.selection_table(selection.selections(trials, later, suite))
+    choices = selection.selection_table(selection.selections(trials, later, suite, studies))
     confirmed = confirmation.as_table(confirmation.confirmations(trials, later, studies))
     held = agreement.agreement(trials, later)
     if as_json or style is Style.json:

@@ -185,13 +185,19 @@ def _run_trials(planner: Planner) -> list[EndedTrial]:
 
 
 def _end_if_barren(planner: Planner) -> None:
-    """Leave with a status of its own, and a line, when every trial of a cell failed in one of its stages."""
+    """Leave with a status of its own, and a line, when every trial of a cell failed in one of its stages, or
+    no settings were completed on all of the tasks that share them."""
     stages: dict[tuple[str, str, str], list[Outcome]] = {}
     for trial in _run_trials(planner):
         intent = trial.intent
         stages.setdefault((intent.task, intent.variant, intent.stage), []).append(trial.outcome)
     barren = {key: ends for key, ends in stages.items() if all(end.state == "failed" for end in ends)}
     if not barren:
+        searched = [cell for cell in planner.cells.values() if cell.source is cell]
+        none = {cell.variant: None for cell in searched if cell.shared and cell.best is None}
+        if none:
+            say(f"{', '.join(none)}: expected shared settings that every task completed; found none")
+            raise typer.Exit(ALL_FAILED)
         return
     names = [
         f"{task}, {variant} ({stage}: {ends[-1].error_type})"
@@ -325,6 +331,8 @@ def best(
                 row["variant"],
                 _status_text(row["val_top1"]),
                 settings,
-                row["trial_id"] or "fixed",
+                (row["trial_id"] or "fixed") + (", shared" if row["shared"] else ""),
             )
         console.print(table)
+        if any(row["shared"] for row in rows):
+            print_line("shared: one choice for all tasks, by the mean of val over them, which is shown")

@@ -115,7 +115,7 @@ def _in_settings(study: Study, task: str, name: str, found: dict[str, Any]) -> I
     variant = study.variants[name]
     space, usual = _searched(study, variant), study.recipe.complete({})
     given = {key: tuple(value) if isinstance(value, list) else value for key, value in found.items()}
-    settings, fixed = brought(given, space), brought(variant.settings(task), {})
+    settings, fixed = brought(given, space), brought(variant.given_settings(task), {})
     for key, value in fixed.items():
         if not same(settings.get(key), value):
             yield Difference(f"variants.{name}.fixed.{key}", settings.get(key), value)

@@ -1,27 +1,25 @@
 """One cell of a study, a task x a variant: how far it is, what it waits for and what can begin next.
 
-Whatever is asked of a cell follows from its trials and, where it takes settings over, from those of the cell
-that it takes them from.
+Whatever is asked of a cell follows from its trials and, where it takes settings over or shares them, from
+those of the cells that it takes them from or shares them with.
 """
 
 from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Callable, Hashable, Mapping
-from typing import Any, Literal, NamedTuple, TypeVar
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 from wst.planning.cell_search import CellSearch
-from wst.planning.ranking import Candidate, candidates, confirmed, front
+from wst.planning.choice import Choice, Later, Once
+from wst.planning.ranking import Candidate
 from wst.records import EndedTrial, Hyperparameters, Intent, Stage, State, Value
 from wst.study import Study
 from wst.study.space import brought
 
-Later = Literal["confirm", "final"]
 LATER: tuple[Later, ...] = ("confirm", "final")
 STAGES: tuple[Stage, ...] = ("search", *LATER)
-
-_Found = TypeVar("_Found")
 
 
 class Opening(NamedTuple):
@@ -46,12 +44,20 @@ class Cell:
         variant: one of its variants.
         seeds: those of every stage; none where the study leaves a stage out.
         giver: the cell of the same task whose settings this one takes over, where its variant says so.
+        choice: the one that the cells of a variant with shared settings make together; one of its own where
+            it is left out.
 
     ``begin`` and ``end`` note what happens to the cell's trials; everything else is asked of it.
     """
 
     def __init__(
-        self, study: Study, task: str, variant: str, seeds: Mapping[Stage, range], giver: Cell | None = None
+        self,
+        study: Study,
+        task: str,
+        variant: str,
+        seeds: Mapping[Stage, range],
+        giver: Cell | None = None,
+        choice: Choice | None = None,
     ):
         self.task, self.variant = task, variant
         self._study, self._seeds, self._variant = study, seeds, study.variants[variant]
@@ -61,6 +67,8 @@ class Cell:
         self.search = CellSearch(study, task, variant) if self.searches else None
         self.source = self if self._variant.space is not None else giver
         """The cell whose search gives this cell's settings, often itself; None where they are fixed."""
+        self.choice = Choice(study) if choice is None else choice
+        self.choice.cells.append(self)
         self.asked: Counter[Stage] = Counter()
         self._numbers: dict[Stage, set[int]] = {stage: set() for stage in STAGES}
         """Of the trials that were asked for."""
@@ -74,9 +82,7 @@ class Cell:
         """(stage, parent, seed) of every trial of the later stages."""
         self._known: dict[str, EndedTrial | None] = {}
         """First trial of every configuration that the search has had; None while it runs."""
-        self._changes = 0
-        self._kept: dict[Hashable, tuple[Hashable, Any]] = {}
-        """What was worked out, and of which version."""
+        self._once = Once()
 
     # What happens to its trials.
 
@@ -88,7 +94,7 @@ class Cell:
             self._known.setdefault(self._key(intent.hyperparameters), None)
         else:
             self._begun.add((intent.stage, intent.parent, intent.seed))
-        self._changes += 1
+        self.choice.begin(intent)
 
     def end(self, trial: EndedTrial) -> None:
         """Note that a trial has ended."""
@@ -99,21 +105,13 @@ class Cell:
             self.waiting = False
         self.ended[intent.stage].append(trial)
         self.counts[intent.stage, trial.outcome.state] += 1
-        self._changes += 1
+        self.choice.end(trial)
 
     @property
     def version(self) -> int:
-        """A number that grows with every change of this cell and of the one it takes settings from."""
+        """A number that grows with every change of this cell and of those that its settings come from."""
         source = self.source
-        return self._changes + (0 if source is None or source is self else source.version)
-
-    def _once(self, what: Hashable, version: Hashable, find: Callable[[], _Found]) -> _Found:
-        """What ``find`` gives, worked out once a version."""
-        kept = self._kept.get(what)
-        if kept is None or kept[0] != version:
-            kept = self._kept[what] = version, find()
-        found: _Found = kept[1]
-        return found
+        return self.choice.changes + (0 if source is None or source is self else source.version)
 
     def _free_number(self, stage: Stage) -> int:
         """The next trial's number: the lowest that no trial has.
@@ -128,6 +126,11 @@ class Cell:
     def count(self, stage: Stage, state: State | None = None) -> int:
         """Ended trials of a stage, of one state or of any."""
         return len(self.ended[stage]) if state is None else self.counts[stage, state]
+
+    @property
+    def shared(self) -> bool:
+        """Whether its settings are those that all tasks of the study share."""
+        return self.source is not None and self.source._variant.shared
 
     @property
     def searched(self) -> bool:
@@ -169,13 +172,8 @@ class Cell:
         return len(self._seeds[stage]) > 0 and (stage == "final" or self.source is self)
 
     def ready(self, stage: Later) -> bool:
-        """Whether what comes before a stage has ended, in the cell that is searched."""
-        source = self.source
-        if source is None:
-            return True
-        if not source.searched:
-            return False
-        return stage == "confirm" or self._study.confirm is None or source.pending("confirm") == 0
+        """Whether what comes before a stage has ended, in every cell whose search decides."""
+        return self.source is None or self.source.choice.ready(stage)
 
     # What its search chose.
 
@@ -184,26 +182,12 @@ class Cell:
 
         They are those of the trials that have ended so far, whether the cell is ``ready`` or not.
         """
-        source = self.source
-        if source is not self:
-            return source.candidates(stage) if source else []
-        # Trials that begin change nothing here, nor do final ones; and a front is dear to find.
-        version = (self.count("search"), self.count("confirm") if stage == "final" else 0)
-        return self._once(("candidates", stage), version, lambda: self._find_candidates(stage))
-
-    def _find_candidates(self, stage: Later) -> list[Candidate]:
-        study = self._study
-        if stage == "final" and study.confirm is not None:
-            return front(confirmed(self.candidates("confirm"), self.ended["confirm"], study.ties))
-        objectives = study.search.objectives if study.search else ("val_top1",)
-        found = candidates(self.ended["search"], objectives, study.ties)
-        if stage == "confirm" and study.confirm is not None:
-            return (front(found) if len(objectives) > 1 else found)[: study.confirm.top]
-        return front(found)
+        return self.source.choice.candidates(stage)[self.task] if self.source else []
 
     @property
     def best(self) -> Candidate | None:
-        """The winner of the cell's own search so far: by the confirming trials where these are complete."""
+        """The winner of the search so far, with the cells it is shared with: by the confirming trials where
+        these are complete; None for settings that are not searched here."""
         if self.source is not self:
             return None
         return next(iter(self.candidates("final" if self.ready("final") else "confirm")), None)
@@ -251,8 +235,13 @@ class Cell:
         def refused(suggested: Hyperparameters) -> bool:
             return self._key(whole(suggested)) in self._known or above(whole(suggested))
 
-        suggested, reason = self.search.ask(number, refused)
-        settings, parent = whole(suggested), None
+        alike, parent = self.choice.alike(number), None
+        if alike is not None:
+            self.search.ask_again(number, alike.hyperparameters)
+            settings, reason = alike.hyperparameters, f"settings of {alike.trial_id}, which tasks share"
+        else:
+            suggested, reason = self.search.ask(number, refused)
+            settings = whole(suggested)
         if self._key(settings) in self._known:
             first = self.first(settings)
             if first is None:
@@ -298,7 +287,7 @@ class Cell:
     def _settings(self, candidate: Candidate | None) -> Hyperparameters:
         """Those that a later stage trains: with what this variant fixes, not what the giver's does."""
         if self.source is None or candidate is None:
-            return self._variant.settings(self.task)
+            return self._variant.given_settings(self.task)
         settings = dict(candidate.trial.intent.hyperparameters)
         if self.source is not self:
             for name in self.source._variant.fixed:
@@ -310,10 +299,11 @@ class Cell:
         """Why a later stage trains a candidate's settings, in words."""
         source, study = self.source, self._study
         assert source is not None
+        where = "on val" + (f" over {len(study.tasks)} tasks" if self.shared else "")
         if stage == "confirm":
-            return f"number {self.candidates(stage).index(candidate) + 1} of {source.count('search')} on val"
+            return f"number {self.candidates(stage).index(candidate) + 1} of {source.count('search')} {where}"
         several = study.search is not None and len(study.search.objectives) > 1
-        reason = f"{'on the front' if several else 'best'} of {source.count('search')} on val"
+        reason = f"{'on the front' if several else 'best'} of {source.count('search')} {where}"
         if study.confirm:
             reason += f", by the mean of {study.confirm.seeds} more seeds"
         return reason if source is self else f"settings found for {source.variant} ({reason})"

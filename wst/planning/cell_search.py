@@ -145,7 +145,9 @@ class CellSearch:
 
     def __init__(self, study: Study, task: str, variant: str):
         assert study.search is not None
-        self._search, self._seeds = study.search, (study.seed, task, variant)
+        # Settings that tasks share come in the same order on each.
+        where = (variant,) if study.variants[variant].shared else (task, variant)
+        self._search, self._seeds = study.search, (study.seed, *where)
         self._space = study.variants[variant].space or {}
         self._fixed = study.variants[variant].fixed
         self._distributions = {name: distribution(entry) for name, entry in self._space.items()}

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 
 from wst.errors import InputError
 from wst.planning.cell import LATER, Cell
+from wst.planning.choice import Choice
 from wst.records import EndedTrial, Epoch, Hyperparameters, Intent, Outcome, Stage
 from wst.study import Study
 
@@ -43,10 +44,12 @@ def _new_cells(study: Study) -> dict[tuple[str, str], Cell]:
     def cell(task: str, variant: str) -> Cell:
         if (task, variant) not in cells:
             giver = study.variants[variant].settings_from
-            cells[task, variant] = Cell(study, task, variant, seeds, cell(task, giver) if giver else None)
+            choice = choices.setdefault(variant, Choice(study)) if study.variants[variant].shared else None
+            source = cell(task, giver) if giver else None
+            cells[task, variant] = Cell(study, task, variant, seeds, source, choice)
         return cells[task, variant]
 
-    seeds = stage_seeds(study)
+    seeds, choices = stage_seeds(study), dict[str, Choice]()
     return {pair: cell(*pair) for pair in study.cells}
 
 

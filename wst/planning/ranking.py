@@ -53,7 +53,7 @@ def on_front(accuracy: ArrayLike, costs: ArrayLike, keep_equals: bool = False) -
         costs: (trials, costs), lower is better.
         keep_equals: keep all of those that are equal in everything.
     """
-    values = np.column_stack([-_known(accuracy), np.asarray(costs, dtype=float)])
+    values = np.column_stack([-_known(accuracy), _rounded(costs)])
     values = np.where(np.isnan(values), np.inf, values)
     known = np.isfinite(values[:, 0])
     kept = known if known.any() else np.ones(len(values), dtype=bool)
@@ -85,12 +85,16 @@ class Candidate:
         trial: the search trial.
         val_top1: its accuracy on val, or the mean over the seeds that confirmed it.
         val_loss: its validation loss, or the mean likewise.
+        parameters: its trainable parameters.
         values: the objectives' values, accuracy first.
+
+    Of settings that tasks share, all of these are means over the tasks, while ``trial`` is each task's own.
     """
 
     trial: EndedTrial
     val_top1: float
     val_loss: float
+    parameters: float
     values: tuple[float, ...]
 
 
@@ -106,7 +110,8 @@ def candidates(search: Iterable[EndedTrial], objectives: Sequence[Objective], ti
             last = trial.outcome.epochs[-1]
             assert last.val_top1 is not None and last.val_loss is not None
             values = objective_values(tuple(objectives), trial.outcome)
-            found.append(Candidate(trial, last.val_top1, last.val_loss, tuple(values)))
+            parameters = trial.outcome.trainable_parameters or 0
+            found.append(Candidate(trial, last.val_top1, last.val_loss, parameters, tuple(values)))
     return _ranked(found, ties)
 
 
@@ -130,6 +135,32 @@ def confirmed(found: Iterable[Candidate], confirm: Iterable[EndedTrial], ties: T
     return _ranked(means, ties)
 
 
+def over_tasks(by_task: Sequence[Sequence[Candidate]], ties: Ties) -> list[list[Candidate]]:
+    """The candidates that every task has, by their means over the tasks; the best first.
+
+    Args:
+        by_task: the candidates of each task, where trials of one number have the same settings.
+        ties: the study's rule.
+
+    Returns:
+        As many lists, of the same settings in the same order.  Of one task alone, they are what they were.
+    """
+    alike: dict[int, list[Candidate]] = defaultdict(list)
+    for own in by_task:
+        for candidate in own:
+            alike[candidate.trial.intent.number].append(candidate)
+    found: list[list[Candidate]] = [[] for _ in by_task]
+    for same in alike.values():
+        if len(same) == len(by_task):
+            columns = zip(
+                *((one.val_top1, one.val_loss, one.parameters, *one.values) for one in same), strict=True
+            )
+            top1, loss, parameters, *values = (sum(column) / len(same) for column in columns)
+            for own, one in zip(found, same, strict=True):
+                own.append(Candidate(one.trial, top1, loss, parameters, tuple(values)))
+    return [_ranked(own, ties) for own in found]
+
+
 def front(ranked: Sequence[Candidate]) -> list[Candidate]:
     """The candidates that no other one beats or equals in every objective; of equals the better ranked.
 
@@ -143,7 +174,7 @@ def front(ranked: Sequence[Candidate]) -> list[Candidate]:
 
 def _ranked(found: Sequence[Candidate], ties: Ties) -> list[Candidate]:
     losses = [one.val_loss for one in found]
-    parameters = [one.trial.outcome.trainable_parameters or 0 for one in found]
+    parameters = [one.parameters for one in found]
     numbers = [one.trial.intent.number for one in found]
     best_first = order([one.val_top1 for one in found], tie_values(ties, losses, parameters), numbers)
     return [found[place] for place in best_first.tolist()]

@@ -121,6 +121,11 @@ class Search(Strict):
             raise ValueError("expected multivariate: true with group: true; found multivariate: false")
         return self
 
+    @property
+    def same_anywhere(self) -> bool:
+        """Whether results change nothing in it: neither which settings it tries nor how long these train."""
+        return isinstance(self.sampler, Random | Grid) and isinstance(self.pruner, NoPruner)
+
     def rungs(self, epochs: int) -> list[int]:
         """Epochs before the last at which successive halving decides."""
         if not isinstance(self.pruner, SuccessiveHalving):

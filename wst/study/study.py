@@ -175,6 +175,12 @@ class Study(Strict):
                         f"variants.{name}.space: expected a grid of at most {MANY:,} points; "
                         f"found up to {math.prod(sizes):,}"
                     )
+            if variant.shared and self.search is not None and not self.search.same_anywhere:
+                raise ValueError(
+                    f"variants.{name}.settings: expected sampler random or grid and pruner none for shared "
+                    f"settings, so that every task tries the same ones to the end; found sampler "
+                    f"{self.search.sampler.type} and pruner {self.search.pruner.type}"
+                )
             if variant.space is not None and self.search is None:
                 raise ValueError(f"expected 'search' since variant {name!r} has a space; found none")
             source = variant.settings_from
@@ -241,7 +247,7 @@ class Study(Strict):
         variant = self.variants[name]
         space = variant.space or self._taken_over(variant)
         searched = {key: 0 for key, entry in space.items() if not entry.when}
-        return {*variant.settings(task), *gathered(searched)}
+        return {*variant.given_settings(task), *gathered(searched)}
 
     def _taken_over(self, variant: Variant) -> Space:
         """The space whose settings a variant takes over; what the other one fixes stays with it."""

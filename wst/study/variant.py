@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
@@ -72,6 +72,9 @@ class Variant(Strict):
     """Of that file, or of the package's; filled in when the study is read, None for wst's own methods."""
     fixed: Settings = Field(default_factory=dict)
     space: dict[Text, Distribution] | None = None
+    settings: Literal["own", "shared"] = "own"
+    """Of what is searched: each task's own, or one configuration shared by all tasks of the study, chosen by
+    the mean of its accuracy on val over them."""
     settings_from: Text | None = None
     per_task: dict[Text, Settings] | None = None
     """Settings by task; in a study file also the name of a shipped table, such as ``released/vit_base``."""
@@ -99,6 +102,13 @@ class Variant(Strict):
             raise ValueError(f"expected at most one of space, settings_from, per_task; found {found}")
         if self.warm_start is not None and self.space is None:
             raise ValueError("expected a space to warm-start; found none")
+        if self.shared and self.space is None:
+            raise ValueError("settings: expected a space whose settings are shared; found none")
+        if self.shared and isinstance(self.warm_start, FromLedger | dict):
+            found = "settings by task" if isinstance(self.warm_start, dict) else "another study's ledger"
+            raise ValueError(
+                f"warm_start: expected one list for all tasks, as settings are shared; found {found}"
+            )
         if self.space is not None and not self.space:
             raise ValueError("expected at least one hyperparameter in space; found none")
         check_places(self.space or {})
@@ -170,7 +180,12 @@ class Variant(Strict):
             for value in entry.choices if isinstance(entry, Categorical) else (entry.low, entry.high):
                 yield "space", name, value
 
-    def settings(self, task: str) -> Hyperparameters:
+    @property
+    def shared(self) -> bool:
+        """Whether all tasks get the same settings from its search."""
+        return self.settings == "shared"
+
+    def given_settings(self, task: str) -> Hyperparameters:
         """The settings of a variant that is neither searched nor taken over."""
         return {**(self.per_task or {}).get(task, {}), **self.fixed}
 

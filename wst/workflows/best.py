@@ -14,6 +14,9 @@ from wst.study import Study
 def chosen_settings(folder: Path) -> list[dict[str, Any]]:
     """The settings that go into each cell's final stage, one row each: several where there is a front.
 
+    ``val_top1`` is what they were chosen by; of settings that all tasks share (``shared``), the mean over
+    these.
+
     Raises:
         InputError: the folder holds no study, or no search in it has ended.
     """
@@ -28,6 +31,7 @@ def chosen_settings(folder: Path) -> list[dict[str, Any]]:
                     "val_top1": candidate.val_top1 if candidate else None,
                     "settings": settings,
                     "trial_id": candidate.trial.intent.trial_id if candidate else None,
+                    "shared": cell.shared,
                 }
             )
     if not rows:

@@ -53,7 +53,7 @@ def example(study: Study, variant: Variant) -> Hyperparameters:
         inherited = {k: v for k, v in example(study, source).items() if k not in source.fixed}
         return {**inherited, **variant.fixed}
     if variant.space is None:
-        return study.recipe.complete(variant.settings(study.tasks[0]))
+        return study.recipe.complete(variant.given_settings(study.tasks[0]))
     return study.recipe.complete(variant.any_settings())
 
 
@@ -156,7 +156,7 @@ def check(study: Study, root: str | None, told: Callable[[str], None] = lambda l
         for task in tasks:
             own = counts
             if variant.per_task is not None:
-                row = of_the_method(variant.settings(task.name))
+                row = of_the_method(variant.given_settings(task.name))
                 own = count_without_weights(backbone, variant.method, row)
             _check_ceiling(study, name, own["trainable"])
             head = own["head"] * task.classes

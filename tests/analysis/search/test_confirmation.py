@@ -66,6 +66,21 @@ def test_settings_with_a_failed_seed_are_out(tmp_path: Path) -> None:
     assert [row["chosen"] for row in as_table([found]).rows] == ["out: a seed failed", True]
 
 
+def test_settings_that_tasks_share_are_ranked_and_chosen_by_their_means(shared: Path) -> None:
+    studies = studies_of([shared])
+    found = confirmations(*read_search([shared], studies), studies)
+    assert [one.task for one in found] == ["digits", "emoji_group"]
+    searched, means = [(88, 90, 60), (60, 50, 70)], [(81, 84, 60), (62, 50)]
+    for one, val, mean in zip(found, searched, means, strict=True):
+        assert [c.trial_id for c in one.candidates] == [f"{one.task}.base.search.000{n}" for n in (3, 0, 1)]
+        assert [c.rank for c in one.candidates] == [1, 2, 3]
+        assert [c.searched for c in one.candidates] == pytest.approx(val)
+        assert [c.confirmed for c in one.candidates if c.confirmed] == pytest.approx(mean)
+        assert one.chosen is one.candidates[0] and one.agreement is None
+    verdicts = [row["chosen"] for row in as_table(found).rows]
+    assert verdicts == [True, False, "out: a seed failed on another task", True, False, "out: a seed failed"]
+
+
 @pytest.mark.slow
 def test_the_report_has_a_section_on_it(extended: Path, tmp_path: Path) -> None:
     write_report([extended], tmp_path / "report.html")

@@ -27,6 +27,13 @@ def test_how_sure_a_choice_was(alpha: Path) -> None:
     assert "Regret needs several candidates" in selection_table([found]).notes[0]
 
 
+def test_a_cell_whose_settings_are_shared_made_no_choice_of_its_own(shared: Path) -> None:
+    studies = studies_of([shared])
+    trials, later = read_search([shared], studies)
+    assert selections(trials, later, MINI, studies) == []
+    assert len(selections(trials, later, MINI)) == 2
+
+
 def _later(stage: str, measure: str, by_parent: dict[str, list[float]]) -> pd.DataFrame:
     rows = [
         {
