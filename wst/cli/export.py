@@ -61,5 +61,9 @@ def peft(
     from wst.models.peft_format import export_peft_adapter
 
     check_no_study("FOLDER", folder)
-    export_peft_adapter(load_adapter(adapter, checkpoint=checkpoint).model, folder)
+    predictor = load_adapter(adapter, checkpoint=checkpoint)
+    export_peft_adapter(predictor.model, folder)
     print_line(f"adapter: {folder}")
+    readout = predictor.card.hyperparameters.get("readout", "paper")
+    if readout != "paper":
+        print_line(f"readout: {readout} (timm's model must pool alike)")

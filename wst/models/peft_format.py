@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from pathlib import Path
 
-from safetensors.torch import save_file
+from safetensors.torch import save as saved_tensors
 from torch import nn
 
 from wst.errors import InputError
@@ -49,7 +49,8 @@ def export_peft_adapter(model: nn.Module, folder: str | Path) -> None:
     tensors |= {f"base_model.model.{name}.{key}": tensor for key, tensor in head.state_dict().items()}
     config = copy.deepcopy(model.peft_config["default"])
     config.modules_to_save, config.inference_mode = [name], True
+    config.target_modules = sorted(config.target_modules)
     with readable(folder), replacing_folder(folder) as aside:
         config.save_pretrained(str(aside))
         content = {key: tensor.detach().cpu().clone() for key, tensor in tensors.items()}
-        save_file(content, aside / "adapter_model.safetensors", metadata={"format": "pt"})
+        (aside / "adapter_model.safetensors").write_bytes(saved_tensors(content, {"format": "pt"}))
