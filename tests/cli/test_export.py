@@ -31,16 +31,12 @@ def test_a_trained_adapter_is_pefts(wst: Wst, tmp_path: Path) -> None:
     assert done.status == 0, done.err
     (adapter,) = (out / "adapters").glob("*.safetensors")
     done = wst("export", "peft", adapter, folder)
-    assert done.status == 0 and done.out == f"adapter: {folder}\n", done.err
+    assert done.status == 0, done.err
+    assert done.out.startswith(f"adapter: {folder}\nmicro is no model of timm's")
     theirs = peft.PeftModel.from_pretrained(create(Backbone("micro"), num_classes=10), str(folder)).eval()
     images = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         assert torch.equal(theirs(images), load_adapter(adapter).model(images))
-    mean = [*train, "--set", "readout=mean", "--set", "lr=5e-3", "--out", tmp_path / "mean"]
-    assert wst(*mean).status == 0
-    (other,) = (tmp_path / "mean" / "adapters").glob("*.safetensors")
-    told = wst("export", "peft", other, tmp_path / "other")
-    assert told.out.splitlines()[1] == "readout: mean (timm's model must pool alike)"
     again = wst("export", "peft", adapter, folder)
     assert again.status == 2 and "expected a new or empty folder" in again.err
     assert wst("export", "peft", adapter, out / "ledger" / "x").status == 2

@@ -57,13 +57,8 @@ def peft(
     ] = None,
 ) -> None:
     """Write an adapter as peft saves it, for PeftModel.from_pretrained on timm's model."""
-    from wst.models.adapters import load_adapter
-    from wst.models.peft_format import export_peft_adapter
+    from wst.workflows.peft_folder import export_peft_folder
 
     check_no_study("FOLDER", folder)
-    predictor = load_adapter(adapter, checkpoint=checkpoint)
-    export_peft_adapter(predictor.model, folder)
-    print_line(f"adapter: {folder}")
-    readout = predictor.card.hyperparameters.get("readout", "paper")
-    if readout != "paper":
-        print_line(f"readout: {readout} (timm's model must pool alike)")
+    for line in export_peft_folder(adapter, folder, checkpoint=checkpoint):
+        print_line(line)

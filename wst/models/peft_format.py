@@ -10,7 +10,7 @@ from torch import nn
 
 from wst.errors import InputError
 from wst.files import exists, is_folder, readable, replacing_folder
-from wst.methods._projections import Joined
+from wst.methods._projections import joined_in
 from wst.methods.peft import library
 from wst.models.create import not_finite
 
@@ -34,7 +34,7 @@ def export_peft_adapter(model: nn.Module, folder: str | Path) -> None:
     peft, folder = library(), Path(folder)
     if not isinstance(model, peft.PeftModel):
         raise InputError(f"adapter: expected a model of the method peft; found {type(model).__name__}")
-    if any(isinstance(module, Joined) for module in model.modules()):
+    if joined_in(model):
         raise InputError(
             "adapter: expected maps that timm's model has; found queries, keys and values that it keeps apart"
         )
