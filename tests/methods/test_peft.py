@@ -13,11 +13,13 @@ import torch
 from torch import nn
 
 from tests.methods.families import frozen, images
+from tests.training.test_step import Stepped
 from wst.errors import InputError
 from wst.methods import registry
 from wst.methods.peft import Kind, _config_class, _fields
 from wst.models.create import count_without_weights, create_model, own_tensors, parameter_counts
 from wst.records import Backbone
+from wst.training.draws import seeded
 
 peft = pytest.importorskip("peft")
 
@@ -85,6 +87,24 @@ def test_each_kind_starts_trains_and_is_made_again_of_its_own_tensors(kind: str)
         for name, tensor in own_tensors(again).items():
             tensor.copy_(own_tensors(model)[name])
     assert torch.equal(again.eval()(images().double()), model.eval()(images().double()))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_loss_is_a_function_of_the_own_tensors(kind: str) -> None:
+    """As training computes it, with tensors in the parameters' place; which are there again afterwards."""
+    stepped = Stepped(attached(kind))
+    before = trained(stepped.model)
+    loss, gradients = stepped()
+    after = trained(stepped.model)
+    assert before.keys() == after.keys() and all(after[name] is p for name, p in before.items())
+    with seeded(stepped.draw.seed, torch.device("cpu")):
+        logits = stepped.model(stepped.images())
+        expected = nn.functional.cross_entropy(logits, stepped.labels(), label_smoothing=0.1)
+    expected.backward()
+    torch.testing.assert_close(loss, expected.detach())
+    for name, parameter in before.items():
+        if parameter.grad is not None:
+            torch.testing.assert_close(gradients[name], parameter.grad, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("kind", KINDS)
