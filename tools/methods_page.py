@@ -22,7 +22,8 @@ from wst.records import Backbone
 _HEAD = """# Methods
 
 What each method takes, from its signature; `wst ls methods --json` has the same. Every trial has `lr`, `weight_decay` and
-`drop_path` besides. Hyperparameters marked *free* change no tensor's shape. `readout` says what the head reads: the class
+`drop_path` besides. Hyperparameters marked *free* change no tensor's shape; one without a default may be left out unless it
+is *required*. `readout` says what the head reads: the class
 `token`, the `mean` of the patch tokens before the norm, or the `mean_of_normed` ones; `paper` is what the method's paper
 does. Search spaces have the methods' names: [search_spaces/](../search_spaces).
 How to write a method: [method.md](method.md#a-method-of-your-own).
@@ -37,6 +38,7 @@ Trainable parameters without the head, counted in a model; settings that are not
 _FITS = """## Backbones
 
 Trainable parameters of each method with its default settings (of `noah` 5 everywhere) on an example of each kind, or a letter for why not.
+Those of `peft` are as its `kind` says.
 More examples: `wst ls backbones`.
 """  # noqa: E501
 
@@ -142,6 +144,8 @@ def _fits() -> str:
     reasons: list[str] = []
     lines = [_FITS, f"| | {' | '.join(KINDS)} |", "| --- |" + " ---: |" * len(KINDS)]
     for method in registry.names():
+        if method == "peft":  # which may not be installed here
+            continue
         cells = []
         for name in KINDS.values():
             found = counted(name, method, NOAH if method == "noah" else {})
@@ -163,7 +167,8 @@ def _section(method: dict[str, Any]) -> str:
     if method["hyperparameters"]:
         lines += ["| hyperparameter | value | default | free |", "| --- | --- | --- | --- |"]
     for name, one in method["hyperparameters"].items():
-        default = "" if one["default"] is None else f"`{one['default']}`"
+        without = "required" if one["required"] else ""
+        default = without if one["default"] is None else f"`{one['default']}`"
         free = "free" if one["changes no shape"] else ""
         lines.append(f"| `{name}` | {one['expected']} | {default} | {free} |")
     return "\n".join([*lines, ""] if method["hyperparameters"] else lines)

@@ -8,11 +8,13 @@ if TYPE_CHECKING:
     from wst.models.create import create_model as create_model
     from wst.models.create import parameter_counts as parameter_counts
     from wst.models.merging import merge as merge
+    from wst.models.peft_format import export_peft_adapter as export_peft_adapter
     from wst.models.released import export_released_adapter as export_released_adapter
     from wst.models.released import load_released_adapter as load_released_adapter
 
 _WHERE = {
     "create_model": "wst.models.create",
+    "export_peft_adapter": "wst.models.peft_format",
     "export_released_adapter": "wst.models.released",
     "load_adapter": "wst.models.adapters",
     "load_released_adapter": "wst.models.released",
@@ -23,6 +25,7 @@ _WHERE = {
 __version__ = metadata.version("wst")
 __all__ = [
     "create_model",
+    "export_peft_adapter",
     "export_released_adapter",
     "load_adapter",
     "load_released_adapter",

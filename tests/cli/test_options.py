@@ -33,6 +33,7 @@ GOOD: dict[str, list[str]] = {
     "simulate": ["STUDY", "--from", "ALPHA"],
     "export parquet": ["ALPHA", "new"],
     "export optuna": ["ALPHA"],
+    "export peft": ["NONE", "new"],
     "ls": ["tasks"],
 }
 """Words with which each verb would run, or would but for what is given besides."""
@@ -49,6 +50,8 @@ ELSEWHERE = {
     ("data check", "--root"): "may be any folder",
     ("data info", "--root"): "may be any folder",
     ("export parquet", "url"): "may be any new folder",
+    ("export peft", "folder"): "is looked at once the adapter is",
+    ("export peft", "--checkpoint"): "is looked at once the adapter is",
     ("predict", "--method"): "is looked at once the adapter is",
     ("predict", "--checkpoint"): "is looked at once the adapter is",
     ("predict", "images"): "is looked at once the adapter is",

@@ -140,6 +140,91 @@ class LoRAqkv(Plain):
         return super().qkv(i, n) + own.scale * n @ own.a[0].T @ own.b[0].T
 
 
+class Peft(Plain):
+    """peft's methods on the map to queries, keys and values; r = 2 and alpha = 1.4 where there are such."""
+
+    def own(self, i: int) -> nn.Module:
+        return self.model.get_base_model().blocks[i].attn.qkv
+
+    def weight(self, i: int) -> Tensor:
+        raise NotImplementedError
+
+    def qkv(self, i: int, n: Tensor) -> Tensor:
+        return n @ self.weight(i).T + self.vit.blocks[i].attn.qkv.bias
+
+    def frozen(self, i: int) -> Tensor:
+        return self.vit.blocks[i].attn.qkv.weight
+
+
+class PeftLoRA(Peft):
+    def weight(self, i: int) -> Tensor:
+        own = self.own(i)
+        return self.frozen(i) + 0.7 * own.lora_B["default"].weight @ own.lora_A["default"].weight
+
+
+class PeftDoRA(PeftLoRA):
+    def weight(self, i: int) -> Tensor:
+        direction = super().weight(i)
+        norms = direction.square().sum(1, keepdim=True).sqrt()
+        return self.own(i).lora_magnitude_vector["default"].weight[:, None] * direction / norms
+
+
+class PeftLoHa(Peft):
+    def weight(self, i: int) -> Tensor:
+        own = self.own(i)
+        one = own.hada_w1_a["default"] @ own.hada_w1_b["default"]
+        return self.frozen(i) + 0.7 * one * (own.hada_w2_a["default"] @ own.hada_w2_b["default"])
+
+
+class PeftLoKr(Peft):
+    def weight(self, i: int) -> Tensor:
+        own = self.own(i)
+        right = own.lokr_w2_a["default"] @ own.lokr_w2_b["default"]
+        return self.frozen(i) + 0.7 * torch.kron(own.lokr_w1["default"], right)
+
+
+class PeftOFT(Peft):
+    """Blocks of 8, with the exact Cayley transform."""
+
+    def weight(self, i: int) -> Tensor:
+        rotations = []
+        for entries in self.own(i).oft_R["default"].weight:
+            skew = torch.zeros(8, 8)
+            skew[tuple(torch.triu_indices(8, 8, 1))] = entries
+            skew = skew - skew.T
+            rotations.append((torch.eye(8) - skew) @ torch.linalg.inv(torch.eye(8) + skew))
+        return self.frozen(i) @ torch.block_diag(*rotations).T
+
+
+class PeftHRA(Peft):
+    def weight(self, i: int) -> Tensor:
+        weight = self.frozen(i)
+        for u in self.own(i).hra_u["default"].T:
+            weight = weight - 2 * torch.outer(weight @ u, u) / (u @ u)
+        return weight
+
+
+class PeftVeRA(Peft):
+    def weight(self, i: int) -> Tensor:
+        own = self.own(i)
+        down = own.vera_lambda_d["default"][:, None] * own.vera_A["default"]
+        return self.frozen(i) + own.vera_lambda_b["default"][:, None] * (own.vera_B["default"] @ down)
+
+
+class PeftIA3(Plain):
+    """On the map to queries, keys and values, and on what enters the MLP's second map."""
+
+    def factor(self, i: int, name: str) -> Tensor:
+        module = self.model.get_base_model().blocks[i].get_submodule(name)
+        return module.ia3_l["default"].flatten()
+
+    def qkv(self, i: int, n: Tensor) -> Tensor:
+        return self.factor(i, "attn.qkv") * super().qkv(i, n)
+
+    def fc2(self, i: int, x: Tensor) -> Tensor:
+        return super().fc2(i, self.factor(i, "mlp.fc2") * x)
+
+
 class SSF(Plain):
     def after(self, sequence: nn.Sequential, x: Tensor) -> Tensor:
         return sequence[-1].factor * x + sequence[-1].shift

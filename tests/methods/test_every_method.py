@@ -45,6 +45,14 @@ CASES = {
     "adapter_plus": Case("adapter_plus", _SMALL, plain.AdapterPlus, False),
     "lora": Case("lora", _SMALL | {"scale": 0.7}, plain.LoRAqv),
     "lora, qkv": Case("lora", _SMALL | {"targets": "qkv"}, plain.LoRAqkv),
+    "peft, lora": Case("peft", _SMALL | {"alpha": 1.4}, plain.PeftLoRA),
+    "peft, dora": Case("peft", _SMALL | {"kind": "dora", "alpha": 1.4}, plain.PeftDoRA),
+    "peft, loha": Case("peft", _SMALL | {"kind": "loha", "alpha": 1.4}, plain.PeftLoHa),
+    "peft, lokr": Case("peft", _SMALL | {"kind": "lokr", "alpha": 1.4}, plain.PeftLoKr),
+    "peft, oft": Case("peft", {"kind": "oft", "block_size": 8, "use_cayley_neumann": False}, plain.PeftOFT),
+    "peft, hra": Case("peft", _SMALL | {"kind": "hra"}, plain.PeftHRA),
+    "peft, vera": Case("peft", {"kind": "vera", "r": 4}, plain.PeftVeRA),
+    "peft, ia3": Case("peft", {"kind": "ia3", "target_modules": ("qkv", "fc2")}, plain.PeftIA3),
     "ssf": Case("ssf", {}, plain.SSF, False),
     "convpass": Case("convpass", _SMALL | {"scale": 0.7}, plain.Convpass),
     "convpass, identity": Case("convpass", _SMALL | {"conv_init": "identity"}, plain.Convpass),
@@ -68,9 +76,14 @@ PAIRS = [(case, family) for case, one in CASES.items() for family in one.fits]
 
 def attached(case: str, family: str, rate: float = 0.0) -> nn.Module:
     """The same at every call."""
-    backbone = frozen(family, rate)
+    return made(case, frozen(family, rate))
+
+
+def made(case: str, backbone: nn.Module, **others: str) -> nn.Module:
+    if CASES[case].method == "peft":
+        pytest.importorskip("peft")
     torch.manual_seed(2)
-    return registry.get(CASES[case].method)(backbone, **CASES[case].settings)
+    return registry.get(CASES[case].method)(backbone, **CASES[case].settings, **others)
 
 
 def trained(model: nn.Module) -> dict[str, nn.Parameter]:
@@ -186,12 +199,9 @@ def test_it_runs_in_bf16_with_stochastic_depth_and_as_a_copy(case: str, family: 
 @torch.no_grad()
 def test_the_readout_is_an_option(case: str) -> None:
     """With the same weights, the class token and the two means give three results, and the paper's is one."""
-    settings = CASES[case].settings
     results: dict[str, Tensor] = {}
     for readout in ("paper", "token", "mean", "mean_of_normed"):
-        torch.manual_seed(2)
-        model = registry.get(CASES[case].method)(frozen("vit"), **settings, readout=readout)
-        results[readout] = moved(model).eval()(images())
+        results[readout] = moved(made(case, frozen("vit"), readout=readout)).eval()(images())
     paper = "mean" if CASES[case].method in ("dtl", "wst") else "token"
     assert torch.equal(results["paper"], results[paper])
     assert not torch.allclose(results["token"], results["mean"])

@@ -10,7 +10,7 @@ from tests.methods.test_every_method import CASES, PAIRS, attached, moved
 from wst.errors import InputError
 from wst.methods import registry
 
-MERGING = ("linear", "full", "bitfit", "layernorm", "lora", "ssf", "fact_tt", "fact_tk", "repadapter")
+MERGING = ("linear", "full", "bitfit", "layernorm", "lora", "ssf", "fact_tt", "fact_tk", "repadapter", "peft")
 # The keys of these families have no bias, and what is not the same for all keys changes the attention.
 KEYS_WITHOUT_BIAS = {
     (method, family)

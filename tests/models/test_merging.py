@@ -48,6 +48,15 @@ def test_the_cost_of_an_image_is_counted_in_products() -> None:
     assert adapted.parameters - alone.parameters == 156_768
 
 
+def test_it_is_counted_too_where_shapes_depend_on_numbers() -> None:
+    pytest.importorskip("peft")
+    alone, adapted = (
+        inference(Backbone("micro"), *which, 3)
+        for which in (("linear", {}), ("peft", {"kind": "waveft", "n_frequency": 5}))
+    )
+    assert adapted.flops >= alone.flops and adapted.parameters == alone.parameters + 5 * 4
+
+
 @pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "eva02_tiny_patch14_224"])
 @pytest.mark.parametrize("readout", ["paper", "token", "mean", "mean_of_normed"])
 def test_timm_makes_its_like(name: str, readout: str) -> None:

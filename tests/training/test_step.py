@@ -200,6 +200,21 @@ def test_tied_parameters_stay_tied_and_unused_ones_have_no_gradient() -> None:
     assert all(torch.equal(gradients[name], theirs[name]) for name in theirs)
 
 
+def test_a_module_in_two_places_keeps_its_parameters() -> None:
+    model = nn.Sequential(nn.AvgPool2d(32), nn.Flatten(), nn.Linear(3, 3))
+    model.append(model[2])
+    stepped = Stepped(model)
+    before = dict(model.named_parameters())
+    _, gradients = stepped()
+    after = dict(model.named_parameters())
+    assert before.keys() == after.keys() == gradients.keys()
+    assert all(after[name] is parameter for name, parameter in before.items())
+    loss = F.cross_entropy(model(stepped.images()), stepped.labels(), label_smoothing=0.1)
+    loss.backward()
+    for name, parameter in before.items():
+        torch.testing.assert_close(gradients[name], parameter.grad)
+
+
 def test_lower_precision_computes_in_it() -> None:
     full = Stepped(_model())
     loss, gradients = Stepped(_model(), recipe=Recipe(label_smoothing=0.1, precision="bf16"))()

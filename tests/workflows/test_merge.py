@@ -18,7 +18,7 @@ from wst.models.backbones import checkpoint_hash
 from wst.workflows.merge import merge_adapter
 
 
-def _card(name: str, checkpoint: Path, method: str, settings: dict[str, object]) -> Card:
+def card_of(name: str, checkpoint: Path, method: str, settings: dict[str, object]) -> Card:
     return Card(
         backbone=name,
         checkpoint_hash=checkpoint_hash(checkpoint),
@@ -53,7 +53,7 @@ def test_timm_loads_what_it_writes(tmp_path: Path) -> None:
     for block in model.blocks:
         block.attn.qkv.b.normal_(std=0.1)
     adapter, out = tmp_path / "a.safetensors", tmp_path / "merged.safetensors"
-    save_adapter(model, _card(name, weights, "lora", settings), adapter)
+    save_adapter(model, card_of(name, weights, "lora", settings), adapter)
     lines = list(merge_adapter(adapter, out, checkpoint=str(weights)))
     assert lines[0].startswith(f"merged: {out}, ") and "it saves 18,432 parameters (0.3" in lines[1]
     with safe_open(out, "pt") as file:
@@ -75,7 +75,7 @@ def test_what_cannot_be_folded_says_what_it_costs(tmp_path: Path) -> None:
 
     model = wst.create_model("micro", method="wst", num_classes=3, r=2)
     adapter = tmp_path / "a.safetensors"
-    save_adapter(model, _card("micro", ASSETS / "micro.safetensors", "wst", {"r": 2}), adapter)
+    save_adapter(model, card_of("micro", ASSETS / "micro.safetensors", "wst", {"r": 2}), adapter)
     with pytest.raises(
         InputError, match=r"found wst; it costs [\d,]+ parameters \([\d.]+%\) and [\d,]+ operations"
     ):

@@ -1,4 +1,4 @@
-"""``wst export``: a study's ledger for other programs."""
+"""``wst export``: a study's ledger, or an adapter, for other programs."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from typing import Annotated
 
 import typer
 
-from wst.cli.output import Folder, as_file, print_line
+from wst.cli.output import Folder, as_file, as_path, as_text, print_line
 from wst.cli.outputs import Force, check_no_study, check_output
 
-export_app = typer.Typer(no_args_is_help=True, help="Copy a study's ledger for other programs.")
+export_app = typer.Typer(
+    no_args_is_help=True, help="Copy a study's ledger, or an adapter, for other programs."
+)
 
 
 @export_app.command()
@@ -42,3 +44,21 @@ def optuna(
     for name, trials in export_optuna(folder, out, replace=force).items():
         print_line(f"{name}: {trials} trials")
     print_line(f"storage: sqlite:///{out}")
+
+
+@export_app.command()
+def peft(
+    adapter: Annotated[
+        Path, typer.Argument(parser=as_file, help="An adapter's .safetensors file, of the method peft.")
+    ],
+    folder: Annotated[Path, typer.Argument(parser=as_path, help="A new or empty folder.")],
+    checkpoint: Annotated[
+        str | None, typer.Option(parser=as_text, help="The backbone's weights file.")
+    ] = None,
+) -> None:
+    """Write an adapter as peft saves it, for PeftModel.from_pretrained on timm's model."""
+    from wst.workflows.peft_folder import export_peft_folder
+
+    check_no_study("FOLDER", folder)
+    for line in export_peft_folder(adapter, folder, checkpoint=checkpoint):
+        print_line(line)

@@ -9,7 +9,7 @@ from functools import cache
 from importlib import metadata
 from pathlib import Path
 
-_LIBRARIES = ("torch", "torchvision", "timm", "ray", "optuna", "numpy", "pillow", "pyarrow")
+_LIBRARIES = ("torch", "torchvision", "timm", "peft", "ray", "optuna", "numpy", "pillow", "pyarrow")
 
 
 @cache

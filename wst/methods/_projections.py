@@ -38,6 +38,11 @@ def fused_qkv(attention: Any) -> nn.Linear:
     return found
 
 
+def joined_in(model: nn.Module) -> bool:
+    """Whether the model has a map that :func:`fused_qkv` made."""
+    return any(hasattr(module, _APART) for module in model.modules())
+
+
 def split_qkv(attention: Any) -> None:
     """Undo :func:`fused_qkv`, in place, after the map may have changed.
 

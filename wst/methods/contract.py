@@ -7,7 +7,8 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin, overload
+from types import NoneType, UnionType
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin, overload
 
 from wst.errors import InputError
 from wst.records import OF_THE_TRIAL, Hyperparameters, Scalar, Value
@@ -51,7 +52,9 @@ class Parameter:
         several: whether it takes one value for each block, say, as a tuple.
         choices: the only values allowed; empty where any of the kind will do.
         low, high: the least value of a number, and one that it must stay below.
-        default: taken where a study says nothing; None where it has to say something.
+        default: taken where a study says nothing; None where there is none.
+        optional: whether it may be left out without a default, as ``r: int | None = None`` says: the method
+            knows what to do then.  No study can give None.
     """
 
     name: str
@@ -61,6 +64,12 @@ class Parameter:
     low: float = -math.inf
     high: float = math.inf
     default: Value | None = None
+    optional: bool = False
+
+    @property
+    def required(self) -> bool:
+        """Whether a study has to give a value."""
+        return self.default is None and not self.optional
 
     @property
     def expectation(self) -> str:
@@ -205,7 +214,7 @@ class Method:
                     f"(besides {', '.join(OF_THE_TRIAL)} of every trial); found {name!r}"
                 )
         for name, parameter in self.parameters.items():
-            if parameter.default is None and name not in hyperparameters:
+            if parameter.required and name not in hyperparameters:
                 raise InputError(f"{name} of {self.name}: expected {parameter.expectation}; found no value")
         found = {}
         for name, value in hyperparameters.items():
@@ -271,7 +280,8 @@ def method(function: Callable[..., nn.Module] | None = None, **says: Any) -> Any
 
 
 def _parameter(owner: str, found: inspect.Parameter) -> Parameter:
-    annotation, bounds = _bounds(found.annotation)
+    annotation, optional = _without_none(found.annotation)
+    annotation, bounds = _bounds(annotation)
     several = get_origin(annotation) is tuple and get_args(annotation)[1:] == (...,)
     if several:
         annotation = get_args(annotation)[0]
@@ -284,13 +294,25 @@ def _parameter(owner: str, found: inspect.Parameter) -> Parameter:
             f"{found.name} of method {owner}: expected an annotation of bool, int, float, str, a Literal or "
             f"a tuple[..., ...] of one of these; found {found.annotation!r}"
         )
-    parameter = Parameter(found.name, kind, several, choices, **bounds)
-    if found.default is inspect.Parameter.empty:
+    parameter = Parameter(found.name, kind, several, choices, **bounds, optional=optional)
+    if optional != (found.default is None):
+        raise InputError(
+            f"{found.name} of method {owner}: expected '| None' in the annotation where the default is None, "
+            f"and nowhere else; found {str(found)!r}"
+        )
+    if optional or found.default is inspect.Parameter.empty:
         return parameter
     try:
         return replace(parameter, default=parameter.checked(found.default))
     except ValueError as error:
         raise InputError(f"{found.name} of method {owner}: default: {error}") from None
+
+
+def _without_none(annotation: Any) -> tuple[Any, bool]:
+    """An annotation without ``| None``, and whether it had that."""
+    members = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else ()
+    others = [one for one in members if one is not NoneType]
+    return (others[0], True) if len(members) == 2 and len(others) == 1 else (annotation, False)
 
 
 def _bounds(annotation: Any) -> tuple[Any, dict[str, float]]:

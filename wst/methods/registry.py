@@ -94,6 +94,7 @@ def described(reference: str) -> dict[str, Any]:
             name: {
                 "expected": parameter.expectation,
                 "default": parameter.default,
+                "required": parameter.required,
                 "choices": list(parameter.choices),
                 "changes no shape": name in method.free,
             }

@@ -116,10 +116,10 @@ def _problem(model: object) -> str | None:
 
 def own_tensors(model: nn.Module) -> dict[str, Tensor]:
     """What makes an adapted model of its backbone, by name: the trainable parameters, and the buffers of its
-    state, such as random projections that a method draws once."""
-    state = model.state_dict(keep_vars=True)
-    buffers = {name for name, _ in model.named_buffers()}
-    return {name: t for name, t in state.items() if name in buffers or t.requires_grad}
+    state, such as random projections that a method draws once.  What blocks share is there once."""
+    names = {name for name, _ in model.named_buffers()}
+    names |= {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+    return {name: t for name, t in model.state_dict(keep_vars=True).items() if name in names}
 
 
 def not_finite(model: nn.Module) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import torch
@@ -12,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from wst.errors import InputError
 from wst.methods import registry
-from wst.models.create import ADAPTED_BY, parameter_counts, without_weights
+from wst.models.create import ADAPTED_BY, Adapted, adapted, parameter_counts, without_weights
 from wst.records import Backbone, Hyperparameters
 
 
@@ -33,7 +34,8 @@ def merge(model: nn.Module) -> nn.Module:
         able = ", ".join(name for name in registry.names() if registry.get(name).merge is not None)
         raise InputError(f"merge: expected a method that folds into its backbone ({able}); found {reference}")
     merged = method.merge(copy.deepcopy(model)).requires_grad_(False)
-    delattr(merged, ADAPTED_BY)
+    if hasattr(merged, ADAPTED_BY):  # the same module still
+        delattr(merged, ADAPTED_BY)
     return merged
 
 
@@ -50,16 +52,31 @@ class Inference(NamedTuple):
 
 
 def inference(backbone: Backbone, method: str, settings: Hyperparameters, num_classes: int) -> Inference:
-    """Cost of one image, counted in a model that takes no memory.
+    """Cost of one image, counted in a model that takes no memory, or in one of random weights where the
+    method computes with shapes that depend on numbers.
 
     Raises:
         InputError: as :func:`wst.create_model`.
     """
     found = without_weights(backbone, method, settings, num_classes=num_classes)
+    total = parameter_counts(found.model)["total"]
+    try:
+        return Inference(total, _operations(found, "meta"))
+    except NotImplementedError:
+        unread = replace(backbone, checkpoint=None, pretrained=False)
+        return Inference(
+            total, _operations(adapted(unread, method, settings, num_classes=num_classes), "cpu")
+        )
+
+
+def _operations(found: Adapted, device: str) -> int:
+    """Of a forward pass of one image."""
     size = found.input.size
+    model = found.model.eval().requires_grad_(False)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        found.model.eval()(torch.empty(1, 3, size, size, device="meta"))
-    return Inference(parameter_counts(found.model)["total"], counter.get_total_flops())
+        model(torch.empty(1, 3, size, size, device=device))
+    operations: int = counter.get_total_flops()
+    return operations
 
 
 def timm_arguments(model: nn.Module, backbone: Backbone, num_classes: int) -> dict[str, Any]:

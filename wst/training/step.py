@@ -48,8 +48,9 @@ class Step:
         self._model, self._depth, self._split, self._normalise = model, depth, split, normalise
         self._recipe, self._device = recipe, split.labels.device
         names: dict[int, list[str]] = {}
-        for name, parameter in model.named_parameters(remove_duplicate=False):
-            names.setdefault(id(parameter), []).append(name)
+        for prefix, module in model.named_modules():  # each once, however many have it
+            for name, parameter in module.named_parameters(prefix, recurse=False, remove_duplicate=False):
+                names.setdefault(id(parameter), []).append(name)
         self._tied = [found for found in names.values() if len(found) > 1]
 
     def loss(self, tensors: Mapping[str, Tensor], images: Tensor, labels: Tensor, masks: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from safetensors.torch import save as saved_tensors
@@ -52,7 +52,7 @@ def merge_adapter(
         aside.write_bytes(saved_tensors(tensors, metadata))
     yield f"merged: {out}, {alone.parameters:,} parameters"
     yield f"it saves {_more(adapted, alone)} for every image"
-    yield _how_to_load(card, arguments, out)
+    yield how_to_load(card, arguments, f', checkpoint_path="{out}"')
 
 
 def _more(adapted: Inference, alone: Inference) -> str:
@@ -64,10 +64,11 @@ def _more(adapted: Inference, alone: Inference) -> str:
     )
 
 
-def _how_to_load(card: Card, arguments: dict[str, object], out: Path) -> str:
+def how_to_load(card: Card, arguments: Mapping[str, object], weights: str = "") -> str:
+    """The call that makes timm's model for a card's adapter; ``weights`` are arguments that end it."""
     if card.backbone == MICRO:
         return (
             "micro is no model of timm's: wst.models.backbones.micro_vit makes one that takes these weights"
         )
     given = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
-    return f'timm.create_model("{card.backbone}", {given}, checkpoint_path="{out}")'
+    return f'timm.create_model("{card.backbone}", {given}{weights})'

@@ -41,7 +41,7 @@ def check_settings(study: Study) -> None:
         for task in study.tasks:
             there = study.set_in_every_trial(name, task)
             for needed, parameter in method.parameters.items():
-                if parameter.default is None and needed not in there:
+                if parameter.required and needed not in there:
                     row = f".per_task.{task}" if variant.per_task is not None else ""
                     under = " but under a condition ('when')" if needed in (variant.space or {}) else ""
                     raise InputError(
