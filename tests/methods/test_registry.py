@@ -25,6 +25,36 @@ def test_one_name_has_one_type_in_all_methods() -> None:
     assert "r" in kinds and all(len(found) == 1 for found in kinds.values())
 
 
+def test_what_may_be_none_may_be_left_out_and_no_more() -> None:
+    @method
+    def adapt(
+        backbone: nn.Module,
+        *,
+        r: Annotated[int, AtLeast(1)] | None = None,
+        sizes: tuple[int, ...] | None = None,
+    ) -> nn.Module:
+        backbone.given = (r, sizes)
+        return backbone
+
+    assert adapt.parameters["r"] == Parameter("r", int, low=1, optional=True)
+    assert adapt.parameters["sizes"].several and not adapt.parameters["sizes"].required
+    assert adapt(nn.Identity()).given == (None, None)
+    assert adapt(nn.Identity(), r=2, sizes=[3]).given == (2, (3,))
+    with pytest.raises(
+        InputError, match="r of test_registry: expected a whole number of at least 1; found None"
+    ):
+        adapt(nn.Identity(), r=None)
+
+
+@pytest.mark.parametrize(
+    "argument", ["r: int | None = 3", "r: int | None", "r: int = None", "r: int | str = 3"]
+)
+def test_none_goes_with_a_default_of_none(argument: str, tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(f"def adapt(backbone, *, {argument}):\n    return backbone\n")
+    with pytest.raises(InputError, match="r of method own: expected"):
+        registry.get(str(tmp_path / "own.py"))
+
+
 @pytest.mark.parametrize("name", registry.names())
 def test_a_method_says_what_it_is(name: str) -> None:
     found = registry.described(name)
