@@ -338,6 +338,35 @@ def test_settings_above_the_ceiling_are_suggested_anew() -> None:
     assert {t.intent.hyperparameters["r"] for t in ended} == {1, 2, 3}
 
 
+@pytest.mark.parametrize(
+    "sampler", [{"type": "tpe", "n_startup_trials": 2}, {"type": "nsga2", "population_size": 2}]
+)
+def test_the_sampler_learns_of_the_ceiling_and_a_replay_leaves_it_as_it_was(
+    sampler: dict[str, object],
+) -> None:
+    """Settings above it come as warm starts here, which are not suggested anew."""
+    space = {"lr": LR, "r": {"type": "int", "low": 1, "high": 40}}
+    search = {"max_trainable_parameters": 300, "sampler": sampler}
+    points = [{"lr": 0.01, "r": 30}, {"lr": 0.02, "r": 2}, {"lr": 0.03, "r": 40}]
+    study = _study(trials=8, space=space, search=search, variant={"method": "wst", "warm_start": points})
+
+    def count(variant: str, settings: Hyperparameters) -> int:
+        return 100 * int(settings["r"])
+
+    planner = Planner(study, count_parameters=count)
+    ended = run_all(planner)
+    again = Planner(study, [t.intent for t in ended], ended, count_parameters=count)
+    (cell,), (replayed,) = planner.cells.values(), again.cells.values()
+    assert cell.search is not None and replayed.search is not None
+    found = cell.search._optuna.get_trials()
+    excess = [next(iter(trial.constraints.values())) for trial in found]
+    assert excess[:3] == [2700, -100, 3700] and max(excess[3:]) <= 0
+    assert [trial.state.name for trial in found[:3]] == ["PRUNED", "COMPLETE", "PRUNED"]
+    for one, other in zip(found, replayed.search._optuna.get_trials(), strict=True):
+        assert (one.state, one.values, one.params) == (other.state, other.values, other.params)
+        assert one.constraints == other.constraints
+
+
 def test_points_of_a_grid_above_the_ceiling_fail_without_being_run() -> None:
     space = {"lr": {"type": "categorical", "choices": [0.1]}, "r": {"type": "int", "low": 1, "high": 4}}
     search = {"trials": None, "sampler": {"type": "grid"}, "max_trainable_parameters": 300}

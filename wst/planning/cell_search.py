@@ -21,6 +21,8 @@ from wst.study.space import Distribution, Float, Int, Space, applies, brought, g
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
+_CEILING = "trainable parameters"
+"""Name of the constraint."""
 _STATES = {"completed": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
 _TRIES = 20
 """Suggestions for one trial before one that was refused is let pass."""
@@ -191,7 +193,13 @@ class CellSearch:
         """Replay an ask whose answer is known, of a trial that has not ended."""
         self._begin(number, self._searched(hyperparameters), replay=True)
 
-    def add(self, number: int, hyperparameters: Hyperparameters, outcome: Outcome) -> None:
+    def add(
+        self,
+        number: int,
+        hyperparameters: Hyperparameters,
+        outcome: Outcome,
+        above_ceiling: int | None = None,
+    ) -> None:
         """Replay a trial that has ended: leaves the Optuna study as asking, reporting and telling did.
 
         At once where the sampler keeps nothing with a trial; a study has thousands of them.
@@ -200,12 +208,12 @@ class CellSearch:
             self.ask_again(number, hyperparameters)
             for epoch in outcome.epochs:
                 self.report(number, epoch)
-            self.tell(number, outcome)
+            self.tell(number, outcome, above_ceiling)
             return
         told = () if self._several else outcome.epochs
         curve = {epoch.epoch: _value(epoch) for epoch in told if epoch.val_top1 is not None}
         params = {name: plain(value) for name, value in self._searched(hyperparameters).items()}
-        state, values = _told(self._search.objectives, outcome)
+        state, values = _told(self._search.objectives, outcome, above_ceiling)
         if state == TrialState.PRUNED and curve and not math.isnan(curve[max(curve)]):
             values = [curve[max(curve)]]  # as Optuna has it
         self._optuna.add_trial(
@@ -220,6 +228,7 @@ class CellSearch:
                     for name, at in self._noted.items()
                     if at in curve and not math.isnan(curve[at])  # as Optuna notes
                 },
+                constraints=None if above_ceiling is None else {_CEILING: above_ceiling},
             )
         )
 
@@ -271,10 +280,20 @@ class CellSearch:
         self._trials[number].report(_value(epoch), epoch.epoch)
         return epoch.epoch in self._decisions and self._trials[number].should_prune()
 
-    def tell(self, number: int, outcome: Outcome) -> None:
-        """End a trial."""
-        state, values = _told(self._search.objectives, outcome)
-        self._optuna.tell(self._trials.pop(number), values, state=state)
+    def tell(self, number: int, outcome: Outcome, above_ceiling: int | None = None) -> None:
+        """End a trial.
+
+        Args:
+            number: the trial's.
+            outcome: how it ended.
+            above_ceiling: by how many trainable parameters its settings exceed the study's ceiling (negative
+                below it), from which the sampler learns where not to look; None where there is no ceiling.
+        """
+        state, values = _told(self._search.objectives, outcome, above_ceiling)
+        trial = self._trials.pop(number)
+        if above_ceiling is not None:
+            trial.set_constraint(_CEILING, above_ceiling)
+        self._optuna.tell(trial, values, state=state)
 
 
 def _value(epoch: Epoch) -> float:
@@ -283,8 +302,15 @@ def _value(epoch: Epoch) -> float:
     return epoch.val_top1 if epoch.finite else math.nan
 
 
-def _told(objectives: tuple[Objective, ...], outcome: Outcome) -> tuple[TrialState, list[float] | None]:
-    """A trial's end as Optuna takes it: without a number for each objective it has failed."""
+def _told(
+    objectives: tuple[Objective, ...], outcome: Outcome, above_ceiling: int | None
+) -> tuple[TrialState, list[float] | None]:
+    """A trial's end as Optuna takes it: without a number for each objective it has failed.
+
+    Settings above the ceiling are pruned to Optuna, whose samplers take no notice of what has failed.
+    """
+    if above_ceiling is not None and above_ceiling > 0:
+        return TrialState.PRUNED, None
     if outcome.state != "completed":
         return _STATES[outcome.state], None
     values = objective_values(objectives, outcome) if outcome.ranked else []

@@ -103,7 +103,7 @@ class Planner:
             self.interrupted.append(intent)
         else:
             if search:
-                search.add(intent.number, intent.hyperparameters, outcome)
+                search.add(intent.number, intent.hyperparameters, outcome, self._above_ceiling(intent))
             cell.end(EndedTrial(intent, outcome))
 
     def ask(self) -> Intent | None:
@@ -183,7 +183,7 @@ class Planner:
         intent = self.running.pop(trial_id)
         cell = self.cells[intent.task, intent.variant]
         if intent.stage == "search" and cell.search:
-            cell.search.tell(intent.number, outcome)
+            cell.search.tell(intent.number, outcome, self._above_ceiling(intent))
         cell.end(EndedTrial(intent, outcome))
 
     def finish(self, trial_id: str, outcome: Outcome) -> None:
@@ -236,6 +236,14 @@ class Planner:
         if intent is not None:
             self._begin(cell, intent)
         return intent
+
+    def _above_ceiling(self, intent: Intent) -> int | None:
+        """Trainable parameters above the ceiling, negative below it; None without one, or a way to count."""
+        search = self.study.search
+        if search is None or search.max_trainable_parameters is None or self._count_parameters is None:
+            return None
+        found, most = self._parameters(intent.variant, intent.hyperparameters)
+        return found - most
 
     def _parameters(self, variant: str, settings: Hyperparameters) -> tuple[int, int]:
         """(trainable parameters, ceiling on them); both 0 without a ceiling."""
