@@ -141,11 +141,11 @@ def ablation(
     name = _baseline(baseline, labels, studies, several)
     runs = {
         str(who): {str(task): _by_seed(cell) for task, cell in part.groupby("task", sort=False)}
-        for who, part in completed.groupby("label", sort=False)
+        for who, part in completed.groupby("label")
     }
     hashes = {
         (str(who), str(task)): set(part["data_hash"].dropna())
-        for (who, task), part in completed.groupby(["label", "task"], sort=False)
+        for (who, task), part in completed.groupby(["label", "task"])
     }
     caveats, found = differing(completed), []
     for other in labels:
@@ -165,7 +165,7 @@ def ablation(
             continue
         found.append(_compare(other, runs[other], runs[name], pairs))
     corrected = holm([comparison.p for comparison in found])
-    notes = {str(who): str(part["reason"].iloc[0]) for who, part in completed.groupby("label", sort=False)}
+    notes = {str(who): str(part["reason"].iloc[0]) for who, part in completed.groupby("label")}
     found = [
         Comparison(**{**vars(comparison), "p_holm": p, "note": notes[comparison.variant]})
         for comparison, p in zip(found, corrected, strict=True)
@@ -203,8 +203,9 @@ def _compare(
     theirs: dict[str, dict[int, float]],
     pairs: dict[str, list[int]],
 ) -> Comparison:
-    differences = [np.array([ours[t][s] - theirs[t][s] for s in seeds]) for t, seeds in pairs.items()]
-    by_task = {t: float(values.mean()) for t, values in zip(pairs, differences, strict=True)}
+    gained = {t: np.array([ours[t][s] - theirs[t][s] for s in seeds]) for t, seeds in pairs.items()}
+    differences = list(gained.values())
+    by_task = {task: float(values.mean()) for task, values in gained.items()}
     rounded = [round(value, 9) for value in by_task.values()]  # equal accuracies leave 1e-15, not 0
     several = min(map(len, differences)) > 1
     low, high = bootstrap_interval(differences) if several else (None, None)
