@@ -209,7 +209,6 @@ def test_a_trial_has_the_same_numbers_alone_after_another_inline_and_through_ray
     """With stochastic depth, whose masks are a trial's own."""
     study = small_study(
         variants={
-            "linear": {"method": "linear", "fixed": {"drop_path": 0.3}, "space": {"lr": LR}},
             "wst": {"method": "wst", "fixed": {"r": 2, "drop_path": 0.3}, "space": {"lr": LR}},
         },
         recipe={"epochs": 2, "warmup_epochs": 0.5},
@@ -221,13 +220,13 @@ def test_a_trial_has_the_same_numbers_alone_after_another_inline_and_through_ray
     for name in ("inline", "ray"):
         run_study(study, tmp_path / name, inline=name == "inline")
         runs[name] = history(tmp_path / name)[1]
-    assert len(runs["inline"]) == 6
+    assert len(runs["inline"]) == 3
     for one, other in zip(runs["inline"], runs["ray"], strict=True):
         assert one.intent.hyperparameters == other.intent.hyperparameters
         assert _numbers(one.outcome.epochs) == _numbers(other.outcome.epochs), one.intent.trial_id
         assert one.outcome.test_top1 == other.outcome.test_top1
     data = TaskData.of(mini_root, MINI, MINI.task("digits"))
-    for trial in reversed(runs["inline"][:4]):  # in another order than they ran in
+    for trial in reversed(runs["inline"][:2]):  # in another order than they ran in
         alone = Trial(trial_spec(study, trial.intent, data=data))
         assert _numbers(list(alone.epochs())) == _numbers(trial.outcome.epochs), trial.intent.trial_id
 

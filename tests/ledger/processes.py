@@ -88,6 +88,9 @@ def _killed_at(call: int, folder: Path, *what: Any) -> bool:
 
 def kill_at(calls: Iterable[int], start: Path, copies: Path, *what: Any) -> None:
     """Kill :func:`change` at these system calls, each in a copy of ``start`` named after it."""
+    change(
+        Path(shutil.copytree(start, copies.parent / "first", symlinks=True)), *what
+    )  # imports what it needs
     for call in calls:
         if not _killed_at(call, Path(shutil.copytree(start, copies / str(call), symlinks=True)), *what):
             break

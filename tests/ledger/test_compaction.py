@@ -328,7 +328,7 @@ def test_killed_at_any_point_the_ledger_is_whole(
     grown = small_study(variants={**variants, "later": later})
     copies.mkdir()
     # A plain folder is one until the first switch is over.
-    calls = range(1, 31, 10) if plain else range(0, 1000, 9)
+    calls = range(1, 31, 5) if plain else range(0, 1000, 7)
     worker = _in_process(kill_at, calls, start, copies, grown, [discarded], [added])
     worker.join()
     assert worker.exitcode == 0
