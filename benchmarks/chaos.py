@@ -27,7 +27,7 @@ import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pandas as pd
 import psutil
@@ -90,7 +90,7 @@ STARTED_BY_RAY = ("worker", "raylet", "GCS")
 FILE_CALLS = {"open", "os.mkdir", "os.rename", "os.symlink", "os.remove", "os.rmdir"}
 
 
-def tune(study: str, out: str, fatal_call: int) -> None:
+def tune(study: str, out: str, fatal_call: int, options: list[str]) -> None:
     """``wst tune`` in its own process, which kills itself at that file-system call of a compaction."""
     from wst.cli import app as cli
     from wst.ledger import writing as ledger
@@ -115,7 +115,7 @@ def tune(study: str, out: str, fatal_call: int) -> None:
 
         ledger.Ledger._rewrite = rewrite_watched  # type: ignore[method-assign]
         sys.addaudithook(watch)
-    sys.argv = ["wst", "tune", study, "--out", out]
+    sys.argv = ["wst", "tune", study, "--out", out, *options]
     cli.main()
 
 
@@ -142,11 +142,15 @@ class Run:
     out: Path
     fatal_call: int = 0
     family: dict[int, psutil.Process] = field(default_factory=dict)
+    options: ClassVar[list[str]] = []
+    """Of ``wst tune``, for all runs."""
 
     def __post_init__(self) -> None:
         command = [sys.executable, "-m", "benchmarks.chaos", "--child", str(self.study), str(self.out)]
         with self.out.with_suffix(".log").open("ab") as log:
-            self.process = subprocess.Popen([*command, str(self.fatal_call)], stdout=log, stderr=log)
+            self.process = subprocess.Popen(
+                [*command, str(self.fatal_call), *self.options], stdout=log, stderr=log
+            )
         self.begun = time.monotonic()
         self.driver = psutil.Process(self.process.pid)
         self.look()
@@ -355,8 +359,8 @@ def figures(runs: dict[Path, list[Kill]], pace: Pace, total: float, reads: int) 
 
 def main() -> None:
     if sys.argv[1:2] == ["--child"]:
-        study, out, call = sys.argv[2:]
-        tune(study, out, int(call))
+        study, out, call, *given = sys.argv[2:]
+        tune(study, out, int(call), given)
         return
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=20)
@@ -367,6 +371,7 @@ def main() -> None:
     kinds = [kind for kind, share in KINDS.items() for _ in range(max(1, round(share * options.kills / 20)))]
     generator.shuffle(kinds)
     kinds = list(KINDS)[:1] if options.quick else kinds[: options.kills]
+    Run.options = ["--inline"] if options.quick else []  # Ray takes most of the time of so small a study
     with tempfile.TemporaryDirectory(prefix="chaos-") as name:
         folder = Path(name)
         os.environ["RAY_TMPDIR"] = name  # with what killed processes leave there

@@ -39,6 +39,7 @@ def study_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "recipe": {"epochs": 2, "warmup_epochs": 0.5},
         "search": {"trials": 2},
         "final": {"seeds": 1, "save_adapters": True},
+        "resources": {"slots": 1},
     }
     path = folder / "study.yaml"
     path.write_text(yaml.safe_dump(study, sort_keys=False))
