@@ -186,6 +186,9 @@ def test_reads_of_an_earlier_ledger_in_the_same_folder_stay_those_of_others(tmp_
     assert repair(tmp_path / "s")[1] is None
 
 
-def test_the_recorded_ledger_is_counted_by_its_rows() -> None:
-    counted = count_reads([ROOT / "docs" / "demo"])
+def test_a_ledger_from_before_reads_were_kept_is_counted_by_its_rows(tmp_path: Path) -> None:
+    old = shutil.copytree(ROOT / "docs" / "demo", tmp_path / "old", ignore=shutil.ignore_patterns("reads"))
+    (rows,) = (old / "ledger" / "trials").iterdir()
+    pq.write_table(pq.read_table(rows).drop_columns(["test_hash"]), rows)  # neither was the images' hash
+    counted = count_reads([old])
     assert counted and all(reads.own > 0 and reads.others is None for reads in counted.values())
