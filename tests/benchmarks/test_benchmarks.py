@@ -37,7 +37,7 @@ def test_commands_elsewhere_name_benchmarks() -> None:
 
 @pytest.fixture(scope="module")
 def runs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
-    """Of the pages that are tested; two at a time, since most of each is waiting for processes to start."""
+    """Of the pages that are tested; three at a time, since most of each is waiting for processes to start."""
     folder = tmp_path_factory.mktemp("pages")
 
     def run(page: Path) -> subprocess.CompletedProcess[str]:
@@ -46,7 +46,7 @@ def runs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
     specs = (getattr(item, "callspec", None) for item in request.session.items)
     pages = {spec.params["page"] for spec in specs if spec and spec.params.get("page") in PAGES}
-    with ThreadPoolExecutor(2) as pool:
+    with ThreadPoolExecutor(3) as pool:
         yield {page: pool.submit(run, page) for page in sorted(pages)}
 
 

@@ -34,6 +34,15 @@ if TYPE_CHECKING:
 
 train_app = typer.Typer()
 
+Adapter = Annotated[Path, typer.Argument(parser=as_file, help="An adapter's .safetensors file.")]
+Checkpoint = Annotated[str | None, typer.Option(help="The backbone's weights file.")]
+MethodFile = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE", help="The method's code, where the adapter is of a method that is not wst's own."
+    ),
+]
+
 
 @train_app.command()
 def train(
@@ -183,17 +192,12 @@ def _print_outcome(folder: Path, intent: Any, outcome: Any, before: Any, as_json
 
 @train_app.command()
 def merge(
-    adapter: Annotated[Path, typer.Argument(parser=as_file, help="An adapter's .safetensors file.")],
+    adapter: Adapter,
     out: Annotated[Path, typer.Option("-o", parser=as_file, help="The new weights file.")] = Path(
         "merged.safetensors"
     ),
-    checkpoint: Annotated[str | None, typer.Option(help="The backbone's weights file.")] = None,
-    method: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FILE", help="The method's code, where the adapter is of a method that is not wst's own."
-        ),
-    ] = None,
+    checkpoint: Checkpoint = None,
+    method: MethodFile = None,
     force: Force = False,
 ) -> None:
     """Fold an adapter into its backbone's weights: a plain timm model with the same outputs.
@@ -209,17 +213,12 @@ def merge(
 
 @train_app.command()
 def predict(
-    adapter: Annotated[Path, typer.Argument(parser=as_file, help="An adapter's .safetensors file.")],
+    adapter: Adapter,
     images: Annotated[
         list[Path], typer.Argument(metavar="IMAGE...", help="Image files, or folders of them.")
     ],
-    checkpoint: Annotated[str | None, typer.Option(help="The backbone's weights file.")] = None,
-    method: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FILE", help="The method's code, where the adapter is of a method that is not wst's own."
-        ),
-    ] = None,
+    checkpoint: Checkpoint = None,
+    method: MethodFile = None,
     any_backbone: Annotated[
         bool, typer.Option("--any-backbone", help="Accept other backbone weights.")
     ] = False,
