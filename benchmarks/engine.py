@@ -38,9 +38,6 @@ from ray.tune.search.optuna import OptunaSearch
 from benchmarks.curves import curve
 from benchmarks.jobs import PlainJob, TrivialJob
 from benchmarks.pages import Page, table
-from benchmarks.synthetic import CODE, environment
-from wst.engine import ray_tune
-from wst.engine.driver import Driver
 from wst.ledger import Ledger
 from wst.planning.planner import Planner
 from wst.records import Intent, Outcome
@@ -95,6 +92,11 @@ class PlainEnds(tune.Callback):  # type: ignore[misc]
 
 
 def ours(trials: int, reports: int) -> tuple[float, float, float]:
+    # Here, since they load torch: the process of plain Ray Tune has no part in that.
+    from benchmarks.synthetic import CODE, environment
+    from wst.engine import ray_tune
+    from wst.engine.driver import Driver
+
     study = Study.model_validate(
         {
             "name": "overhead",
