@@ -128,6 +128,7 @@ def test_wst_computes_the_published_form(family: str) -> None:
     torch.testing.assert_close(model(images()), literal_vit(model, images()), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("case", "family"), PAIRS)
 @torch.no_grad()
 def test_it_starts_where_it_should(case: str, family: str) -> None:

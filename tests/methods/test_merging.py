@@ -24,6 +24,7 @@ def test_what_can_be_folded() -> None:
     assert {name for name in registry.names() if registry.get(name).merge is not None} == set(MERGING)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("case", "family"), [(case, family) for case, family in PAIRS if CASES[case].method in MERGING]
 )

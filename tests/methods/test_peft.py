@@ -68,6 +68,7 @@ def step(model: nn.Module) -> None:
     torch.optim.SGD(trained(model).values(), lr=0.1).step()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_each_kind_starts_trains_and_is_made_again_of_its_own_tensors(kind: str) -> None:
     """Whatever the generator's state was when the second model was made.  In double precision, where a small
@@ -107,6 +108,7 @@ def test_the_loss_is_a_function_of_the_own_tensors(kind: str) -> None:
             torch.testing.assert_close(gradients[name], parameter.grad, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_each_kind_is_counted_without_weights(kind: str) -> None:
     settings = {"kind": kind, **SETTINGS.get(kind, {})}

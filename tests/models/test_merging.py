@@ -57,6 +57,7 @@ def test_it_is_counted_too_where_shapes_depend_on_numbers() -> None:
     assert adapted.flops >= alone.flops and adapted.parameters == alone.parameters + 5 * 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "eva02_tiny_patch14_224"])
 @pytest.mark.parametrize("readout", ["paper", "token", "mean", "mean_of_normed"])
 def test_timm_makes_its_like(name: str, readout: str) -> None:
