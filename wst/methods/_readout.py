@@ -1,7 +1,7 @@
 """Which of the last block's tokens the head reads: an option of every method, since it changes results.
 
-On a frozen DINOv2-S/14 a linear head reads five points more from the class token than from the mean of the
-patch tokens (docs/method.md), so methods are comparable only where they read alike.
+A linear head may read points more from the class token than from the mean of the patch tokens (docs/method.md
+has one case), so methods are comparable only where they read alike.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ the backbone's own pooling for all methods whose docstring says nothing else."""
 
 
 def set_readout(model: TimmModel, readout: Readout) -> None:
-    """Make a timm model pool its tokens this way, in place; it stays one that timm can make.
+    """Make a timm model pool its tokens this way, in place; its class stays what it was.
 
     The norm keeps its weights and moves to the other side of the mean where it has to.
 

@@ -82,7 +82,7 @@ def embed(model: TimmModel, images: Tensor) -> tuple[Tensor, list[Context]]:
         each = rope if getattr(model, "rope_mixed", False) and rope is not None else [rope] * depth
         return model.norm_pre(tokens), [{"rope": one} for one in each]
     if isinstance(model, Beit):
-        tokens = _concatenated(model.cls_token, tokens)
+        tokens = torch.cat((model.cls_token.expand(tokens.shape[0], -1, -1), tokens), dim=1)
         if model.pos_embed is not None:
             tokens = tokens + model.pos_embed
         bias = None if model.rel_pos_bias is None else model.rel_pos_bias()
@@ -95,11 +95,6 @@ def pooled(model: TimmModel, tokens: Tensor) -> Tensor:
     """The last block's tokens -> what the head reads (B, width): the model's final norm and its pooling."""
     features: Tensor = model.forward_head(model.norm(tokens), pre_logits=True)
     return features
-
-
-def _concatenated(first: Tensor, tokens: Tensor) -> Tensor:
-    """A learned token (1, 1, width) before those of every image."""
-    return torch.cat((first.expand(tokens.shape[0], -1, -1), tokens), dim=1)
 
 
 class Walked(nn.Module, ABC):
