@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -25,6 +24,7 @@ from analysis.statistics import (
     wilcoxon,
 )
 from analysis.tables import Column, Table
+from analysis.tuning import Tuning, of_tuning
 from wst.errors import InputError
 from wst.study import Study
 
@@ -114,14 +114,106 @@ class Ablation:
     caveats: list[str]
 
 
+@dataclass(frozen=True)
+class Runs:
+    """What there is to compare: test accuracy in per cent, by label, task and seed.
+
+    A label is a variant, with its study's name in front where there are several studies.
+
+    Attributes:
+        hashes: of the images behind them, by label and task.
+        notes: where a label's settings come from, in words.
+        differing: a line on what the studies were made with, where that differs.
+    """
+
+    accuracies: dict[str, dict[str, dict[int, float]]]
+    hashes: dict[tuple[str, str], set[str]]
+    notes: dict[str, str]
+    differing: list[str]
+
+    @property
+    def means(self) -> dict[str, dict[str, float]]:
+        """Mean over seeds, by label and task."""
+        return {
+            label: {task: statistics.fmean(seeds.values()) for task, seeds in tasks.items()}
+            for label, tasks in self.accuracies.items()
+        }
+
+
+def runs_of(trials: pd.DataFrame) -> Runs:
+    """What there is to compare among final trials.
+
+    Args:
+        trials: :data:`COLUMNS`, and ``place`` (:func:`analysis.results.places`), of the final trials of one
+            or more ledgers; those of place 1 are compared.
+    """
+    chosen = trials[trials["place"] == 1]
+    completed = chosen[chosen["state"] == "completed"].dropna(subset=["test_top1"])
+    label = completed["variant"].astype(object)
+    if completed["study"].nunique() > 1:
+        label = completed["study"].astype(object) + ": " + label
+    completed = completed.assign(label=label, accuracy=100 * completed["test_top1"])
+    return Runs(
+        accuracies={
+            str(who): {str(task): _by_seed(cell) for task, cell in part.groupby("task", sort=False)}
+            for who, part in completed.groupby("label", sort=False)
+        },
+        hashes={
+            (str(who), str(task)): set(part["data_hash"].dropna())
+            for (who, task), part in completed.groupby(["label", "task"])
+        },
+        notes={str(who): str(part["reason"].iloc[0]) for who, part in completed.groupby("label")},
+        differing=differing(completed),
+    )
+
+
+def check_several(runs: Runs) -> None:
+    """Refuse what leaves nothing to compare.
+
+    Raises:
+        InputError: fewer than two variants have completed trials.
+    """
+    found = len(runs.accuracies)
+    if found < 2:
+        raise InputError(
+            f"ablation: expected at least two variants with completed final trials; found {found}"
+        )
+
+
+def compare(runs: Runs, one: str, other: str) -> tuple[Comparison | None, list[str]]:
+    """Compare ``one`` with ``other``, paired by task and seed where their images are the same.
+
+    Returns:
+        The comparison, with a ``p_holm`` for it alone, and lines on what was left out; None where they have
+        no pair.
+    """
+    ours, theirs = runs.accuracies[one], runs.accuracies[other]
+    tasks = [task for task in theirs if task in ours]
+    differ = [task for task in tasks if runs.hashes[other, task] != runs.hashes[one, task]]
+    lines = [f"{one}: data of {', '.join(differ)} differ from {other}'s; not compared there."] * bool(differ)
+    pairs = {
+        task: shared
+        for task in tasks
+        if task not in differ and (shared := sorted(set(theirs[task]) & set(ours[task])))
+    }
+    if not pairs:
+        return None, [*lines, f"{one}: no task and seed in common with {other}; not compared."]
+    return _compare(one, ours, theirs, pairs, runs.notes[one]), lines
+
+
+def corrected(found: Sequence[Comparison]) -> list[Comparison]:
+    """The comparisons, with each p corrected for the number of them."""
+    held = holm([comparison.p for comparison in found])
+    return [replace(comparison, p_holm=p) for comparison, p in zip(found, held, strict=True)]
+
+
 def ablation(
     trials: pd.DataFrame, studies: Mapping[str, Study], suite: str, baseline: str | None = None
 ) -> Ablation:
     """Compare every variant with the baseline.
 
     Args:
-        trials: :data:`COLUMNS`, and ``place`` (:func:`analysis.results.places`), of the final trials of one
-            or more ledgers; those of place 1 are compared.
+        trials: as :func:`runs_of`.
         studies: the studies by name.
         suite: name of the suite.
         baseline: a variant (``study: variant`` where several studies have one of that name); by default the
@@ -130,60 +222,25 @@ def ablation(
     Raises:
         InputError: there is no such baseline, or nothing to compare it with.
     """
-    chosen = trials[trials["place"] == 1]
-    completed = chosen[chosen["state"] == "completed"].dropna(subset=["test_top1"])
-    several = completed["study"].nunique() > 1
-    label = completed["variant"].astype(object)
-    if several:
-        label = completed["study"].astype(object) + ": " + label
-    completed = completed.assign(label=label, accuracy=100 * completed["test_top1"])
-    labels = list(dict.fromkeys(completed["label"]))
-    name = _baseline(baseline, labels, studies, several)
-    runs = {
-        str(who): {str(task): _by_seed(cell) for task, cell in part.groupby("task", sort=False)}
-        for who, part in completed.groupby("label")
-    }
-    hashes = {
-        (str(who), str(task)): set(part["data_hash"].dropna())
-        for (who, task), part in completed.groupby(["label", "task"])
-    }
-    caveats, found = differing(completed), []
+    runs = runs_of(trials)
+    check_several(runs)
+    labels = list(runs.accuracies)
+    name = _baseline(baseline, labels, studies)
+    found, caveats = [], list(runs.differing)
     for other in labels:
-        if other == name:
-            continue
-        tasks = [t for t in runs[name] if t in runs[other]]
-        differ = [t for t in tasks if hashes[name, t] != hashes[other, t]]
-        if differ:
-            caveats.append(f"{other}: data of {', '.join(differ)} differ from {name}'s; not compared there.")
-        pairs = {
-            task: shared
-            for task in tasks
-            if task not in differ and (shared := sorted(set(runs[name][task]) & set(runs[other][task])))
-        }
-        if not pairs:
-            caveats.append(f"{other}: no task and seed in common with {name}; not compared.")
-            continue
-        found.append(_compare(other, runs[other], runs[name], pairs))
-    corrected = holm([comparison.p for comparison in found])
-    notes = {str(who): str(part["reason"].iloc[0]) for who, part in completed.groupby("label")}
-    found = [
-        Comparison(**{**vars(comparison), "p_holm": p, "note": notes[comparison.variant]})
-        for comparison, p in zip(found, corrected, strict=True)
-    ]
-    means = {who: {t: statistics.fmean(s.values()) for t, s in tasks.items()} for who, tasks in runs.items()}
-    ranks, ranked_tasks = average_ranks(means)
-    return Ablation(suite, name, found, ranks, ranked_tasks, caveats + _caveats(found))
+        if other != name:
+            comparison, lines = compare(runs, other, name)
+            caveats += lines
+            found += [] if comparison is None else [comparison]
+    ranks, ranked_tasks = average_ranks(runs.means)
+    return Ablation(suite, name, corrected(found), ranks, ranked_tasks, caveats + _caveats(found))
 
 
 def _by_seed(cell: pd.DataFrame) -> dict[int, float]:
     return dict(zip(map(int, cell["seed"]), map(float, cell["accuracy"]), strict=True))
 
 
-def _baseline(asked: str | None, labels: list[str], studies: Mapping[str, Study], several: bool) -> str:
-    if len(labels) < 2:
-        raise InputError(
-            f"ablation: expected at least two variants with completed final trials; found {len(labels)}"
-        )
+def _baseline(asked: str | None, labels: list[str], studies: Mapping[str, Study]) -> str:
     if asked is not None:
         if asked not in labels:
             raise InputError(f"--baseline: expected one of {', '.join(labels)}; found {asked!r}")
@@ -191,9 +248,9 @@ def _baseline(asked: str | None, labels: list[str], studies: Mapping[str, Study]
     for study in studies.values():
         sources = [v.settings_from for v in study.variants.values() if v.settings_from]
         for source in [*sources, *study.variants]:
-            label = f"{study.name}: {source}" if several else source
-            if label in labels:
-                return label
+            for label in (source, f"{study.name}: {source}"):
+                if label in labels:
+                    return label
     return labels[0]
 
 
@@ -202,6 +259,7 @@ def _compare(
     ours: dict[str, dict[int, float]],
     theirs: dict[str, dict[int, float]],
     pairs: dict[str, list[int]],
+    note: str,
 ) -> Comparison:
     gained = {t: np.array([ours[t][s] - theirs[t][s] for s in seeds]) for t, seeds in pairs.items()}
     differences = list(gained.values())
@@ -210,7 +268,7 @@ def _compare(
     several = min(map(len, differences)) > 1
     low, high = bootstrap_interval(differences) if several else (None, None)
     noise = half_width(differences) if several else None
-    mean = statistics.fmean(rounded)
+    mean, p = statistics.fmean(rounded), wilcoxon(rounded)
     return Comparison(
         variant=name,
         tasks=len(pairs),
@@ -224,10 +282,11 @@ def _compare(
             [np.round([ours[t][s] for s in seeds], 9) for t, seeds in pairs.items()],
             [np.round([theirs[t][s] for s in seeds], 9) for t, seeds in pairs.items()],
         ),
-        p=wilcoxon(rounded),
-        p_holm=math.nan,
+        p=p,
+        p_holm=p,
         by_task=by_task,
         lacking=tuple(task for task in theirs if task not in pairs),
+        note=note,
     )
 
 
@@ -248,14 +307,21 @@ def _caveats(found: Sequence[Comparison]) -> list[str]:
     return lines
 
 
-def read_ablation(folders: Sequence[Path], baseline: str | None = None) -> Ablation:
+def read_ablation(
+    folders: Sequence[Path], baseline: str | None = None, tuning: Tuning | None = None
+) -> Ablation:
     """Compare the variants of the studies in these folders; of the ledgers, only what it needs is read.
+
+    Args:
+        folders: output folders of studies.
+        baseline: as in :func:`ablation`.
+        tuning: only variants whose settings come about in this way.
 
     Raises:
         InputError: the folders are no studies, or there is nothing to compare.
     """
     studies = studies_of(folders)
-    finals = read_finals(folders, studies, COLUMNS)
+    finals = of_tuning(read_finals(folders, studies, COLUMNS), studies, tuning)
     return ablation(finals, studies, common_suite(studies, folders).name, baseline)
 
 

@@ -6,15 +6,17 @@ import csv
 import html
 import io
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from rich import box
-from rich.console import Console
+from rich.console import Console, JustifyMethod
+from rich.measure import Measurement
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from wst.errors import InputError
 from wst.screen import printable
 
 Kind = Literal["text", "percent", "difference", "number", "p", "count", "seconds", "bytes"]
@@ -56,6 +58,7 @@ class Table:
     Attributes:
         unranked: indices of rows that are never the best, and do not compete for it.
         notes: lines to show under the table.
+        keys: number of leading columns that name a row.
     """
 
     title: str
@@ -63,6 +66,7 @@ class Table:
     rows: list[dict[str, Cell]]
     notes: list[str] = field(default_factory=list)
     unranked: frozenset[int] = frozenset()
+    keys: int = 1
 
     def best(self, column: Column) -> frozenset[int]:
         """Indices of the rows that share a column's highest value; none where it is not ranked."""
@@ -113,17 +117,82 @@ def text(cell: Cell, kind: Kind) -> str:
     return format(cell, _SPEC[kind])
 
 
-def terminal(table: Table) -> RichTable:
-    """The table as it stands, a row a row."""
-    drawn = RichTable(title=Text(table.title), title_justify="left", box=box.SIMPLE_HEAD)
-    for column in table.columns:
-        drawn.add_column(Text(column.name), justify="left" if column.kind == "text" else "right")
-    bold = {column.name: table.best(column) for column in table.columns}
-    for i, row in enumerate(table.rows):
-        drawn.add_row(
-            *(Text(text(row[c.name], c.kind), "bold" if i in bold[c.name] else "") for c in table.columns)
-        )
+def terminal(table: Table, width: int) -> list[RichTable]:
+    """The table as it stands, a row a row; where it is too wide, in parts that share the columns of its keys.
+
+    Keys and numbers stay on one line; headings break between words, and other texts where they must.
+
+    Args:
+        table: what to draw.
+        width: characters that there are.
+    """
+    # Without spaces an estimate stays on one line.
+    cells = {c.name: [text(r[c.name], c.kind).replace(" ± ", "±") for r in table.rows] for c in table.columns}
+    keys, others = table.columns[: table.keys], table.columns[table.keys :]
+    full = {c.name: max(map(len, [c.name, *cells[c.name]])) for c in table.columns}
+    least = {c.name: max(map(len, [*c.name.split(), *cells[c.name]]), default=0) for c in table.columns}
+    least |= {c.name: min(least[c.name], _TEXT) for c in others if c.kind == "text"}
+    beside_keys = width - sum(least[key.name] + _GAP for key in keys)
+    parts: list[list[Column]] = [[]]
+    for column in others:
+        if parts[-1] and sum(least[c.name] + _GAP for c in [*parts[-1], column]) > beside_keys:
+            parts.append([])
+        parts[-1].append(column)
+    drawn = []
+    for place, part in enumerate(parts):
+        widths = {column.name: least[column.name] for column in [*keys, *part]}
+        room = beside_keys - sum(least[column.name] + _GAP for column in part)
+        for name in widths:
+            more = min(full[name] - widths[name], max(room, 0))
+            widths[name] += more
+            room -= more
+        title = "" if place else table.title
+        drawn.append(_drawn(replace(table, columns=[*keys, *part], title=title), cells, widths))
     return drawn
+
+
+_TEXT = 20
+"""Characters of a long text that stay on one line."""
+_GAP = 2
+"""Characters between two columns, and about a table."""
+
+
+def _drawn(table: Table, cells: Mapping[str, Sequence[str]], widths: Mapping[str, int]) -> RichTable:
+    drawn = RichTable(
+        title=Text(table.title) if table.title else None,
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        collapse_padding=True,
+    )
+    for column in table.columns:
+        side: JustifyMethod = "left" if column.kind == "text" else "right"
+        drawn.add_column(Text(column.name), justify=side, width=widths[column.name])
+    bold = {column.name: table.best(column) for column in table.columns}
+    for i in range(len(table.rows)):
+        drawn.add_row(*(Text(cells[c.name][i], "bold" if i in bold[c.name] else "") for c in table.columns))
+    return drawn
+
+
+def of_columns(table: Table, names: Sequence[str]) -> Table:
+    """The table with these columns alone, in this order.
+
+    Raises:
+        InputError: it has no such column.
+    """
+    known = {column.name: column for column in table.columns}
+    names = [name.strip() for name in names]
+    for name in names:
+        if name not in known:
+            raise InputError(f"--columns: expected some of {', '.join(known)}; found {name!r}")
+    keys = [column.name for column in table.columns[: table.keys]]
+    leading = next((place for place, name in enumerate(names) if name not in keys), len(names))
+    return replace(table, columns=[known[name] for name in names], keys=max(leading, 1))
+
+
+def narrowest(drawn: RichTable, console: Console) -> int:
+    """Characters of width without which a table loses words."""
+    return Measurement.get(console, console.options.update(max_width=10_000), drawn).minimum
 
 
 def transposed(table: Table) -> RichTable:
@@ -275,7 +344,8 @@ _WRITERS: Mapping[str, Callable[[Table], str]] = {
 def show(table: Table, style: Format, console: Console) -> None:
     """Print a table: drawn on the console, or as plain text in one of the other formats."""
     if style == "terminal":
-        console.print(terminal(table))
+        for part in terminal(table, console.width):
+            console.print(part)
         for note in table.notes:
             console.print(Text(printable(note)))
     else:

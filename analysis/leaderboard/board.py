@@ -16,6 +16,7 @@ from analysis.load import common_suite, hyperparameter_columns, studies_of
 from analysis.results import CELL, read_finals
 from analysis.sameness import MADE_WITH, differing
 from analysis.tables import Estimate
+from analysis.tuning import Tuning, of_tuning
 from wst.data.tasks import GROUPS, Suite
 from wst.errors import InputError
 from wst.ledger.reads import TaskReads, count_reads
@@ -185,6 +186,12 @@ class Row:
             ends = [f"{v:.3g}" if isinstance(v, float) else str(v) for v in (values[0], values[-1])]
             words.append(f"{name} {' to '.join(dict.fromkeys(ends))}")
         return ", ".join(words)
+
+    def readout(self) -> str:
+        """What the head reads: a setting of the method, or ``paper`` for what the method does unasked."""
+        if self.source:
+            return ""
+        return " and ".join(sorted({str(s.settings.get("readout", "paper")) for s in self.scores.values()}))
 
     def data(self) -> str:
         """Eight digits that are equal for rows on equal data of equal tasks."""
@@ -394,12 +401,20 @@ def _stages(study: Study, variant: str) -> str:
     return f"search of {study.search_trials(variant)}{shared}, {confirm}final"
 
 
-def read_leaderboard(folders: Sequence[Path], tasks: Sequence[str] = ()) -> Leaderboard:
+def read_leaderboard(
+    folders: Sequence[Path], tasks: Sequence[str] = (), tuning: Tuning | None = None
+) -> Leaderboard:
     """The leaderboard of the studies in these folders; of the ledgers, only what it needs is read.
+
+    Args:
+        folders: output folders of studies.
+        tasks: these tasks alone; all by default.
+        tuning: only variants whose settings come about in this way.
 
     Raises:
         InputError: the folders are no studies, or of different suites.
     """
     studies = studies_of(folders)
     finals = read_finals(folders, studies, [*COLUMNS, *hyperparameter_columns(folders)])
+    finals = of_tuning(finals, studies, tuning)
     return leaderboard(finals, common_suite(studies, folders), studies, tasks, count_reads(folders))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
 from analysis.leaderboard.board import Leaderboard
@@ -10,6 +11,8 @@ from wst.ledger.reads import elsewhere, times
 
 _MOST_READS = 6
 """Lines on reads of the test splits."""
+_MOST_NAMES = 8
+"""Variants named in such a line."""
 
 
 def caveats(board: Leaderboard) -> list[str]:
@@ -26,6 +29,7 @@ def caveats(board: Leaderboard) -> list[str]:
         for task, who in board.different_data().items()
     ]
     lines += board.differing
+    lines += _readouts(board)
     lines += [overlap_note("test", task, share) for task, share in board.overlaps().items()]
     if board.failed:
         lines.append(f"{_counted(board.failed)} failed; see error_text in the ledger.")
@@ -35,6 +39,14 @@ def caveats(board: Leaderboard) -> list[str]:
             "† published: selected on test or unknown, not re-run here, never ranked against our rows."
         )
     return lines
+
+
+def _readouts(board: Leaderboard) -> Iterator[str]:
+    found = sorted({row.readout() for row in board.rows if not row.source})
+    if len(found) == 1:
+        yield f"Readout of every row: {found[0]}."
+    elif found:
+        yield f"Rows read different tokens (readout {', '.join(found)}), which alone may be worth points."
 
 
 def _incomplete(board: Leaderboard) -> Iterator[str]:
@@ -81,7 +93,7 @@ def _reads(board: Leaderboard) -> Iterator[str]:
         if numbers or reads.others:
             alike.setdefault((numbers, reads.others), []).append(task)
     for (numbers, others), tasks in list(alike.items())[:_MOST_READS]:
-        each = ", ".join(f"{label} {n}" for label, n in numbers) or "none here"
+        each = _each(numbers)
         where = "each task" if len(tasks) == len(board.tasks) > 1 else ", ".join(tasks)
         total = sum(n for _, n in numbers)
         besides = f" Besides, {elsewhere(others)}." if others is not None else ""
@@ -91,6 +103,14 @@ def _reads(board: Leaderboard) -> Iterator[str]:
     unknown = [task for task, reads in board.reads.items() if reads.others is None]
     if unknown:
         yield f"Reads by others on this machine are not known ({', '.join(unknown)}): no hash of the images."
+
+
+def _each(numbers: tuple[tuple[str, int], ...]) -> str:
+    """Who read how often: by name, or where there are many by their number."""
+    if len(numbers) <= _MOST_NAMES:
+        return ", ".join(f"{label} {n}" for label, n in numbers) or "none here"
+    how_many = Counter(n for _, n in numbers)
+    return ", ".join(f"{n} by each of {rows} variants" for n, rows in sorted(how_many.items()))
 
 
 def _counted(number: int) -> str:

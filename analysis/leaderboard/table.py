@@ -51,6 +51,7 @@ def registry(board: Leaderboard) -> list[tuple[Column, Fill]]:
         (plain("stages", section=True), lambda row: row.stages),
         (plain("data"), Row.data),
         (plain("normalisation"), lambda row: row.normalisation),
+        (plain("readout"), Row.readout),
         (plain("settings"), Row.settings),
     ]
 
@@ -69,6 +70,7 @@ def as_table(board: Leaderboard) -> Table:
         rows=[{column.name: fill(row) for column, fill in entries} for row in board.rows],
         notes=[*caveats(board), *front_members(board)],
         unranked=frozenset(i for i, row in enumerate(board.rows) if row.source),
+        keys=1 + any(column.name == "study" for column, _ in entries),
     )
 
 
@@ -78,12 +80,24 @@ def without_settings(board: Leaderboard) -> Table:
     return replace(table, columns=[column for column in table.columns if column.name != "settings"])
 
 
+_MOST_TASKS = 6
+"""Columns for tasks in a terminal."""
+
+
+def accuracies(board: Leaderboard) -> Table:
+    """The leaderboard of many variants for a terminal: a row each, with tasks or groups and an average."""
+    table = as_table(board)
+    tasks = board.tasks if len(board.tasks) <= _MOST_TASKS else GROUPS
+    kept = ("variant", "study", *tasks, "mean of groups", "trainable")
+    return replace(table, columns=[column for column in table.columns if column.name in kept])
+
+
 def averages_table(board: Leaderboard) -> Table:
     """Our rows and published ones with their averages alone, which fits a terminal."""
     table = as_table(board)
     kept = ("variant", *GROUPS, "mean of groups", "mean of tasks", "trainable", "protocol")
     columns = [column for column in table.columns if column.name in kept]
-    return replace(table, title="Beside published results (%)", columns=columns)
+    return replace(table, title="Beside published results (%)", columns=columns, keys=1)
 
 
 def trial_ids(board: Leaderboard) -> dict[str, dict[str, list[str]]]:

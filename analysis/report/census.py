@@ -145,7 +145,7 @@ def counts_table(found: list[Census]) -> Table:
     columns += [Column(name, "count") for name in ("completed", "pruned", "failed", "not run", "epochs")]
     columns += [Column("slot-hours", "number"), Column("test reads", "count")]
     rows: list[dict[str, Cell]] = [{"study": one.study, **row} for one in found for row in one.counts]
-    return Table("Trials by stage and state", columns, rows)
+    return Table("Trials by stage and state", columns, rows, keys=2)
 
 
 def failures_table(folders: list[Path]) -> Table:
@@ -184,7 +184,7 @@ def failures_table(folders: list[Path]) -> Table:
         Column("error"),
         Column("message"),
     ]
-    return Table("Failed trials", columns, rows, notes)
+    return Table("Failed trials", columns, rows, notes, keys=2)
 
 
 def reads_table(folders: list[Path]) -> Table:
@@ -225,7 +225,7 @@ def reads_table(folders: list[Path]) -> Table:
     notes += [*read_lines(count_reads(folders, log), noun), *filter(None, [log.caveat])]
     columns = [Column("variant"), Column("study"), Column("tasks", "count"), Column("reads", "count")]
     columns += [Column("seeds a task"), Column("settings a task"), Column("test images scored", "count")]
-    return Table("Reads of the test split", columns, rows, notes[:50])
+    return Table("Reads of the test split", columns, rows, notes[:50], keys=2)
 
 
 def _span(numbers: pd.Series[int]) -> str:

@@ -141,6 +141,7 @@ def as_table(found: Sequence[Confirmation]) -> Table:
         ],
         rows=rows,
         notes=in_words(found),
+        keys=3,
     )
 
 

@@ -204,6 +204,7 @@ def as_table(found: list[Importance], method: Method) -> Table:
         ],
         rows=rows,
         notes=notes,
+        keys=3,
     )
 
 

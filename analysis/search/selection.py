@@ -144,4 +144,5 @@ def selection_table(found: list[Selection]) -> Table:
         notes=["Regret needs several candidates a cell after the search; with one it is not known."]
         if any(s.regret is None for s in found)
         else [],
+        keys=3,
     )

@@ -8,6 +8,8 @@ import json
 from html.parser import HTMLParser
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from rich.console import Console
 
 from analysis.tables import (
@@ -101,11 +103,63 @@ def test_html_is_escaped_and_sortable() -> None:
     assert parser.values == ["91.23", "3104.0", "80.0", "12.0"]
 
 
-@pytest.mark.parametrize("layout", [terminal, transposed])
-def test_terminal_shows_every_cell(layout: object, capsys: pytest.CaptureFixture[str]) -> None:
-    Console(width=200).print(layout(TABLE))  # type: ignore[operator]
-    shown = capsys.readouterr().out.replace("±", " ± ").replace("  ±  ", " ± ")
-    assert all(words in shown for words in ("91.2 ± 1.5", "80.0", "3,104", BAD))
+def _shown(width: int, *drawn: object) -> str:
+    file = io.StringIO()
+    console = Console(width=width, file=file)
+    for one in drawn:
+        console.print(one)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("drawn", [terminal(TABLE, 200), [transposed(TABLE)]], ids=["terminal", "transposed"])
+def test_terminal_shows_every_cell(drawn: list[object]) -> None:
+    shown = _shown(200, *drawn)
+    assert all(words in shown for words in ("91.2±1.5", "80.0", "3,104", BAD))
+
+
+@given(
+    columns=st.integers(1, 24),
+    names=st.lists(st.text("abcdefgh-", min_size=1, max_size=20), min_size=1, max_size=4, unique=True),
+    heading=st.sampled_from(["digits", "mean of groups", "within one standard error", "sprite_count"]),
+    width=st.sampled_from([80, 120, 200]),
+)
+@settings(max_examples=40, deadline=None)
+def test_a_terminal_table_fits_and_loses_nothing(
+    columns: int, names: list[str], heading: str, width: int
+) -> None:
+    headings = [f"{heading} {place}" for place in range(columns)]
+    cells = {h: Estimate(10 + place, 1.5) for place, h in enumerate(headings)}
+    table = Table(
+        "T",
+        [Column("variant"), *(Column(h, "percent") for h in headings), Column("settings")],
+        [
+            {"variant": name, **cells, "settings": "lr 0.001, scale 10, drop_path 0.1 to 0.3"}
+            for name in names
+        ],
+    )
+    drawn = terminal(table, width)
+    shown = _shown(width, *drawn)
+    assert max(map(len, shown.splitlines())) <= width
+    for name in names:
+        lines = [line for line in shown.splitlines() if line.split()[:1] == [name]]
+        assert len(lines) == len(drawn)  # each part names the row
+        assert [word for line in lines for word in line.split() if "±" in word] == [
+            f"{10 + place}.0±1.5" for place in range(columns)
+        ]
+
+
+def test_parts_of_a_wide_table_share_all_its_keys() -> None:
+    keys = {"variant": "wst", "task": "digits"}
+    numbers = {f"number {place}": 1234567.0 for place in range(12)}
+    table = Table(
+        "a title",
+        [Column("variant"), Column("task"), *(Column(name, "count") for name in numbers)],
+        [{**keys, **numbers}],
+        keys=2,
+    )
+    rows = [line.split() for line in _shown(80, *terminal(table, 80)).splitlines() if "wst" in line]
+    assert len(rows) > 1 and all(row[:2] == ["wst", "digits"] for row in rows)
+    assert sum(len(row) - 2 for row in rows) == 12
 
 
 @pytest.mark.parametrize("style", ["terminal", "markdown", "latex", "csv", "html", "json"])

@@ -66,6 +66,43 @@ def test_ablation(alpha: Path) -> None:
     assert "inside the noise" in _run("ablation", alpha, "--format", "csv")
 
 
+def test_pairs(alpha: Path) -> None:
+    assert len(json.loads(_run("ablation", alpha, "--pairs", "--json"))["rows"]) == 10
+    assert _run("ablation", alpha, "--pairs", "--format", "csv").splitlines()[0].startswith("variant,other,")
+    assert "| 2 base |" in _run("ablation", alpha, "--pairs", "--format", "markdown")
+    with pytest.raises(InputError, match="--pairs: expected no --baseline beside it"):
+        _run("ablation", alpha, "--pairs", "--baseline", "lin")
+
+
+def test_settings_side_by_side_and_of_one_kind(alpha: Path, tmp_path: Path) -> None:
+    (row,) = json.loads(_run("leaderboard", alpha, "--side-by-side", "--json"))["rows"]
+    assert row["method"] == "base"
+    with pytest.raises(InputError, match="--side-by-side: expected neither"):
+        _run("leaderboard", alpha, "--side-by-side", "--settings", "tuned")
+    rows = json.loads(_run("leaderboard", alpha, "--settings", "untuned", "--json"))["rows"]
+    assert {row["variant"] for row in rows} == {"twin", "gap", "big", "lin"}
+    front = json.loads(_run("pareto", alpha, "-o", tmp_path / "f.svg", "--settings", "tuned", "--json"))
+    assert [row["variant"] for row in front["rows"]] == ["base"]
+    ablation = json.loads(_run("ablation", alpha, "--settings", "untuned", "--json"))
+    assert {row["variant"] for row in ablation["rows"]} == {"gap", "big", "lin"}
+
+
+@pytest.mark.parametrize("width", [80, 120, 200])
+def test_a_leaderboard_of_many_variants_fits(
+    width: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = [f"variant-with-a-name-{place}" for place in range(20)]
+    study = alpha_study(variants={name: {"method": "linear", "fixed": {"lr": 0.01}} for name in names})
+    writer = Writer(tmp_path / "s", study)
+    with writer.ledger:
+        writer.finals({name: {task: [50, 51] for task in study.tasks} for name in names})
+    show_leaderboard([tmp_path / "s"], False, Console(width=width))
+    shown = capsys.readouterr().out
+    assert "…" not in shown and max(map(len, shown.splitlines())) <= width
+    assert all(name in shown.split() for name in names)
+    assert "20 variants" in shown  # who read the test splits, by their number
+
+
 def test_importance(alpha: Path) -> None:
     found = json.loads(_run("importance", alpha, "--json"))
     assert found["importance"]["rows"][0]["trials"] == 4

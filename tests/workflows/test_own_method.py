@@ -10,6 +10,7 @@ import torch
 import yaml
 
 import wst
+from analysis.leaderboard.board import read_leaderboard
 from tests.conftest import ROOT
 from wst.data.mini import MINI
 from wst.data.splits import TaskData
@@ -62,6 +63,7 @@ def test_it_is_tuned_beside_wst_through_ray(folder: Path) -> None:
     rows = read_table(folder, "trials", ["variant", "hp_last", "trainable_parameters"]).to_pylist()
     shift = [row for row in rows if row["variant"] == "shift"]
     assert all(row["trainable_parameters"] == 96 * row["hp_last"] for row in shift)  # micro is 96 wide
+    assert {row.variant for row in read_leaderboard([folder]).rows if row.complete} == {"shift", "wst"}
 
 
 @pytest.mark.slow

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -14,6 +14,7 @@ from rich.text import Text
 from analysis import tables
 from wst.cli.output import Formatted, Json, Style, Tasks, as_file, as_path, console, print_json, print_line
 from wst.cli.outputs import Force, check_output, whole
+from wst.errors import InputError
 from wst.screen import printable
 
 analysis_app = typer.Typer()
@@ -37,11 +38,27 @@ class Evaluator(StrEnum):
 Folders = Annotated[
     list[Path], typer.Argument(metavar="DIR...", parser=as_path, help="Output folders of studies.")
 ]
+Tuning = Literal["tuned", "shared", "untuned"]
+Settings = Annotated[
+    Tuning | None,
+    typer.Option(
+        "--settings",
+        help="Only variants whose settings are tuned for each task, shared by all tasks, or not tuned.",
+    ),
+]
 Literature = Annotated[bool, typer.Option("--literature", help="Add published results, marked as such.")]
 
 
-def _print(table: tables.Table, style: Style, as_json: bool, console: Console = console) -> None:
-    tables.show(table, "json" if as_json else style.value, console)
+Columns = Annotated[
+    str | None, typer.Option("--columns", metavar="NAME,NAME", help="Only these columns, in this order.")
+]
+
+
+def _print(
+    table: tables.Table, style: Style, as_json: bool, console: Console = console, columns: str | None = None
+) -> None:
+    shown = table if columns is None else tables.of_columns(table, columns.split(","))
+    tables.show(shown, "json" if as_json else style.value, console)
 
 
 def show_leaderboard(
@@ -52,15 +69,19 @@ def show_leaderboard(
     style: Style = Style.terminal,
     tasks: list[str] | None = None,
     literature: bool = False,
+    settings: Tuning | None = None,
+    columns: str | None = None,
 ) -> None:
     """Print the leaderboard of these studies: on a terminal with variants as columns, else as rows."""
     from analysis.leaderboard import board as leaderboard
     from analysis.leaderboard import published
     from analysis.leaderboard import table as leaderboard_table
 
-    ours = leaderboard.read_leaderboard(folders, tasks or ())
+    ours = leaderboard.read_leaderboard(folders, tasks or (), settings)
     board = published.with_published(ours) if literature else ours
     table = leaderboard_table.as_table(board)
+    if columns is not None:
+        table = tables.of_columns(table, columns.split(","))
     if as_json or style is Style.json:
         found = tables.as_json(
             table,
@@ -73,12 +94,16 @@ def show_leaderboard(
             },
         )
         print(found, file=console.file)
-    elif style is not Style.terminal:
+    elif style is not Style.terminal or columns is not None:
         _print(table, style, False, console)
     else:
-        console.print(tables.transposed(leaderboard_table.without_settings(ours)))
+        drawn = [tables.transposed(leaderboard_table.without_settings(ours))]
+        if tables.narrowest(drawn[0], console) > console.width:  # too many variants for columns
+            drawn = tables.terminal(leaderboard_table.accuracies(ours), console.width)
         if literature:
-            console.print(tables.terminal(leaderboard_table.averages_table(board)))
+            drawn += tables.terminal(leaderboard_table.averages_table(board), console.width)
+        for part in drawn:
+            console.print(part)
         for note in table.notes:
             console.print(Text(printable(note)))
 
@@ -100,10 +125,31 @@ def leaderboard(
     style: Formatted = Style.terminal,
     task: Tasks = None,
     literature: Literature = False,
+    settings: Settings = None,
+    side_by_side: Annotated[
+        bool, typer.Option("--side-by-side", help="A row a method: its tuned, shared and untuned variants.")
+    ] = False,
+    columns: Columns = None,
     as_json: Json = False,
 ) -> None:
     """Show test accuracies of the final stage: per task, group means, both averages, parameters, seeds."""
-    show_leaderboard(folders, as_json, console, style=style, tasks=task, literature=literature)
+    if side_by_side:
+        from analysis.leaderboard.side_by_side import read_side_by_side
+
+        if literature or settings:
+            raise InputError("--side-by-side: expected neither --literature nor --settings beside it")
+        _print(read_side_by_side(folders, task or ()), style, as_json, columns=columns)
+        return
+    show_leaderboard(
+        folders,
+        as_json,
+        console,
+        style=style,
+        tasks=task,
+        literature=literature,
+        settings=settings,
+        columns=columns,
+    )
 
 
 @analysis_app.command()
@@ -117,6 +163,8 @@ def pareto(
     ] = "mean of groups",
     against: Annotated[Against, typer.Option(help="What accuracy is set against.")] = Against.parameters,
     literature: Literature = False,
+    settings: Settings = None,
+    columns: Columns = None,
     style: Formatted = Style.terminal,
     force: Force = False,
     as_json: Json = False,
@@ -128,24 +176,39 @@ def pareto(
     from analysis.pareto import as_table, front
 
     check_output("-o", out, force=force, endings=FORMATS)
-    board = read_leaderboard(folders)
+    board = read_leaderboard(folders, tuning=settings)
     found = front(with_published(board) if literature else board, over, against.value)
     with whole(out) as aside:
         draw(found, aside)
-    _print(as_table(found), style, as_json)
+    _print(as_table(found), style, as_json, columns=columns)
 
 
 @analysis_app.command()
 def ablation(
     folders: Folders,
     baseline: Annotated[str | None, typer.Option(help="Variant that the others are compared with.")] = None,
+    pairs: Annotated[
+        bool,
+        typer.Option("--pairs", help="Compare every two variants: a matrix (CSV and JSON: a row a pair)."),
+    ] = False,
+    settings: Settings = None,
+    columns: Columns = None,
     style: Formatted = Style.terminal,
     as_json: Json = False,
 ) -> None:
     """Compare variants paired by task and seed, and say which differences are inside the noise."""
+    if pairs:
+        from analysis.pairs import as_list, as_matrix, read_pairs
+
+        if baseline is not None:
+            raise InputError("--pairs: expected no --baseline beside it")
+        found = read_pairs(folders, settings)
+        listed = as_json or style in (Style.csv, Style.json)
+        _print(as_list(found) if listed else as_matrix(found), style, as_json, columns=columns)
+        return
     from analysis.ablation import as_table, read_ablation
 
-    _print(as_table(read_ablation(folders, baseline)), style, as_json)
+    _print(as_table(read_ablation(folders, baseline, settings)), style, as_json, columns=columns)
 
 
 @analysis_app.command()
