@@ -7,9 +7,12 @@ BIN := .venv/bin
 demo: .venv/ready
 	$(BIN)/wst demo --out runs/demo
 
-# The demo's record, table and picture in the documents.
+# The records, tables and pictures of the documents.  The second study takes three quarters of an hour.
 figures: demo
-	$(BIN)/python tools/record_demo.py runs/demo docs/demo
+	$(BIN)/wst tune leaderboard-mini --out runs/leaderboard-mini
+	$(BIN)/python tools/record_study.py runs/demo docs/demo
+	$(BIN)/python tools/record_study.py runs/leaderboard-mini docs/leaderboard-mini
+	$(BIN)/python -m tools.fill_tables README.md docs/field.md docs/analysis.md
 
 test: .venv/ready
 	$(BIN)/python -m pytest -q -n auto --dist loadfile --no-loadscope-reorder

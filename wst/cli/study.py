@@ -216,7 +216,7 @@ def _end_if_barren(planner: Planner) -> None:
 def demo(
     out: Annotated[Path, typer.Option(parser=as_path, help="Output folder.")] = Path("runs/demo"),
 ) -> None:
-    """Tune WST and linear probing on the embedded default, and show what came out."""
+    """Compare six methods in the embedded default study, two of them tuned, and show what came out."""
     from wst.study import load_study
 
     _end_if_barren(_run(load_study("demo"), out, console))

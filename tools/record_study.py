@@ -1,13 +1,15 @@
-"""Keep a finished grid study in the documents, for `wst simulate` to replay: its ledger, a file a table.
+"""Keep a finished study in the documents: its ledger, a file a table, and its study file.
 
-    python tools/record_simulation.py runs/mini-grid docs/simulation
+    python tools/record_study.py runs/mini-grid docs/simulation
 
-The record names no machine: the columns `node` and `slot` say `host`.
+The documents' tables and pictures come from these records (`python -m tools.fill_tables`), and so do several
+tests.  A record names no machine: the columns `node` and `slot` say `host`.
 """
 
 from __future__ import annotations
 
 import argparse
+import shutil
 from pathlib import Path
 
 import pyarrow as pa
@@ -38,14 +40,13 @@ def main() -> None:
     parser.add_argument("record", type=Path)
     args = parser.parse_args()
     study = resolved_study(args.study)
-    planner = Planner(study, *history(args.study))
-    if not planner.done:
+    if not Planner(study, *history(args.study)).done:
         parser.error(f"{args.study}: expected a finished study; found trials left")
+    shutil.rmtree(args.record / "ledger", ignore_errors=True)
     for name in TABLES:
-        table = without_machine(read_table(args.study, name))
         folder = args.record / "ledger" / name
-        folder.mkdir(parents=True, exist_ok=True)
-        pq.write_table(table, folder / RECORD, compression="zstd")
+        folder.mkdir(parents=True)
+        pq.write_table(without_machine(read_table(args.study, name)), folder / RECORD, compression="zstd")
     (args.record / "study.yaml").write_text(study.to_yaml())
 
 
