@@ -15,7 +15,7 @@ from torchvision import transforms
 
 from tests.conftest import ROOT
 from tests.data.trees import small_vtab, write_task
-from wst.data import cache, decoded, hashes, memo, splits
+from wst.data import cache, decoded, entries, hashes, memo, splits
 from wst.data.decode import Preprocessing
 from wst.data.lists import ImageList
 from wst.data.splits import TaskData
@@ -91,7 +91,7 @@ def test_the_same_images_elsewhere_share_an_entry(root, listed, decodes):
     moved = cache.load(ImageList(other, tuple(paths), labels), Preprocessing(16))
     assert len(decodes) == len(listed.images)
     assert moved.labels.tolist() == list(labels)
-    assert len(cache.entries()) == 1
+    assert len(entries.entries()) == 1
 
 
 def test_a_changed_image_is_decoded_anew(listed, decodes):
@@ -128,7 +128,7 @@ def test_a_damaged_entry_is_made_again_and_said_once(listed, decodes, damage, ca
     after = cache.load(listed, Preprocessing(16))
     assert np.array_equal(after.images, before) and len(decodes) == 2 * len(listed.images)
     (line,) = caplog.messages
-    assert re.fullmatch(r"/.*: expected a whole split; found .*: made again", line)
+    assert re.fullmatch(r"/.*: expected whole splits; found .*: made again", line)
     assert np.array_equal(cache.load(listed, Preprocessing(16)).images, before)
     assert len(decodes) == 2 * len(listed.images) and len(caplog.messages) == 1
 
@@ -153,13 +153,13 @@ def test_damage_to_an_entry_in_use_ends_no_process(listed, decodes, damage, read
 def test_a_file_that_changes_while_it_is_made_again_is_refused(listed, monkeypatch):
     split = cache.load(listed, Preprocessing(16))
     _flip(entry_folder() / "images.npy")
-    original = cache._fill
+    original = entries._fill
 
-    def fill(entry, *rest):
-        original(entry, *rest)
-        _flip(entry / "images.npy")
+    def fill(contents):
+        original(contents)
+        _flip(contents.folder / "images.npy")
 
-    monkeypatch.setattr(cache, "_fill", fill)
+    monkeypatch.setattr(entries, "_fill", fill)
     with pytest.raises(InputError, match=r"expected the pixels just written; found other pixels"):
         split.images  # noqa: B018
 
@@ -191,7 +191,7 @@ def test_entries_that_were_exchanged_are_made_again(root, listed, caplog):
         Image.new("RGB", (20, 20), "red").save(paths[-1])
     other = ImageList(root / "other", tuple(paths), listed.labels)
     before = {name: cache.load(of, Preprocessing(16)).images for name, of in (("a", listed), ("b", other))}
-    one, two = (entry.folder for entry in cache.entries())
+    one, two = (entry.folder for entry in entries.entries())
     one.rename(root / "aside")
     two.rename(one)
     (root / "aside").rename(two)
@@ -216,7 +216,7 @@ def test_a_picture_that_changes_between_its_hash_and_its_decoding_leaves_no_entr
         patch.setattr(cache, "decode_all", exchanged)
         with pytest.raises(ChangedError, match=r"train800\.txt: expected its images to stay as they were"):
             cache.load(listed, Preprocessing(16))
-    assert not cache.entries() and not list((memo.cache_folder() / "splits").glob("*/"))
+    assert not entries.entries() and not list((memo.cache_folder() / "splits").glob("*/"))
     with Image.open(path) as image:
         expected = Preprocessing(16).decode(whole, path)
         assert np.array_equal(cache.load(listed, Preprocessing(16)).images[3], expected), image
@@ -283,12 +283,15 @@ def test_a_split_is_compared_with_what_is_expected_whenever_it_is_opened(root):
 def test_what_another_process_fills_is_not_evicted(listed, monkeypatch):
     """Its entry stands complete under a hidden name for a moment, and then until it is opened."""
     cache.load(listed, Preprocessing(16))
-    (entry,) = cache.entries()
+    (entry,) = entries.entries()
     hidden = entry.folder.with_name(f".{'0' * 32}.abc")
     shutil.copytree(entry.folder, hidden)
-    assert [e.folder for e in cache.entries()] == [entry.folder]
+    assert [e.folder for e in entries.entries()] == [entry.folder]
     monkeypatch.setenv("WST_CACHE_LIMIT", f"{entry.size}B")
-    with locked(cache._lock_file("0" * 32)), locked(cache._lock_file(entry.folder.name)):
+    with (
+        locked(entries._lock_file(entry.folder.with_name("0" * 32))),
+        locked(entries._lock_file(entry.folder)),
+    ):
         cache.load(listed, Preprocessing(15))
         assert hidden.is_dir() and entry.folder.is_dir()
     cache.load(listed, Preprocessing(14))  # nobody holds them any more
@@ -401,35 +404,35 @@ def test_a_process_killed_while_decoding_leaves_nothing_that_is_trusted(root, li
     process.send_signal(signal.SIGKILL)
     process.wait()
     left = [path for path in (memo.cache_folder() / "splits").iterdir() if path.is_dir()]
-    assert len(left) == 1 and cache.entries() == []
+    assert len(left) == 1 and entries.entries() == []
     decoded = cache.load(listed, Preprocessing(16))
     assert sorted(decodes) == sorted(listed.images)
     direct = [Preprocessing(16).decode(path.read_bytes(), path) for path in listed.images]
     assert np.array_equal(decoded.images, np.stack(direct))
-    assert [entry_folder()] == [entry.folder for entry in cache.entries()]  # what was left is gone
+    assert [entry_folder()] == [entry.folder for entry in entries.entries()]  # what was left is gone
 
 
 def test_the_longest_unused_goes_first(root, listed, decodes, monkeypatch):
     sizes = (16, 17, 18)
     for age, size in zip((300, 100, 200), sizes, strict=True):
         cache.load(listed, Preprocessing(size))
-        newest = max(cache.entries(), key=lambda entry: entry.used)
+        newest = max(entries.entries(), key=lambda entry: entry.used)
         os.utime(newest.folder / "entry.json", (newest.used - age, newest.used - age))
-    words = [entry.preprocessing for entry in cache.entries()]
+    words = [entry.preprocessing for entry in entries.entries()]
     assert words == [Preprocessing(size).words for size in (16, 18, 17)]
-    total = sum(entry.size for entry in cache.entries())
+    total = sum(entry.size for entry in entries.entries())
     monkeypatch.setenv("WST_CACHE_LIMIT", f"{total}B")
     cache.load(listed, Preprocessing(15))
-    words = [entry.preprocessing for entry in cache.entries()]
+    words = [entry.preprocessing for entry in entries.entries()]
     assert words == [Preprocessing(size).words for size in (18, 17, 15)]
 
 
 def test_use_counts_for_eviction(listed):
     cache.load(listed, Preprocessing(16))
-    (entry,) = cache.entries()
+    (entry,) = entries.entries()
     os.utime(entry.folder / "entry.json", (1, 1))
     cache.load(listed, Preprocessing(16))
-    assert cache.entries()[0].used > 1e9
+    assert entries.entries()[0].used > 1e9
 
 
 def test_a_split_that_never_fits_is_refused(listed, monkeypatch):
@@ -444,21 +447,21 @@ def test_a_split_that_never_fits_is_refused(listed, monkeypatch):
 )
 def test_limits(monkeypatch, text, limit):
     monkeypatch.setenv("WST_CACHE_LIMIT", text)
-    assert cache.cache_limit() == limit
+    assert entries.cache_limit() == limit
 
 
 def test_a_limit_that_is_none(monkeypatch):
     monkeypatch.setenv("WST_CACHE_LIMIT", "much")
     with pytest.raises(InputError, match="WST_CACHE_LIMIT: expected a size such as 20GB; found 'much'"):
-        cache.cache_limit()
+        entries.cache_limit()
 
 
 def test_clear_frees_the_disk_and_leaves_users_alone(listed):
     decoded = cache.load(listed, Preprocessing(16))
     expected = np.array(decoded.images)
-    on_disk = sum(entry.size for entry in cache.entries())
-    assert cache.clear() == on_disk > 0
-    assert cache.entries() == [] and np.array_equal(decoded.images, expected)
+    on_disk = sum(entry.size for entry in entries.entries())
+    assert entries.clear() == on_disk > 0
+    assert entries.entries() == [] and np.array_equal(decoded.images, expected)
     assert np.array_equal(cache.load(listed, Preprocessing(16)).images, expected)
 
 
@@ -505,7 +508,7 @@ def test_the_guard_holds_whatever_is_cached(root):
 
 def test_entries_describe_themselves(listed):
     cache.load(listed, Preprocessing(16))
-    (entry,) = cache.entries()
+    (entry,) = entries.entries()
     assert (entry.source, entry.images) == (str(listed.file), len(listed.images))
     record = json.loads((entry.folder / "entry.json").read_text())
     assert record["shape"] == [24, 3, 16, 16]

@@ -16,7 +16,7 @@ import pytest
 from tests.conftest import ROOT, small_study
 from tests.ledger.processes import CODE, read_of, write
 from tests.ledger.test_ledger import small_trials
-from wst.data import cache
+from wst.data import entries
 from wst.errors import InputError
 from wst.ledger import Ledger, read_table
 from wst.ledger.reading import all_reads
@@ -73,7 +73,7 @@ def test_several_processes_append_whole_lines() -> None:
 
 def test_it_is_no_part_of_the_cache() -> None:
     _log(_read("1"))
-    cache.clear()
+    entries.clear()
     assert len(read_log().entries) == 1
 
 

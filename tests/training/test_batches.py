@@ -38,10 +38,10 @@ def test_a_split_stays_on_the_device_for_the_next_trial(mini_root: Path) -> None
     data = TaskData.of(mini_root, MINI, MINI.task("digits"))
     first = resident(data, "val", 32, "search", torch.device("cpu"))
     assert first is resident(data, "val", 32, "search", torch.device("cpu"))
-    assert first.images.shape == (200, 3, 32, 32) and first.images.dtype == torch.uint8
+    assert first.inputs.shape == (200, 3, 32, 32) and first.inputs.dtype == torch.uint8
     assert len(first) == len(first.labels) == 200
     batches = list(first.batches(150))
-    assert torch.equal(torch.cat([images for images, _ in batches]), first.images)
+    assert torch.equal(torch.cat([images for images, _ in batches]), first.inputs)
     assert [len(labels) for _, labels in batches] == [150, 50]
     with pytest.raises(splits.TestSplitClosedError):
         resident(data, "test", 32, "search", torch.device("cpu"))

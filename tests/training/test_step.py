@@ -45,7 +45,7 @@ class Stepped:
         self.trainable = {name: p for name, p in model.named_parameters() if p.requires_grad}
 
     def images(self) -> Tensor:
-        return self.normalise(self.split.images[self.draw.indices]).clone()
+        return self.normalise(self.split.inputs[self.draw.indices]).clone()
 
     def labels(self) -> Tensor:
         return self.split.labels[self.draw.indices]

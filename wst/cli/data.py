@@ -335,12 +335,12 @@ def info(
 
 @data_app.command()
 def cache(
-    show: Annotated[bool, typer.Option("--show", help="List the decoded splits (the default).")] = False,
-    clear: Annotated[bool, typer.Option("--clear", help="Remove them all.")] = False,
+    show: Annotated[bool, typer.Option("--show", help="List what is in it (the default).")] = False,
+    clear: Annotated[bool, typer.Option("--clear", help="Remove it all.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Show or clear the cache of decoded splits."""
-    from wst.data import cache as decoded
+    """Show or clear the cache of decoded splits and features."""
+    from wst.data import entries as decoded
     from wst.data.memo import cache_folder
 
     if clear:

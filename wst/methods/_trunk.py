@@ -9,6 +9,7 @@ Hierarchical ones (``SwinTransformer``, ``SwinTransformerV2``) are several stage
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import torch
@@ -52,7 +53,7 @@ def stages(model: TimmModel) -> list[Stage]:
     found = []
     for stage in model.layers:
         merging = None if isinstance(stage.downsample, nn.Identity) else stage.downsample
-        found.append(Stage(stage.blocks, stage.blocks[0].dim, merging))
+        found.append(Stage(stage.blocks, stage.dim if merging is None else merging.out_dim, merging))
     return found
 
 
@@ -91,6 +92,26 @@ def embed(model: TimmModel, images: Tensor) -> tuple[Tensor, list[Context]]:
     return model.norm_pre(model.patch_drop(model._pos_embed(tokens))), [{} for _ in range(depth)]
 
 
+def walk(model: TimmModel, tokens: Tensor, contexts: list[Context], start: int, stop: int) -> Tensor:
+    """The blocks ``start`` to ``stop`` (excluded), with the patch merging before a stage's first.
+
+    Args:
+        model: of :data:`FAMILIES`.
+        tokens: that enter block ``start``; before the merging, where it begins a stage.
+        contexts: of all blocks, from :func:`embed`.
+        start, stop: numbers of blocks, from 0.
+    """
+    number = 0
+    for stage in stages(model):
+        for place, block in enumerate(stage.blocks):
+            if start <= number < stop:
+                if place == 0 and stage.merging is not None:
+                    tokens = stage.merging(tokens)
+                tokens = block(tokens, **contexts[number])
+            number += 1
+    return tokens
+
+
 def pooled(model: TimmModel, tokens: Tensor) -> Tensor:
     """The last block's tokens -> what the head reads (B, width): the model's final norm and its pooling."""
     features: Tensor = model.forward_head(model.norm(tokens), pre_logits=True)
@@ -121,7 +142,32 @@ class Walked(nn.Module, ABC):
         """(B, 3, H, W) -> what the head reads (B, width)."""
         return pooled(self.backbone, self.last_tokens(images))
 
+    def classify(self, tokens: Tensor) -> Tensor:
+        """What the final norm and the pooling get -> logits (B, classes)."""
+        logits: Tensor = self.get_classifier()(pooled(self.backbone, tokens))
+        return logits
+
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) -> logits (B, classes)."""
-        logits: Tensor = self.get_classifier()(self.forward_features(images))
-        return logits
+        return self.classify(self.last_tokens(images))
+
+
+class OnFrozen(Walked):
+    """A network beside an isotropic backbone that no gradient enters, fed by the outputs of its blocks."""
+
+    @torch.no_grad()
+    def frozen(self, images: Tensor) -> Iterator[Tensor]:
+        """(B, 3, H, W) -> the tokens that enter the first block, then those that leave each block."""
+        tokens, contexts = embed(self.backbone, images)
+        yield tokens
+        for block, context in zip(self.backbone.blocks, contexts, strict=True):
+            tokens = block(tokens, **context)
+            yield tokens
+
+    @abstractmethod
+    def beside(self, tokens: Iterable[Tensor]) -> Tensor:
+        """What :meth:`frozen` gives -> what the final norm and the pooling get."""
+
+    def last_tokens(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) -> what the final norm and the pooling get."""
+        return self.beside(self.frozen(images))

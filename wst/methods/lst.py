@@ -6,6 +6,7 @@ NeurIPS 2022.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated
 
 import torch
@@ -15,13 +16,13 @@ from torch import Tensor, nn
 from wst.errors import InputError
 from wst.methods import AtLeast, method
 from wst.methods._readout import Readout, set_readout
-from wst.methods._trunk import HIERARCHICAL, ISOTROPIC, ONE_WIDTH, TimmModel, Walked, embed
+from wst.methods._trunk import HIERARCHICAL, ISOTROPIC, ONE_WIDTH, OnFrozen, TimmModel
 
 TEMPERATURE = 0.1
 """Of the gates."""
 
 
-class Ladder(Walked):
+class Ladder(OnFrozen):
     """A frozen backbone and its side network.
 
     Args:
@@ -42,16 +43,12 @@ class Ladder(Walked):
         self.side = nn.ModuleList(Block(thin, heads, qkv_bias=True) for _ in range(depth))
         self.norm, self.up = nn.LayerNorm(thin), nn.Linear(thin, width)
 
-    def last_tokens(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) -> the side network's tokens, as wide as the backbone's."""
-        with torch.no_grad():
-            tokens, contexts = embed(self.backbone, images)
-        side = self.downs[0](tokens)
-        for i, block in enumerate(self.backbone.blocks):
-            with torch.no_grad():
-                tokens = block(tokens, **contexts[i])
-            gate = torch.sigmoid(self.gates[i] / TEMPERATURE)
-            side = self.side[i](torch.lerp(side, self.downs[i + 1](tokens), gate.to(side.dtype)))
+    def beside(self, tokens: Iterable[Tensor]) -> Tensor:
+        """Tokens (B, N, width) before and after every block -> the side network's, as wide as those."""
+        first, *others = (down(one) for down, one in zip(self.downs, tokens, strict=True))
+        side = first
+        for block, gate, entering in zip(self.side, self.gates, others, strict=True):
+            side = block(torch.lerp(side, entering, torch.sigmoid(gate / TEMPERATURE).to(side.dtype)))
         out: Tensor = self.up(self.norm(side))
         return out
 

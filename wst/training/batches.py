@@ -1,4 +1,4 @@
-"""Images of a split on the device that trains, and what makes a backbone's input of them."""
+"""A split on the device that trains, and what makes a backbone's input of its images."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ class Resident:
     """A split on the device: nothing moves while it is trained on.
 
     Attributes:
-        images: (N, 3, H, W) uint8.
+        inputs: images (N, 3, H, W) uint8, or the features of a model's first half (N, ...).
         labels: (N,) int64.
     """
 
-    images: Tensor
+    inputs: Tensor
     labels: Tensor
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def batches(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Images and labels in the split's order, ``size`` at a time."""
+        """Inputs and labels in the split's order, ``size`` at a time."""
         for start in range(0, len(self), size):
-            yield self.images[start : start + size], self.labels[start : start + size]
+            yield self.inputs[start : start + size], self.labels[start : start + size]
 
 
 def resident(data: TaskData, split: Split, size: int, stage: Stage, device: torch.device) -> Resident:

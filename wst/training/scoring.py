@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,7 +10,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from wst.training.batches import Normaliser
 from wst.training.optimisation import autocast
 
 if TYPE_CHECKING:
@@ -24,7 +23,7 @@ SCORING_BATCH = 256
 def score(
     models: Sequence[nn.Module],
     batches: Iterable[tuple[Tensor | np.ndarray, Tensor | np.ndarray]],
-    normalise: Normaliser,
+    prepare: Callable[[Tensor], Tensor],
     recipe: Recipe,
     device: torch.device,
 ) -> list[tuple[int, float]]:
@@ -32,8 +31,8 @@ def score(
 
     Args:
         models: of one backbone; they are put in evaluation mode.
-        batches: images (B, 3, H, W) uint8 and labels (B,).
-        normalise: makes the models' input of images.
+        batches: images (B, 3, H, W) uint8, or features, and labels (B,).
+        prepare: makes the models' input of these.
         recipe: for the precision.
         device: where the models are.
 
@@ -45,7 +44,7 @@ def score(
     for model in models:
         model.eval()
     for images, labels in batches:
-        inputs = normalise(_tensor(images).to(device))
+        inputs = prepare(_tensor(images).to(device))
         target = _tensor(labels).to(device)
         for i, model in enumerate(models):
             with autocast(recipe, device):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 import torch
@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from wst.training.batches import Normaliser, Resident
+from wst.training.batches import Resident
 from wst.training.draws import Draw, seeded
 from wst.training.drop_path import StochasticDepth
 from wst.training.optimisation import autocast
@@ -30,11 +30,12 @@ class Step:
     The model must be in training mode, and must not keep statistics of what it sees, as batch norm does.
 
     Args:
-        model: maps normalised images to logits; what requires gradients is trainable.
+        model: what requires gradients in it is trainable.
         depth: its stochastic depth.
         split: what it is trained on.
-        normalise: makes the model's input of images.
+        prepare: makes the input of ``called`` of the split's inputs.
         recipe: precision and label smoothing.
+        called: the second half of the model, which has it as ``model``, where inputs are features.
     """
 
     def __init__(
@@ -42,10 +43,12 @@ class Step:
         model: nn.Module,
         depth: StochasticDepth,
         split: Resident,
-        normalise: Normaliser,
+        prepare: Callable[[Tensor], Tensor],
         recipe: Recipe,
+        called: nn.Module | None = None,
     ):
-        self._model, self._depth, self._split, self._normalise = model, depth, split, normalise
+        self._called, self._depth, self._split, self._prepare = called or model, depth, split, prepare
+        self._owner = "" if called is None else "model."
         self._recipe, self._device = recipe, split.labels.device
         names: dict[int, list[str]] = {}
         for prefix, module in model.named_modules():  # each once, however many have it
@@ -53,7 +56,7 @@ class Step:
                 names.setdefault(id(parameter), []).append(name)
         self._tied = [found for found in names.values() if len(found) > 1]
 
-    def loss(self, tensors: Mapping[str, Tensor], images: Tensor, labels: Tensor, masks: Tensor) -> Tensor:
+    def loss(self, tensors: Mapping[str, Tensor], inputs: Tensor, labels: Tensor, masks: Tensor) -> Tensor:
         """Mean cross-entropy, a scalar in float32, of a model that draws nothing itself.
 
         ``torch.func.vmap`` over stacked ``tensors`` (and masks, and images where they differ) gives the
@@ -63,7 +66,7 @@ class Step:
         Args:
             tensors: parameters and buffers by name, in the place of the model's own; it must have the
                 others.  Hyperparameters that change no shape are buffers.
-            images: (B, 3, H, W) normalised.
+            inputs: images (B, 3, H, W), normalised, or features (B, ...).
             labels: (B,) int64.
             masks: (modules, B) of the stochastic depth.
         """
@@ -72,8 +75,9 @@ class Step:
         for first, *others in self._tied:
             if first in tensors:
                 substituted |= dict.fromkeys(others, tensors[first])
+        named = {self._owner + name: tensor for name, tensor in substituted.items()}
         with autocast(self._recipe, self._device):
-            logits = functional_call(self._model, substituted, images, tie_weights=False)
+            logits = functional_call(self._called, named, inputs, tie_weights=False)
         return F.cross_entropy(logits.float(), labels, label_smoothing=self._recipe.label_smoothing)
 
     def __call__(
@@ -93,10 +97,10 @@ class Step:
         Returns:
             The loss, and the gradients by name, without those of tensors that the loss does not depend on.
         """
-        images = self._normalise(self._split.images.index_select(0, draw.indices))
+        inputs = self._prepare(self._split.inputs.index_select(0, draw.indices))
         leaves = {name: tensor.detach().requires_grad_() for name, tensor in trainable.items()}
         with seeded(draw.seed, self._device), torch.enable_grad():
-            loss = self.loss(leaves, images, self._split.labels[draw.indices], draw.masks)
+            loss = self.loss(leaves, inputs, self._split.labels[draw.indices], draw.masks)
             gradients = torch.autograd.grad(loss, list(leaves.values()), loss_scale, allow_unused=True)
         found = zip(leaves, gradients, strict=True)
         return loss.detach(), {name: gradient for name, gradient in found if gradient is not None}

@@ -15,15 +15,18 @@ import torch
 from wst.data.lists import Split
 from wst.data.splits import TRAINING_SPLIT
 from wst.machine import usable_cpus
+from wst.methods import registry
 from wst.models.adapters import save_adapter
 from wst.models.backbones import weights_id
 from wst.models.create import adapted
+from wst.models.halves import halves
 from wst.records import Cost, Epoch, Score
 from wst.training import cost, state
 from wst.training.adapter import card
 from wst.training.batches import Normaliser, Resident, resident
 from wst.training.draws import Draws, seeded
 from wst.training.drop_path import StochasticDepth
+from wst.training.features import Features
 from wst.training.finite import check_loss, check_score, check_trained
 from wst.training.identity import identity
 from wst.training.optimisation import learning_rate
@@ -44,11 +47,14 @@ class Trial:
 
     Args:
         spec: what to train, and where.
+        keeps_features: train on kept features where the method leaves blocks untouched; the numbers are
+            the same.
 
     Attributes:
         spec: the same, with the weights that were loaded.
         device: where it trains.
         model: maps normalised images to logits.
+        halves: the same in two halves, where its method leaves blocks untouched.
         input: size and normalisation of its images.
         val: what it validates on; None in stage ``final``, which trains on it.
         normalise: makes its input of images.
@@ -62,7 +68,7 @@ class Trial:
         InputError: data or weights are missing or do not fit.
     """
 
-    def __init__(self, spec: TrialSpec):
+    def __init__(self, spec: TrialSpec, keeps_features: bool = True):
         self.clock = cost.Clock()
         if spec.weights is None:
             spec = replace(spec, weights=weights_id(spec.backbone))
@@ -85,14 +91,18 @@ class Trial:
                 method_hash=spec.method_hash,
                 weights=spec.weights,
             )
+        method = registry.get(spec.method, spec.method_hash)
+        self.halves = halves(model, method, settings.method)
         depth = StochasticDepth(model)
         self.model = model.to(self.device)
         size, largest = self.input.size, max(recipe.batch_size, SCORING_BATCH)
         self.normalise = Normaliser(self.input.mean, self.input.std, size, largest, self.device)
-        split, seed = self._resident(TRAINING_SPLIT[spec.intent.stage]), spec.intent.seed
+        training, seed = TRAINING_SPLIT[spec.intent.stage], spec.intent.seed
+        self._features = self._kept_features(training) if keeps_features else None
+        split = self._resident(training)
         self.val = self._resident("val") if spec.intent.stage != "final" else None
         self.draws = Draws(seed, len(split), recipe.batch_size, recipe.drop_last, depth, self.device)
-        step = Step(model, depth, split, self.normalise, recipe)
+        step = Step(model, depth, split, self._prepare, recipe, self.halves if self._features else None)
         self.update = Update(model, step, recipe, settings.lr, settings.weight_decay, self.device)
         self.curve: list[Epoch] = []
         self._restore()
@@ -218,11 +228,25 @@ class Trial:
         split = self.val
         if split is None:
             return None, None
+        called = self.halves if self._features and self.halves else self.model
         batches = split.batches(SCORING_BATCH)
-        ((correct, loss),) = score([self.model], batches, self.normalise, self.spec.recipe, self.device)
+        ((correct, loss),) = score([called], batches, self._prepare, self.spec.recipe, self.device)
         return loss / len(split), correct / len(split)
 
+    def _kept_features(self, split: Split) -> Features | None:
+        """Where features come from in the place of images; None where they are not to be kept."""
+        if self.halves is None or self.spec.weights is None:
+            return None  # random weights are each trial's own
+        found = Features(self.halves, self.spec, self.input, self.normalise, self.device)
+        listed, _ = self.spec.data.listed(split, self.spec.intent.stage)
+        return found if found.fit(len(listed.images)) else None
+
+    def _prepare(self, inputs: torch.Tensor) -> torch.Tensor:
+        return self.normalise(inputs) if self._features is None else self._features.restored(inputs)
+
     def _resident(self, split: Split) -> Resident:
+        if self._features is not None:
+            return self._features.resident(split)
         return resident(self.spec.data, split, self.input.size, self.spec.intent.stage, self.device)
 
 

@@ -1,0 +1,139 @@
+"""Trials on kept features: the numbers of those on images, and what is computed once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tests.training.specs import LINEAR, spec, without_times
+from wst.data import entries
+from wst.models.halves import Halves
+from wst.records import Epoch, Score
+from wst.study import Recipe
+from wst.training import features
+from wst.training.spec import TrialSpec
+from wst.training.trial import Trial
+
+OWN = '''
+from torch import nn
+from wst.methods import method
+
+
+class Shifted(nn.Module):
+    def __init__(self, block, width):
+        super().__init__()
+        import torch
+        self.block, self.shift = block, nn.Parameter(torch.zeros(width))
+
+    def forward(self, tokens):
+        return self.block(tokens) + self.shift
+
+
+@method(untouched=lambda backbone: len(backbone.blocks) - 1)
+def adapt(backbone):
+    """A shift behind the last block."""
+    backbone.blocks[-1] = Shifted(backbone.blocks[-1], backbone.embed_dim)
+    return backbone
+'''
+Numbers = tuple[list[Epoch], dict[str, torch.Tensor], Score | None]
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mini_root: Path) -> None:
+    monkeypatch.setenv("WST_CACHE", str(tmp_path / "cache"))
+    features._kept.cache_clear()
+
+
+def _numbers(made: TrialSpec, **how: Any) -> Numbers:
+    trial = Trial(made, **how)
+    list(trial.epochs())
+    trained = {n: p.detach().clone() for n, p in trial.model.named_parameters() if p.requires_grad}
+    return without_times(trial.curve), trained, trial.test() if made.intent.stage == "final" else None
+
+
+def _assert_equal(one: Numbers, other: Numbers) -> None:
+    assert one[0] == other[0] and one[2] == other[2]
+    assert one[1].keys() == other[1].keys()
+    assert all(torch.equal(one[1][name], other[1][name]) for name in one[1])
+
+
+def _kept() -> list[entries.CacheEntry]:
+    return [entry for entry in entries.entries() if entry.kind == "features"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", ["search", "final"])
+@pytest.mark.parametrize("method", ["linear", "lst", "own"])
+def test_numbers_are_those_of_images_bit_for_bit(
+    method: str, stage: Any, mini_root: Path, tmp_path: Path
+) -> None:
+    if method == "own":
+        method = str(tmp_path / "shift.py")
+        Path(method).write_text(OWN)
+    made = spec(mini_root, stage, "linear", method=method)
+    on_features = _numbers(made)
+    assert len(_kept()) == (1 if stage == "final" else 2)
+    _assert_equal(on_features, _numbers(made, keeps_features=False))
+
+
+@pytest.mark.slow
+def test_bf16_has_the_same_numbers_too(mini_root: Path) -> None:
+    made = spec(mini_root, variant="linear", recipe=Recipe(epochs=2, warmup_epochs=0, precision="bf16"))
+    _assert_equal(_numbers(made), _numbers(made, keeps_features=False))
+
+
+def test_they_are_computed_once_for_all_trials_of_a_task(
+    mini_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    first = features.Features._first
+    monkeypatch.setattr(features.Features, "_first", lambda s, x: (seen.append(len(x)), first(s, x))[1])
+    for lr in (1e-2, 1e-3):
+        for again in range(2):
+            Trial(spec(mini_root, variant="linear", settings={**LINEAR, "lr": lr}))
+            if again:
+                features._kept.cache_clear()  # as in another process
+    assert sum(seen) == 4 + 800 + 200  # an example a trial, and every image once
+    (val, train) = sorted(_kept(), key=lambda entry: entry.images)
+    assert (val.images, train.images) == (200, 800)
+
+
+def test_others_are_kept_apart(mini_root: Path) -> None:
+    Trial(spec(mini_root, variant="linear"))
+    Trial(spec(mini_root, variant="linear", settings={**LINEAR, "readout": "mean_of_normed"}))
+    Trial(spec(mini_root, variant="linear", recipe=Recipe(precision="bf16")))
+    assert len(_kept()) == 6
+
+
+def test_a_damaged_entry_is_made_again(mini_root: Path) -> None:
+    made = spec(mini_root, variant="linear", recipe=Recipe(epochs=1, warmup_epochs=0))
+    before = _numbers(made)
+    for entry in _kept():
+        file = entry.folder / "images.npy"
+        content = bytearray(file.read_bytes())
+        content[-5] ^= 1
+        file.write_bytes(content)
+    features._kept.cache_clear()
+    _assert_equal(_numbers(made), before)
+
+
+def test_too_large_ones_are_not_kept(mini_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = spec(mini_root, variant="linear", recipe=Recipe(epochs=1, warmup_epochs=0))
+    before = _numbers(made)
+    entries.clear()
+    monkeypatch.setattr(features, "MOST_BYTES", 1000)
+    _assert_equal(_numbers(made), before)
+    assert not _kept()
+
+
+def test_stochastic_depth_keeps_none(mini_root: Path) -> None:
+    Trial(spec(mini_root, variant="linear", settings={**LINEAR, "drop_path": 0.1}))
+    assert not _kept()
+
+
+def test_halves_are_there_where_something_is_untouched(mini_root: Path) -> None:
+    assert isinstance(Trial(spec(mini_root, variant="linear")).halves, Halves)
+    assert Trial(spec(mini_root)).halves is None

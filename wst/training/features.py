@@ -1,0 +1,133 @@
+"""What a backbone's untouched blocks make of a split, computed once and kept in the cache.
+
+    decoded split -> normalised batches -> first half of the model -> an entry of the cache -> the device
+
+The entry is named after all that decides its numbers: images, preprocessing, weights, which half, precision
+and what computes it.  All trials of a task share it, and so do processes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from wst.data import entries
+from wst.data.decoded import DecodedSplit
+from wst.models.backbones import InputSpec
+from wst.models.halves import Halves
+from wst.training.batches import Normaliser, Resident
+from wst.training.optimisation import autocast
+
+if TYPE_CHECKING:
+    from wst.data.lists import Split
+    from wst.training.spec import TrialSpec
+
+BATCH = 32
+"""Images in a batch that goes through the first half."""
+MOST_BYTES = 8 << 30
+"""Of a split's features, which every process keeps in memory; larger ones are not kept."""
+
+
+class Features:
+    """The features of a trial's splits.
+
+    Args:
+        halves: of its model.
+        spec: the trial, with the weights that were loaded.
+        images: size and normalisation of the model's images.
+        normalise: makes the model's input of images.
+        device: where the model is.
+    """
+
+    def __init__(
+        self, halves: Halves, spec: TrialSpec, images: InputSpec, normalise: Normaliser, device: torch.device
+    ):
+        self._halves, self._spec, self._images = halves, spec, images
+        self._normalise, self._device = normalise, device
+        example = self._first(torch.zeros(1, 3, images.size, images.size, dtype=torch.uint8, device=device))
+        # Kept in the order of memory that the model gives them, on which later sums depend in the last bit.
+        self._order = sorted(range(1, example.ndim), key=lambda place: -example.stride(place))
+        self._shape, self._type = example.permute(0, *self._order).shape[1:], example.dtype
+        self._row = math.prod(self._shape) * example.element_size()
+
+    def fit(self, images: int) -> bool:
+        """Whether those of as many images are few enough to be kept."""
+        return self._row * images <= min(MOST_BYTES, entries.cache_limit())
+
+    def resident(self, split: Split) -> Resident:
+        """A split's features on the device, for the next trial of this process too.
+
+        Raises:
+            TestSplitClosedError, ChangedError, InputError: as :meth:`wst.data.splits.TaskData.open`.
+        """
+        spec, size = self._spec, self._images.size
+        listed, found = spec.data.listed(split, spec.intent.stage)
+        device = torch.cuda.get_device_name(self._device) if self._device.type == "cuda" else "cpu"
+        contents = entries.Contents(
+            "features",
+            (len(listed.images), self._row),
+            {
+                "preprocessing": spec.data.preprocessing(size).words,
+                "images": found.images,
+                "normalisation": self._images.describe_normalisation(),
+                "weights": f"{spec.backbone.name} {spec.weights}",
+                "features": f"{spec.method} {spec.method_hash or ''}, {self._halves.words}",
+                "rows": f"{spec.recipe.precision} {self._type} {tuple(self._shape)}",
+                "computed by": f"torch {torch.__version__}, {device}",
+            },
+            str(listed.file),
+            partial(self._rows, split),
+        )
+        labels = np.array(listed.labels, np.int64)
+
+        def read() -> Resident:
+            rows = DecodedSplit(entries.opened(contents), labels, partial(entries.made, contents)).images
+            values = torch.from_numpy(rows).view(self._type).view(-1, *self._shape)
+            return Resident(values.to(self._device), torch.from_numpy(labels).to(self._device))
+
+        return _kept(_Wanted(contents.folder, found.content, self._device, read))
+
+    def restored(self, kept: Tensor) -> Tensor:
+        """Rows of a resident split (B, ...) as the first half gave them."""
+        places = [0, *self._order]
+        return kept.permute([places.index(place) for place in range(kept.ndim)])
+
+    def _rows(self, split: Split) -> Iterator[np.ndarray]:
+        """The features of a split, each as its bytes."""
+        spec = self._spec
+        training = self._halves.model.training
+        self._halves.eval()
+        try:
+            for images, _ in spec.data.open(split, self._images.size, spec.intent.stage).batches(BATCH):
+                found = self._first(torch.from_numpy(images).to(self._device)).permute(0, *self._order)
+                yield from found.cpu().contiguous().view(torch.uint8).view(len(images), -1).numpy()
+        finally:
+            self._halves.train(training)
+
+    @torch.inference_mode()
+    def _first(self, images: Tensor) -> Tensor:
+        with autocast(self._spec.recipe, self._device):
+            return self._halves.first(self._normalise(images))
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """A split's features; equal for what is named alike."""
+
+    entry: Path
+    content: str
+    device: torch.device
+    read: Callable[[], Resident] = field(compare=False)
+
+
+@lru_cache(maxsize=4)
+def _kept(wanted: _Wanted) -> Resident:
+    return wanted.read()
