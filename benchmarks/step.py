@@ -286,7 +286,9 @@ def alone(function: Callable[..., Any], *arguments: object) -> Any:
     """The result of a call in a process of its own, in which no other has run."""
     context = multiprocessing.get_context("forkserver")
     # Forked from one that has done nothing but import, which takes seconds.
-    context.set_forkserver_preload(["benchmarks.reference.training", "wst.training.trial"])
+    context.set_forkserver_preload(
+        ["benchmarks.pages", "benchmarks.reference.training", "wst.planning.planner", "wst.training.trial"]
+    )
     with ProcessPoolExecutor(1, context) as pool:
         return pool.submit(function, *arguments).result()
 
@@ -302,8 +304,8 @@ def main() -> None:
     page = Page("The speed of training", parser, quick, ("torch", "torchvision", "timm"))
     options = page.options
     with tempfile.TemporaryDirectory(prefix="wst-benchmark-") as name:
-        os.environ["WST_CACHE"] = f"{name}/cache"
         given = Given(write_task(Path(name) / "png"), options.threads)
+        os.environ["WST_CACHE"] = f"{name}/cache"
         steps = step_table(options.backbones, given, options.repeats)
         trials = trial_table(given, options.epochs, options.trials)
     page.finish(
