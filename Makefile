@@ -23,7 +23,7 @@ lint: .venv/ready
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# Every benchmark that has a page in benchmarks/results, which it writes anew: more than half an hour on two cores.
+# Every benchmark that has a page in benchmarks/results, which it writes anew: about an hour on two cores.
 bench: .venv/ready
 	$(BIN)/python -m benchmarks
 

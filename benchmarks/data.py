@@ -30,12 +30,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
-from torch.utils.data import DataLoader, Dataset
-from torchvision import transforms
-from torchvision.datasets.folder import default_loader
+from torch.utils.data import DataLoader
 
 from benchmarks.memory import peak
 from benchmarks.pages import Page, table
+from benchmarks.reference.images import Listed
 from wst.data import cache
 from wst.data.check.gate import look
 from wst.data.decode import Preprocessing
@@ -45,27 +44,6 @@ from wst.data.suites import find_suite
 from wst.training.batches import Normaliser
 
 BATCH, SIZE, WIDTH, HEIGHT = 32, 224, 500, 400
-
-
-class Listed(Dataset):
-    """Images of a list file through torchvision's transforms, as NOAH's and WST's loaders have them."""
-
-    def __init__(self, listed: ImageList):
-        self.listed = listed
-        self.transform = transforms.Compose(
-            [
-                transforms.Resize((SIZE, SIZE), transforms.InterpolationMode.BICUBIC),
-                transforms.CenterCrop(SIZE),
-                transforms.ToTensor(),
-                transforms.Normalize((0.5,) * 3, (0.5,) * 3),
-            ]
-        )
-
-    def __len__(self) -> int:
-        return len(self.listed.images)
-
-    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
-        return self.transform(default_loader(str(self.listed.images[index]))), self.listed.labels[index]
 
 
 def write_images(folder: Path, count: int) -> ImageList:
@@ -87,7 +65,7 @@ def write_images(folder: Path, count: int) -> ImageList:
 
 
 def loader_epoch(listed: ImageList, device: str) -> Callable[[], None]:
-    loader = DataLoader(Listed(listed), BATCH, shuffle=True, num_workers=2, drop_last=False)
+    loader = DataLoader(Listed(listed, SIZE), BATCH, shuffle=True, num_workers=2, drop_last=False)
 
     def epoch() -> None:
         for images, labels in loader:

@@ -6,11 +6,17 @@ from pathlib import Path
 
 
 def peak() -> int:
-    """Highest resident memory since the process began, in bytes.
+    """Highest resident memory since the process began, or since :func:`restart`, in bytes.
 
     Not ``getrusage``, in which a process inherits the peak of the one that started it.
     """
     return _status("VmHWM")
+
+
+def restart() -> int:
+    """Forget the peak so far; returns the memory that is resident now, in bytes."""
+    Path("/proc/self/clear_refs").write_text("5")
+    return peak()
 
 
 def anonymous() -> int:
