@@ -23,7 +23,12 @@ _PLACE = re.compile(r"(```bash\n)(wst [^\n]*--format markdown[^\n]*)(\n```\n+)((
 
 def filled(text: str) -> str:
     """A document with each table as its command prints it."""
-    return _PLACE.sub(lambda found: found[1] + found[2] + found[3].rstrip() + "\n\n" + _table(found[2]), text)
+
+    def place(found: re.Match[str]) -> str:
+        block = found[1] + found[2] + found[3].rstrip()
+        return f"{block}\n\n{_table(found[2])}" + ("" if found[4] else "\n")
+
+    return _PLACE.sub(place, text)
 
 
 def commands(text: str) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import math
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,10 @@ FORMATS = (".png", ".svg", ".pdf", ".html")
 FRONT_COLOUR, POINT_COLOUR, PUBLISHED_COLOUR = "#0072B2", "#E69F00", "#999999"
 _COLUMN = 3.5, 2.7
 """Inches: the width of one column of a two-column page."""
+_CROWD, _LARGER = 12, (4.8, 3.7)
+"""Points above which the picture is larger, and how large."""
+_LEADING = {"arrowstyle": "-", "linewidth": 0.4, "color": "#888888", "shrinkA": 0, "shrinkB": 2}
+"""The line from a name to its point."""
 
 
 def draw(found: Front, path: Path) -> None:
@@ -74,7 +79,9 @@ def _draw_paper(found: Front, path: Path) -> None:
         "font.size": 8,
     }
     with plt.rc_context(style):
-        picture, axes = plt.subplots(figsize=_COLUMN, layout="constrained")
+        picture, axes = plt.subplots(
+            figsize=_LARGER if len(found.points) > _CROWD else _COLUMN, layout="constrained"
+        )
         zero, marks = zero_of(found.points), ticks(found.points)
         groups = (
             ("published, not re-run here", PUBLISHED_COLOUR, "D", [p for p in found.points if p.published]),
@@ -135,6 +142,7 @@ def _label(axes: Any, found: Front, zero: float) -> None:
 
     Published points are named where room is left, the best first.
     """
+    from matplotlib.text import Text
     from matplotlib.transforms import Bbox
 
     renderer = axes.figure.canvas.get_renderer()
@@ -148,9 +156,17 @@ def _label(axes: Any, found: Front, zero: float) -> None:
     offsets = [(5, -3, "left"), (5, 3, "left"), (-5, 3, "right"), (-5, -8, "right"), (5, -9, "left")]
     offsets += [(0, 8, "center")]
     offsets += [(0, -12, "center"), (5, 12, "left"), (-5, 12, "right"), (-5, -16, "right")]
+    near = len(offsets)
+    for distance in (20, 30, 40, 52, 66):  # in a crowd a line leads to the name
+        for angle in range(0, 360, 20):
+            x, y = (
+                distance * math.cos(math.radians(angle)),
+                0.7 * distance * math.sin(math.radians(angle)),
+            )
+            offsets.append((round(x), round(y), "left" if x > 0 else "right"))
     order = sorted(found.points, key=lambda p: (bool(p.published), not p.on_front, -p.accuracy))
     for point in order:
-        for x, y, side in offsets[: 4 if point.published else None]:
+        for place_of, (x, y, side) in enumerate(offsets[: 4 if point.published else None]):
             name = axes.annotate(
                 point.label,
                 (point.cost or zero, point.accuracy),
@@ -159,8 +175,10 @@ def _label(axes: Any, found: Front, zero: float) -> None:
                 ha=side,
                 fontsize=5.5 if point.published else 7,
                 color="#666666" if point.published else "#222222",
+                arrowprops=_LEADING if place_of >= near else None,
             )
-            place = name.get_window_extent(renderer)
+            name.update_positions(renderer)
+            place = Text.get_window_extent(name, renderer)  # without the line to its point
             inside = axes.bbox.contains(*place.min) and axes.bbox.contains(*place.max)
             if inside and not any(place.overlaps(other) for other in taken):
                 taken.append(place)
