@@ -16,9 +16,6 @@ from torch import Tensor, nn
 from wst.errors import InputError
 from wst.methods.wst.adapt import adapt
 from wst.models.backbones import (
-    FAMILIES,
-    MICRO,
-    Family,
     checkpoint_file,
     checkpoint_hash,
     create,
@@ -27,6 +24,7 @@ from wst.models.backbones import (
     single_head,
 )
 from wst.models.create import create_model
+from wst.models.families import FAMILIES, MICRO, Family
 from wst.records import Backbone, Normalisation
 from wst.shipped import ASSETS
 

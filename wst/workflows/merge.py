@@ -11,7 +11,7 @@ from safetensors.torch import save as saved_tensors
 from wst.errors import InputError
 from wst.files import replacing
 from wst.models.adapters import Card, load_adapter
-from wst.models.backbones import MICRO
+from wst.models.families import MICRO
 from wst.models.merging import Inference, inference, merge, timm_arguments
 from wst.records import Backbone
 
