@@ -111,7 +111,7 @@ def test_the_image_size_is_checked_for_every_method(method: str) -> None:
         (
             "vit_base_patch16_224.nonsense",
             None,
-            "for weights of vit_base_patch16_224 (augreg2_in21k_ft_in1k, ",
+            "for weights of vit_base_patch16_224 (augreg2_in21k_ft_",
         ),
         ("vit_base_patch16_224.nonsense", None, "found 'nonsense'"),
         ("vit_base_patch16_224.orig_in21", None, "found 'orig_in21' (did you mean 'orig_in21k'?)"),

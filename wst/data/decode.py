@@ -7,6 +7,7 @@ clipped on the way.
 from __future__ import annotations
 
 import hashlib
+import logging
 import stat
 import warnings
 from collections.abc import Iterator, Sequence
@@ -43,8 +44,9 @@ on those that are damaged elsewhere."""
 _ONE_PICTURE = frozenset({"MPO", "PSD"})
 """Formats whose further frames are views or layers of the first."""
 
-# Broken tags, many pixels: what Pillow only warns of decides nothing here.
+# Broken tags, many pixels: what Pillow only warns of decides nothing here; the check of data counts it.
 warnings.filterwarnings("ignore", module=r"PIL\.")
+logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 
 @cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import warnings
 from dataclasses import dataclass
 from functools import lru_cache
@@ -23,6 +24,9 @@ from wst.models.weights import FileStamp, check_finite, file_stamp, load_checkpo
 from wst.records import Backbone
 from wst.shipped import ASSETS
 from wst.suggest import hint
+
+_log = logging.getLogger(__name__)
+logging.getLogger("timm").addHandler(logging.NullHandler())  # what it says of its own loading
 
 MICRO_PATCH = 8
 LARGEST_IMAGE = 4096
@@ -67,6 +71,9 @@ def check_name(name: str) -> None:
         InputError: unknown name, with the nearest known ones.
     """
     model, dot, tag = name.partition(".")
+    now = timm.models.get_deprecated_models().get(name)
+    if now is not None:
+        _say(f"backbone: {name} is called {now} now")
     if name != MICRO and not timm.is_model(name):
         near = timm.list_models(f"*{model.split('_')[0]}*")[:3]
         raise InputError(
@@ -81,6 +88,12 @@ def check_name(name: str) -> None:
             f"backbone: expected a name that timm has for weights of {model} "
             f"({', '.join(filter(None, tags)) or 'none'}); found {tag!r}{hint(tag, tags)}"
         )
+
+
+@lru_cache(maxsize=64)
+def _say(line: str) -> None:
+    """Once a process: a model is made anew for each trial."""
+    _log.warning("wst: %s", line)
 
 
 @lru_cache(maxsize=8)
