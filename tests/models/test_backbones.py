@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from pathlib import Path
 
 import pytest
@@ -237,3 +238,13 @@ def test_examples_are_models_of_their_family(family: Family) -> None:
         with torch.device("meta"):
             model = timm.create_model(name)
         assert any(kind.__name__ == family.kind for kind in type(model).__mro__)
+
+
+def test_an_old_name_is_told_once_in_our_words(caplog: pytest.LogCaptureFixture) -> None:
+    with warnings.catch_warnings(), torch.device("meta"):
+        warnings.simplefilter("error")
+        for _ in range(2):
+            create(Backbone("vit_tiny_patch16_224_in21k"), num_classes=2)
+    assert [one.getMessage() for one in caplog.records] == [
+        "wst: backbone: vit_tiny_patch16_224_in21k is called vit_tiny_patch16_224.augreg_in21k now"
+    ]
