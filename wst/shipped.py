@@ -6,6 +6,7 @@ from pathlib import Path
 
 from wst.errors import InputError
 from wst.files import is_file
+from wst.suggest import hint
 
 _PACKAGE = Path(__file__).parent
 ASSETS = _PACKAGE / "assets"
@@ -41,5 +42,8 @@ def find_yaml(kind: str, name: str, beside: Path | None = None) -> Path:
     for path in candidates:
         if is_file(path):
             return path
-    known = ", ".join(shipped_names(kind)) or "none"
-    raise InputError(f"{name}: expected a YAML file or one of the shipped {kind} ({known}); found neither")
+    known = shipped_names(kind)
+    raise InputError(
+        f"{name}: expected a YAML file or one of the shipped {kind} ({', '.join(known) or 'none'}); "
+        f"found neither{hint(name, known)}"
+    )

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import difflib
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from wst.errors import InputError
+from wst.suggest import hint
 from wst.yaml_text import LARGEST, read_yaml, shown, write_yaml
 
-__all__ = ["LARGEST", "Strict", "first_error", "read_yaml", "shown", "write_yaml"]
+__all__ = ["LARGEST", "Strict", "first_error", "in_words", "read_yaml", "shown", "write_yaml"]
 
 
 class Strict(BaseModel):
@@ -25,10 +26,9 @@ class Strict(BaseModel):
         if isinstance(data, Mapping):
             for key in data:
                 if key not in cls.model_fields:
-                    near = difflib.get_close_matches(str(key), cls.model_fields, n=1)
-                    hint = f" (did you mean {near[0]!r}?)" if near else ""
                     raise ValueError(
-                        f"expected only the keys {', '.join(cls.model_fields)}; found {shown(str(key))}{hint}"
+                        f"expected only the keys {', '.join(cls.model_fields)}; "
+                        f"found {shown(str(key))}{hint(key, cls.model_fields)}"
                     )
         return data
 
@@ -70,25 +70,33 @@ def first_error(error: ValidationError, source: str, data: Any = None) -> InputE
         data: what the model was given, by which the keys of the file are told from the model's own.
     """
     problem = error.errors(include_url=False)[0]
-    kind, found, context = problem["type"], problem["input"], problem.get("ctx", {})
-    keys, is_key = _keys(problem["loc"], data), "[key]" in problem["loc"]
-    if kind == "value_error":
-        text = str(context["error"])
-    elif kind == "missing":
-        text = "expected a value; found none"
-    elif kind == "union_tag_invalid":
-        text = f"expected type {context['expected_tags']}; found {shown(context['tag'])}"
-    elif kind == "union_tag_not_found":
-        text = (
-            "expected a key 'type'; found none"
-            if isinstance(found, Mapping)
-            else f"expected a mapping; found {shown(found)}"
-        )
-    else:
-        text = f"expected {_expected(problem)}; found {shown(found)}"
-    if is_key and kind == "string_type":
+    keys, text = _keys(problem["loc"], data), in_words(problem)
+    if "[key]" in problem["loc"] and problem["type"] == "string_type":
         text += " (a key in quotes is a text)"
     return InputError(f"{source}: {'.'.join(keys)}: {text}" if keys else f"{source}: {text}")
+
+
+def in_words(problem: Any) -> str:
+    """What one of pydantic's problems says, in our words: what was expected and what was found."""
+    kind, found, context = problem["type"], problem["input"], problem.get("ctx", {})
+    if kind == "value_error":
+        return str(context["error"])
+    if kind == "missing":
+        return "expected a value; found none"
+    if kind == "union_tag_invalid":
+        tag, tags = context["tag"], _quoted(context["expected_tags"])
+        return f"expected type {', '.join(tags)}; found {shown(tag)}{hint(tag, tags)}"
+    if kind == "union_tag_not_found":
+        if isinstance(found, Mapping):
+            return "expected a key 'type'; found none"
+        return f"expected a mapping; found {shown(found)}"
+    near = hint(found, _quoted(context["expected"])) if kind == "literal_error" else ""
+    return f"expected {_expected(problem)}; found {shown(found)}{near}"
+
+
+def _quoted(names: str) -> list[str]:
+    """The names in a list of pydantic's: ``'a', 'b' or 'c'``."""
+    return re.findall(r"'([^']*)'", names)
 
 
 def _expected(problem: Any) -> str:
@@ -107,7 +115,7 @@ def _expected(problem: Any) -> str:
         unit = "signs" if isinstance(problem["input"], str) else "entries"
         return f"at {side} {context[length]:,} {unit}"
     if kind == "literal_error":
-        return f"one of {context['expected'].replace(' or ', ', ')}"
+        return f"one of {', '.join(_quoted(context['expected']))}"
     message = str(problem["msg"]).removeprefix("Input should be ").removeprefix("Value should be ")
     return message[0].lower() + message[1:]
 

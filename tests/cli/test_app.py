@@ -313,22 +313,6 @@ def test_train_needs_a_task_and_known_settings(wst, tmp_path: Path) -> None:  # 
     _refused(wst("train", "--trial", "x"), "--trial and --from together")
 
 
-def test_list_prints_names(wst) -> None:  # type: ignore[no-untyped-def]
-    methods = [one["name"] for one in json.loads(wst("ls", "methods", "--json").out)]
-    assert {"linear", "lora", "wst"} < set(methods) and methods == sorted(methods)
-    assert "demo" in wst("ls", "studies").out.split()
-    assert "vtab1k/caltech101" in wst("ls", "tasks").out.split()
-    backbones = wst("ls", "backbones", "--json")
-    assert backbones.err.count("\n") == 1 and "checkpoint=FILE" in backbones.err
-    found = {one["family"]: one["models"] for one in json.loads(backbones.out)}
-    assert found["embedded"] == ["micro"]
-    assert "vit_base_patch16_224" in found["VisionTransformer (vision_transformer)"]
-    assert "vit_base_patch16_dinov3" in found["Eva (eva)"]
-    lines = wst("ls", "backbones").out.splitlines()
-    assert len(lines) == len(found) and lines[0] == "embedded: micro"
-    _refused(wst("ls", "everything"), "'everything'")
-
-
 @pytest.mark.parametrize(
     ("end", "status", "words"),
     [

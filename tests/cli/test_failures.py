@@ -15,9 +15,9 @@ import typer
 
 from tests.cli.commands import Wst, caller
 from tests.conftest import LR, ROOT, small_study
-from wst.cli import app as cli
 from wst.cli import study as verbs
 from wst.errors import InputError
+from wst.methods import registry
 from wst.planning.planner import Planner
 from wst.records import EndedTrial, Epoch, Intent, Outcome
 from wst.workflows import tune
@@ -32,7 +32,7 @@ def _raise(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
     def fail() -> None:
         raise error
 
-    monkeypatch.setattr(cli.registry, "names", fail)
+    monkeypatch.setattr(registry, "names", fail)
 
 
 @pytest.mark.parametrize(
@@ -156,10 +156,25 @@ def test_interrupted_without_a_traceback(
     ("words", "line"),
     [
         (["tune"], "Missing argument"),
-        (["tun"], "No such command 'tun'"),
-        (["ls", "tasks", "--jsn"], "No such option"),
-        (["predict", "a", "b", "--top", "0"], "--top"),
-        (["leaderboard", "x", "--format", "pdf"], "'pdf'"),
+        (["tuen"], "verb: expected one of tune, demo, "),
+        (["tuen"], "; found 'tuen' (did you mean 'tune'?) (see wst --help)"),
+        (
+            ["data", "chek"],
+            "verb: expected one of check, build, info, cache; found 'chek' (did you mean 'check'?)",
+        ),
+        (["xyz"], "found 'xyz' (see wst --help)"),
+        (
+            ["ls", "tasks", "--jsn"],
+            "expected an option of wst ls; found '--jsn' (did you mean '--json'?) (see wst ls --help)",
+        ),
+        (["predict", "a", "b", "--top", "0"], "--top: expected a number of at least 1; found '0'"),
+        (["predict", "a", "b", "--top", "x"], "--top: expected a whole number; found 'x'"),
+        (["leaderboard", "x", "--format", "pdf"], "--format: expected one of terminal, markdown, "),
+        (["leaderboard", "x", "--format", "markdwon"], "found 'markdwon' (did you mean 'markdown'?)"),
+        (
+            ["importance", "x", "--method", "fanva"],
+            "--method: expected one of ped-anova, fanova; found 'fanva'",
+        ),
         (["status", ""], "expected a path; found ''"),
         (["report", "x", "-o", "/"], "expected the path of a file; found '/'"),
         (["best", "x", "-o", "\udcff"], r"expected a path in UTF-8; found \xff"),
@@ -169,6 +184,7 @@ def test_a_command_called_wrongly_gets_one_line(wst: Wst, words: list[str], line
     result = wst(*words)
     assert (result.status, result.out) == (2, "")
     assert result.err.startswith("wst: ") and result.err.count("\n") == 1 and line in result.err
+    assert "Value error" not in result.err and "Input should" not in result.err
 
 
 def _shell(command: str, **environment: str) -> subprocess.CompletedProcess[str]:

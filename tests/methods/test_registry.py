@@ -41,7 +41,7 @@ def test_what_may_be_none_may_be_left_out_and_no_more() -> None:
     assert adapt(nn.Identity()).given == (None, None)
     assert adapt(nn.Identity(), r=2, sizes=[3]).given == (2, (3,))
     with pytest.raises(
-        InputError, match="r of test_registry: expected a whole number of at least 1; found None"
+        InputError, match="r of test_registry: expected a whole number of at least 1; found null"
     ):
         adapt(nn.Identity(), r=None)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from pathlib import Path
 
 import pytest
@@ -16,17 +17,15 @@ from torch import Tensor, nn
 from wst.errors import InputError
 from wst.methods.wst.adapt import adapt
 from wst.models.backbones import (
-    FAMILIES,
-    MICRO,
-    Family,
     checkpoint_file,
     checkpoint_hash,
     create,
     input_spec,
     micro_vit,
-    single_head,
 )
 from wst.models.create import create_model
+from wst.models.families import FAMILIES, MICRO, Family
+from wst.models.freezing import single_head
 from wst.records import Backbone, Normalisation
 from wst.shipped import ASSETS
 
@@ -101,16 +100,45 @@ def test_the_image_size_is_checked_for_every_method(method: str) -> None:
         create_model(MICRO, method=method, num_classes=2, image_size=30)
 
 
-def test_a_backbone_without_patches_is_refused() -> None:
-    with pytest.raises(InputError, match="backbone: expected one that cuts images into patches"):
-        create(Backbone("resnet18"), num_classes=2)
+@pytest.mark.parametrize(
+    ("name", "size", "words"),
+    [
+        ("vit_huge", None, "backbone: expected 'micro' or a timm model name (such as "),
+        ("vit_huge", None, "; found 'vit_huge'"),
+        ("vit_bas_patch16_224", None, "found 'vit_bas_patch16_224' (did you mean 'vit_base_patch16_224'?)"),
+        ("mcro", None, "found 'mcro' (did you mean 'micro'?)"),
+        ("", None, "found ''"),
+        ("hf-hub:timm/resnet18.a1_in1k", None, "found 'hf-hub:timm/resnet18.a1_in1k'"),
+        (
+            "vit_base_patch16_224.nonsense",
+            None,
+            "for weights of vit_base_patch16_224 (augreg2_in21k_ft_",
+        ),
+        ("vit_base_patch16_224.nonsense", None, "found 'nonsense'"),
+        ("vit_base_patch16_224.orig_in21", None, "found 'orig_in21' (did you mean 'orig_in21k'?)"),
+        ("resnet18.", None, "for weights of resnet18 (a1_in1k, "),
+        ("resnet18", 8, "image_size: expected 32 to 4096 pixels for resnet18; found 8"),
+        ("resnet18", 10**9, "image_size: expected 32 to 4096 pixels for resnet18; found 1000000000"),
+        ("efficientformer_l1", None, "whose head is one linear map; found 'efficientformer_l1'"),
+    ],
+)
+@pytest.mark.parametrize("pretrained", [False, True])
+def test_what_is_no_backbone_is_refused_in_one_line(
+    name: str, size: int | None, words: str, pretrained: bool
+) -> None:
+    with pytest.raises(InputError) as refused, torch.device("meta"):
+        create(Backbone(name, pretrained=pretrained and size is not None, image_size=size), num_classes=2)
+    assert words in str(refused.value)
 
 
-def test_unknown_names_are_refused() -> None:
-    with pytest.raises(
-        InputError, match=r"backbone: expected 'micro' or a timm model name .*; found 'vit_huge'"
-    ):
-        create(Backbone("vit_huge"), num_classes=2)
+def test_paths_that_could_be_dropped_are_asked_for_only_where_there_are_some() -> None:
+    with torch.device("meta"):
+        assert create(Backbone("vgg11"), num_classes=2) is not None
+        with pytest.raises(InputError) as refused:
+            create(Backbone("vgg11"), num_classes=2, drop_path=0.1)
+    assert str(refused.value) == (
+        "drop_path: expected 0 for vgg11, which has no paths that could be dropped; found 0.1"
+    )
 
 
 @pytest.mark.parametrize(
@@ -210,3 +238,13 @@ def test_examples_are_models_of_their_family(family: Family) -> None:
         with torch.device("meta"):
             model = timm.create_model(name)
         assert any(kind.__name__ == family.kind for kind in type(model).__mro__)
+
+
+def test_an_old_name_is_told_once_in_our_words(caplog: pytest.LogCaptureFixture) -> None:
+    with warnings.catch_warnings(), torch.device("meta"):
+        warnings.simplefilter("error")
+        for _ in range(2):
+            create(Backbone("vit_tiny_patch16_224_in21k"), num_classes=2)
+    assert [one.getMessage() for one in caplog.records] == [
+        "wst: backbone: vit_tiny_patch16_224_in21k is called vit_tiny_patch16_224.augreg_in21k now"
+    ]

@@ -18,7 +18,7 @@ from timm.models.swin_transformer import checkpoint_filter_fn
 from torch import Tensor, nn
 
 from wst.errors import InputError
-from wst.models.backbones import single_head
+from wst.models.freezing import single_head
 from wst.models.weights import load_checkpoint, read_weights
 
 Weights = dict[str, Tensor]

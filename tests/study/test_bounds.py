@@ -61,7 +61,7 @@ def _fixed(**settings: object) -> dict[str, Any]:
         ({"recipe": {"weight_decay": -1}}, "recipe.weight_decay: expected a number of at least 0"),
         ({"recipe": {"label_smoothing": 1}}, "recipe.label_smoothing: expected a number less than 1"),
         ({"recipe": "fast"}, "recipe: expected a mapping; found 'fast'"),
-        ({"recipe": {"precision": "fp8"}}, "recipe.precision: expected one of 'fp32', 'bf16', 'fp16'"),
+        ({"recipe": {"precision": "fp8"}}, "recipe.precision: expected one of fp32, bf16, fp16"),
         ({"image_size": 10**9}, "image_size: expected a number of at most 8,192"),
         ({"report_every": 0}, "report_every: expected a number of at least 1"),
         ({"checkpoint_every": 10**12}, "checkpoint_every: expected a number of at most 100,000"),
@@ -120,7 +120,7 @@ def _fixed(**settings: object) -> dict[str, Any]:
         (_fixed(lr=0), "variants.v: fixed: lr: expected a number above 0; found 0"),
         (_fixed(lr=-1e-3), "variants.v: fixed: lr: expected a number of at least 0"),
         (_fixed(lr=math.inf), "variants.v.fixed.lr: expected a finite number; found inf"),
-        (_fixed(lr=True), "variants.v: fixed: lr: expected a number of at least 0; found True"),
+        (_fixed(lr=True), "variants.v: fixed: lr: expected a number of at least 0; found true"),
         (
             _fixed(drop_path=2),
             "variants.v: fixed: drop_path: expected a number of at least 0 below 1; found 2",
@@ -150,7 +150,7 @@ def _fixed(**settings: object) -> dict[str, Any]:
         (_space({"type": "categorical", "choices": [math.nan]}), "space.scale.choices.0: expected a finite"),
         (
             _space({"type": "normal"}),
-            "space.scale: expected type 'float', 'int', 'categorical'; found 'normal'",
+            "space.scale: expected type float, int, categorical; found 'normal'",
         ),
         (_space("wide"), "variants.v.space.scale: expected a mapping; found 'wide'"),
         (

@@ -67,7 +67,7 @@ def _changed(keys: str, value: object) -> str:
             "shared",
             ["variants.linear.settings", "sampler random or grid and pruner none", "tpe"],
         ),
-        ("variants.linear.settings", "mine", ["variants.linear.settings", "'own'", "'shared'", "'mine'"]),
+        ("variants.linear.settings", "mine", ["variants.linear.settings", "one of own, shared", "'mine'"]),
         (
             "variants.bare",
             {"method": "linear", "fixed": {"lr": 0.1}, "settings": "shared"},
@@ -89,7 +89,7 @@ def _changed(keys: str, value: object) -> str:
             ["pruner none", "median"],
         ),
         ("search.sampler", {"type": "tpe", "multivariate": False, "group": True}, ["multivariate: true"]),
-        ("search.sampler", {"type": "cmaes"}, ["'cmaes'", "'nsga2'"]),
+        ("search.sampler", {"type": "cmaes"}, ["'cmaes'", "nsga2"]),
         ("faults.time_limit", "soon", ["faults.time_limit", "duration", "'soon'"]),
         ("final.seeds", 0, ["final.seeds", "0"]),
         ("variants.linear.warm_start", [{"lr": 3.0}], ["warm_start", "'lr' inside its range", "3.0"]),

@@ -62,7 +62,10 @@ def test_names_are_the_files_and_nothing_heavy_is_imported() -> None:
 
 
 def test_unknown_name_lists_the_known_ones(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"^tracker: expected one of tensorboard.*; found 'tensorbord'$"):
+    with pytest.raises(
+        InputError,
+        match=r"^tracker: .* tensorboard.*; found 'tensorbord' \(did you mean 'tensorboard'\?\)$",
+    ):
         open_tracker("tensorbord", tmp_path)
 
 

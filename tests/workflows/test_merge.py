@@ -81,3 +81,29 @@ def test_what_cannot_be_folded_says_what_it_costs(tmp_path: Path) -> None:
     ):
         list(merge_adapter(adapter, tmp_path / "out.safetensors"))
     assert not (tmp_path / "out.safetensors").exists()
+
+
+@pytest.mark.parametrize("name", ["deit_tiny_distilled_patch16_224", "levit_128s"])
+def test_a_head_that_timm_has_not_is_refused(tmp_path: Path, name: str) -> None:
+    """It averages two heads, or has a batch norm in them."""
+    weights, adapter = tmp_path / "backbone.safetensors", tmp_path / "a.safetensors"
+    save_file(timm.create_model(name, img_size=32).state_dict(), weights)
+    model = wst.create_model(name, method="linear", num_classes=3, checkpoint=str(weights), image_size=32)
+    save_adapter(model, card_of(name, weights, "linear", {}), adapter)
+    with pytest.raises(InputError, match=f"merge: expected a backbone whose head .*; found {name} "):
+        list(merge_adapter(adapter, tmp_path / "merged.safetensors", checkpoint=str(weights)))
+    assert not (tmp_path / "merged.safetensors").exists()
+
+
+@torch.no_grad()
+def test_a_convolutional_backbone_merges(tmp_path: Path) -> None:
+    weights, adapter, out = (tmp_path / f"{name}.safetensors" for name in "wam")
+    save_file(timm.create_model("test_resnet").state_dict(), weights)
+    model = wst.create_model(
+        "test_resnet", method="linear", num_classes=3, checkpoint=str(weights), image_size=32
+    )
+    save_adapter(model, card_of("test_resnet", weights, "linear", {}), adapter)
+    list(merge_adapter(adapter, out, checkpoint=str(weights)))
+    plain = timm.create_model("test_resnet", num_classes=3, checkpoint_path=str(out)).eval()
+    images = torch.randn(2, 3, 32, 32)
+    torch.testing.assert_close(plain(images), model(images))

@@ -13,6 +13,7 @@ import typer
 from rich.markup import escape
 from rich.progress import Progress as Bar
 
+from wst.cli import completion
 from wst.cli.failures import say
 from wst.cli.output import (
     Json,
@@ -30,6 +31,7 @@ from wst.cli.outputs import Force, check_output
 from wst.errors import InputError
 from wst.files import is_file, is_folder
 from wst.screen import printable
+from wst.suggest import one_of
 
 if TYPE_CHECKING:
     from wst.data.check.report import TaskReport
@@ -38,7 +40,12 @@ if TYPE_CHECKING:
 
 data_app = typer.Typer(no_args_is_help=True, help="Make, verify and describe suites of tasks.")
 
-SuiteName = Annotated[str, typer.Argument(metavar="SUITE", help="vtab1k, mini, or a path of your own.")]
+SuiteName = Annotated[
+    str,
+    typer.Argument(
+        metavar="SUITE", help="vtab1k, mini, or a path of your own.", autocompletion=completion.suites
+    ),
+]
 Background = Annotated[
     str | None, typer.Option(metavar="COLOUR", help="Colour that transparent pictures are laid on.")
 ]
@@ -123,7 +130,9 @@ def _show_reports(reports: Sequence[TaskReport], as_json: bool) -> None:
 
 @data_app.command()
 def build(
-    suite: Annotated[str, typer.Argument(metavar="SUITE", help="vtab1k or mini.")],
+    suite: Annotated[
+        str, typer.Argument(metavar="SUITE", help="vtab1k or mini.", autocompletion=completion.suites)
+    ],
     root: Annotated[
         Path, typer.Option(parser=as_path, help="Folder that will hold the suite's folder.")
     ] = Path("data"),
@@ -154,7 +163,7 @@ def build(
     from wst.data.suites import suites
 
     if suite not in suites():
-        raise InputError(f"suite: expected {' or '.join(suites())}; found {suite!r}")
+        raise InputError(f"suite: {one_of(suite, suites())}")
     found = suites()[suite]
     tasks = [found.task(name) for name in task] if task else list(found.tasks)
     if found.build is not None:

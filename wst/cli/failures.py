@@ -9,18 +9,27 @@ from __future__ import annotations
 import errno
 import os
 import platform
+import re
 import shlex
 import sys
 import tempfile
 import traceback
 from contextlib import suppress
 from importlib import metadata
+from typing import Any
+
+from pydantic import ValidationError
 
 from wst.errors import InputError
 from wst.screen import printable
+from wst.suggest import hint, one_of
+from wst.yaml_files import in_words
 
 BAD_INPUT, ALL_FAILED, UNFORESEEN, STOPPED = 2, 3, 70, 130
 _LIBRARIES = ("wst", "torch", "timm", "ray", "optuna", "pyarrow", "pydantic", "typer", "rich")
+_NO_VERB = re.compile(r"No such command '(.*?)'\.")
+_NO_CHOICE = re.compile(r"'(.*)' is not one of (.*)\.", re.DOTALL)
+"""Typer's words for a verb, and for a choice, that it does not know."""
 
 
 def report(error: BaseException, *, debug: bool = False) -> int:
@@ -37,6 +46,43 @@ def report(error: BaseException, *, debug: bool = False) -> int:
         line, status = _unforeseen(error, debug), UNFORESEEN
     say(line)
     return status
+
+
+def usage(error: BaseException) -> int | None:
+    """Say in a line how a command was called wrongly, and give the exit status; None for any other error."""
+    message = getattr(error, "format_message", None)  # of a ClickException, which Typer keeps a copy of
+    if message is None:
+        return None
+    if type(error).__name__ != "NoArgsIsHelpError":  # the help is printed then
+        context = getattr(error, "ctx", None)
+        where = context.command_path if context is not None else "wst"
+        say(f"{_called_wrongly(error, where) or ' '.join(message().split())} (see {where} --help)")
+    return BAD_INPUT
+
+
+def _called_wrongly(error: Any, where: str) -> str | None:
+    """What was expected and found where Typer knows it; None where its own message has to do."""
+    context, kind = getattr(error, "ctx", None), type(error).__name__
+    if context is None:
+        return None
+    if kind == "NoSuchOption":
+        known = [name for one in context.command.get_params(context) for name in one.opts]
+        found = error.option_name
+        return f"expected an option of {where}; found {found!r}{hint(found, known)}"
+    verb = _NO_VERB.match(error.message)
+    if verb is not None:
+        return f"verb: {one_of(verb[1], context.command.list_commands(context))}"
+    if kind != "BadParameter" or error.param is None:
+        return None
+    option = next((name for name in error.param.opts if name.startswith("--")), error.param.opts[0])
+    problem, choice = error.__cause__, _NO_CHOICE.search(error.message)
+    if choice is not None:
+        text = one_of(choice[1], re.findall(r"'([^']*)'", choice[2]))
+    elif isinstance(problem, ValidationError):
+        text = in_words(problem.errors()[0])
+    else:
+        text = " ".join(error.message.split())
+    return f"{option}: {text}"
 
 
 def say(line: str) -> None:

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from wst.cli import completion
 from wst.screen import printable
 
 # A pipe or a file has no width of its own, and lines may be longer there than on the narrowest terminal.
@@ -80,7 +81,10 @@ Formatted = Annotated[Style, typer.Option("--format", help="How to print the tab
 Folder = Annotated[Path, typer.Argument(metavar="DIR", parser=as_path, help="A study's output folder.")]
 Root = Annotated[str | None, typer.Option(parser=as_text, help="Folder that holds the suite's folder.")]
 Tasks = Annotated[
-    list[str] | None, typer.Option("--task", parser=as_text, help="This task only; may be given again.")
+    list[str] | None,
+    typer.Option(
+        "--task", parser=as_text, help="This task only; may be given again.", autocompletion=completion.tasks
+    ),
 ]
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the study.")

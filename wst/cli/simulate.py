@@ -10,6 +10,7 @@ import typer
 from rich.progress import Progress, TimeRemainingColumn
 
 from analysis.tables import Format, show
+from wst.cli import completion
 from wst.cli.output import (
     Formatted,
     Json,
@@ -25,7 +26,7 @@ from wst.cli.output import (
 from wst.cli.outputs import Force, check_output, whole
 from wst.errors import InputError
 from wst.machine import usable_cpus
-from wst.yaml_files import shown
+from wst.suggest import one_of
 
 simulate_app = typer.Typer()
 
@@ -40,7 +41,12 @@ class Costs(StrEnum):
 @simulate_app.command()
 def simulate(
     studies: Annotated[
-        list[str], typer.Argument(metavar="STUDY...", help="Study files, or names of shipped studies.")
+        list[str],
+        typer.Argument(
+            metavar="STUDY...",
+            help="Study files, or names of shipped studies.",
+            autocompletion=completion.studies,
+        ),
     ],
     from_: Annotated[
         list[Path],
@@ -95,7 +101,7 @@ def simulate(
         raise InputError(f"simulate: expected studies of different names; found {twice!r} twice")
     first = baseline if baseline is not None else names[0]
     if first not in names:
-        raise InputError(f"--baseline: expected one of {', '.join(names)}; found {shown(first)}")
+        raise InputError(f"--baseline: {one_of(first, names)}")
     recording = Recording(from_)
     found: dict[str, list[list[CellReplay]]] = {}
     columns = (*Progress.get_default_columns()[:3], TimeRemainingColumn())

@@ -12,6 +12,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from wst.cli import completion
 from wst.cli.analysis import draw_pareto, show_leaderboard
 from wst.cli.failures import ALL_FAILED, say
 from wst.cli.output import (
@@ -46,7 +47,12 @@ _NAMED = 5
 
 @study_app.command()
 def tune(
-    study: Annotated[str, typer.Argument(help="A study file, or the name of a shipped study.")],
+    study: Annotated[
+        str,
+        typer.Argument(
+            help="A study file, or the name of a shipped study.", autocompletion=completion.studies
+        ),
+    ],
     out: Annotated[
         Path | None, typer.Option(parser=as_path, help="Output folder; runs/<name of the study> by default.")
     ] = None,
@@ -71,7 +77,10 @@ def tune(
     ] = False,
     track: Annotated[
         list[str] | None,
-        typer.Option(help="Also tell this tracker, such as tensorboard; may be given again."),
+        typer.Option(
+            help="Also tell this tracker, such as tensorboard; may be given again.",
+            autocompletion=completion.trackers,
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
+from wst.cli import completion
 from wst.cli.failures import BAD_INPUT, say
 from wst.cli.output import (
     Json,
@@ -46,13 +47,25 @@ MethodFile = Annotated[
 
 @train_app.command()
 def train(
-    task: Annotated[str | None, typer.Option(parser=as_text, help="Task to train on.")] = None,
-    method: Annotated[str, typer.Option(parser=as_text, help="Method.")] = "wst",
+    task: Annotated[
+        str | None, typer.Option(parser=as_text, help="Task to train on.", autocompletion=completion.tasks)
+    ] = None,
+    method: Annotated[
+        str, typer.Option(parser=as_text, help="Method.", autocompletion=completion.methods)
+    ] = "wst",
     suite: Annotated[
-        str | None, typer.Option(parser=as_text, help="Suite; the one that has the task by default.")
+        str | None,
+        typer.Option(
+            parser=as_text,
+            help="Suite; the one that has the task by default.",
+            autocompletion=completion.suites,
+        ),
     ] = None,
     backbone: Annotated[
-        str | None, typer.Option(parser=as_text, help="A timm model name; 'micro' by default.")
+        str | None,
+        typer.Option(
+            parser=as_text, help="A timm model name; 'micro' by default.", autocompletion=completion.backbones
+        ),
     ] = None,
     checkpoint: Annotated[
         str | None, typer.Option(parser=as_text, help="The backbone's weights file.")
@@ -65,7 +78,12 @@ def train(
         typer.Option(parser=as_text, metavar="COLOUR", help="Colour that transparent pictures are laid on."),
     ] = None,
     recipe: Annotated[
-        str | None, typer.Option(parser=as_text, help="A recipe file, or the name of a shipped recipe.")
+        str | None,
+        typer.Option(
+            parser=as_text,
+            help="A recipe file, or the name of a shipped recipe.",
+            autocompletion=completion.recipes,
+        ),
     ] = None,
     epochs: Annotated[
         int | None, typer.Option(min=1, max=MANY, help="Epochs, in the recipe's place.")

@@ -7,6 +7,7 @@ clipped on the way.
 from __future__ import annotations
 
 import hashlib
+import logging
 import stat
 import warnings
 from collections.abc import Iterator, Sequence
@@ -24,6 +25,7 @@ from PIL import ExifTags, Image, ImageColor, UnidentifiedImageError
 from wst.data.ahead import ahead
 from wst.errors import InputError
 from wst.machine import usable_cpus
+from wst.suggest import hint
 
 _NO_PICTURES = frozenset({"PDF", "EPS", "WMF", "BUFR", "GRIB", "HDF5", "MPEG", "IPTC"})
 """Formats that are no pictures, that Pillow only identifies, or that take Ghostscript or Windows to open."""
@@ -42,8 +44,9 @@ on those that are damaged elsewhere."""
 _ONE_PICTURE = frozenset({"MPO", "PSD"})
 """Formats whose further frames are views or layers of the first."""
 
-# Broken tags, many pixels: what Pillow only warns of decides nothing here.
+# Broken tags, many pixels: what Pillow only warns of decides nothing here; the check of data counts it.
 warnings.filterwarnings("ignore", module=r"PIL\.")
+logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 
 @cache
@@ -261,7 +264,8 @@ def opaque_colour(text: str) -> str:
     try:
         red, green, blue, *alpha = ImageColor.getrgb(text)
     except ValueError:
-        raise InputError(f"expected a colour such as white or '#c0c0c0'; found {text!r}") from None
+        near = hint(text, ImageColor.colormap)
+        raise InputError(f"expected a colour such as white or '#c0c0c0'; found {text!r}{near}") from None
     if max(red, green, blue) > 255:  # as Pillow takes rgb(256, 0, 0) and hsl(0, 0%, 200%)
         raise InputError(f"expected a colour of values up to 255 or 100 %; found {text!r}")
     if alpha and alpha != [255]:

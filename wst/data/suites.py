@@ -13,6 +13,7 @@ from wst.data.tasks import Suite, Task
 from wst.errors import InputError
 from wst.files import exists
 from wst.shipped import ASSETS
+from wst.suggest import hint
 
 
 @cache
@@ -71,5 +72,6 @@ def find_suite(name: str) -> Suite:
     if exists(path):
         return own_suite(path)
     raise InputError(
-        f"suite: expected one of {', '.join(known)}, or the path of a folder or YAML file; found {name!r}"
+        f"suite: expected one of {', '.join(known)}, or the path of a folder or YAML file; "
+        f"found {name!r}{hint(name, known)}"
     )

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from wst.errors import InputError
+from wst.suggest import one_of
 
 Group = Literal["natural", "specialized", "structured", "own"]
 GROUPS: tuple[Group, ...] = ("natural", "specialized", "structured", "own")
@@ -86,5 +87,4 @@ class Suite:
         for task in self.tasks:
             if task.name == name:
                 return task
-        names = ", ".join(task.name for task in self.tasks)
-        raise InputError(f"task: expected one of {names}; found {name!r}")
+        raise InputError(f"task: {one_of(name, (task.name for task in self.tasks))}")

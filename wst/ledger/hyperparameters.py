@@ -8,6 +8,7 @@ from wst.errors import InputError
 from wst.methods import registry
 from wst.methods.contract import TRIAL_PARAMETERS, Parameter
 from wst.study import Study
+from wst.suggest import hint
 
 _ARROW = {bool: pa.bool_(), int: pa.int64(), float: pa.float64(), str: pa.string()}
 
@@ -30,7 +31,7 @@ def _one_type(name: str, methods: list[str]) -> pa.DataType:
         if name not in parameters:
             raise InputError(
                 f"hyperparameters of {method}: expected only {', '.join(parameters) or 'none'}; "
-                f"found {name!r}"
+                f"found {name!r}{hint(name, parameters)}"
             )
         found.setdefault(_type(parameters[name]), method)
     if len(found) > 1:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_
 
 from wst.errors import InputError
 from wst.records import OF_THE_TRIAL, Hyperparameters, Scalar, Value
+from wst.suggest import hint
+from wst.yaml_text import shown
 
 if TYPE_CHECKING:
     from torch import nn
@@ -118,7 +120,10 @@ class Parameter:
         return value
 
     def _error(self, value: object) -> ValueError:
-        return ValueError(f"expected {self.expectation}; found {value!r}")
+        given = value if isinstance(value, list | tuple) else [value]
+        wrong = next((one for one in given if self._converted(one) is None), "")
+        near = hint(wrong, self.choices) if isinstance(wrong, str) else ""
+        return ValueError(f"expected {self.expectation}; found {shown(value)}{near}")
 
 
 TRIAL_PARAMETERS = {
@@ -212,6 +217,7 @@ class Method:
                 raise InputError(
                     f"hyperparameters of {self.name}: expected only {known} "
                     f"(besides {', '.join(OF_THE_TRIAL)} of every trial); found {name!r}"
+                    f"{hint(name, (*self.parameters, *OF_THE_TRIAL))}"
                 )
         for name, parameter in self.parameters.items():
             if parameter.required and name not in hyperparameters:

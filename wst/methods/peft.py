@@ -20,6 +20,8 @@ from wst.methods import AtLeast, Below, method
 from wst.methods._projections import fused_qkv, linear_maps, split_qkv
 from wst.methods._readout import Readout, set_readout
 from wst.methods._trunk import FAMILIES, TimmModel, blocks
+from wst.suggest import hint
+from wst.yaml_text import shown
 
 Kind = Literal[
     "lora",
@@ -253,10 +255,13 @@ def _fields(peft: Any, kind: str, given: Mapping[str, Any]) -> dict[str, Any]:
         candidates = (name, f"{stem}_{name}", f"lora_{name}", *_OTHER_NAMES.get(name, ()))
         field = next((theirs[one] for one in candidates if one in theirs), None)
         if field is None or (name == "init" and not _INITS.get(kind)):
-            raise InputError(f"{name} of peft: expected none where kind is {kind}; found {value!r}")
+            raise InputError(f"{name} of peft: expected none where kind is {kind}; found {shown(value)}")
         if name == "init" and value not in _INITS[kind]:
-            known = ", ".join(sorted(_INITS[kind]))
-            raise InputError(f"init of peft: expected one of {known} where kind is {kind}; found {value!r}")
+            known = sorted(_INITS[kind])
+            raise InputError(
+                f"init of peft: expected one of {', '.join(known)} where kind is {kind}; "
+                f"found {value!r}{hint(value, known)}"
+            )
         found[field] = f"{stem}_only" if name == "bias" and value == "only" else value
     # Each says how large the blocks are: by itself or through their number.
     if kind == "oft" and "r" in given:
@@ -285,8 +290,11 @@ def _targets(backbone: TimmModel, ends: tuple[str, ...], layers: tuple[int, ...]
     maps = {id(module): name for block in wanted for name, module in linear_maps(block).items()}
     for end in ends:
         if not any(_ends(name, (end,)) for name in maps.values()):
-            known = ", ".join(sorted(set(maps.values())))
-            raise InputError(f"target_modules of peft: expected ends of {known}; found {end!r}")
+            known = sorted(set(maps.values()))
+            raise InputError(
+                f"target_modules of peft: expected ends of {', '.join(known)}; "
+                f"found {end!r}{hint(end, known)}"
+            )
     for name, module in backbone.named_modules():
         if id(module) in maps and _ends(maps[id(module)], ends):
             yield name

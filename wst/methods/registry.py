@@ -20,6 +20,7 @@ from typing import Any
 from wst.errors import ChangedError, InputError
 from wst.files import is_file as is_file_there
 from wst.methods.contract import OWN_FILE, Method
+from wst.suggest import hint
 
 _HERE = Path(__file__).parent
 _NO_METHODS = {"contract", "registry"}
@@ -121,7 +122,7 @@ def source_hash(reference: str) -> str | None:
         if where not in names():
             raise InputError(
                 f"method: expected one of {', '.join(names())}, package.module:function, or the path of a "
-                f".py file; found {reference!r}"
+                f".py file; found {reference!r}{hint(reference, names())}"
             )
         return None
     if not files or not all(is_file_there(path) for path in files.values()):

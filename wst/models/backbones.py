@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import logging
+import warnings
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -12,19 +14,25 @@ import timm
 import torch
 from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from timm.models import VisionTransformer
-from timm.models.deit import VisionTransformerDistilled
-from torch import Tensor, nn
+from torch import nn
 
 from wst.errors import ChangedError, InputError
 from wst.files import is_file
+from wst.models.families import MICRO
+from wst.models.freezing import keep_statistics, linear_head
 from wst.models.weights import FileStamp, check_finite, file_stamp, load_checkpoint
 from wst.records import Backbone
 from wst.shipped import ASSETS
+from wst.suggest import hint
 
-MICRO = "micro"
+_log = logging.getLogger(__name__)
+logging.getLogger("timm").addHandler(logging.NullHandler())  # what it says of its own loading
+
 MICRO_PATCH = 8
 LARGEST_IMAGE = 4096
 """Pixels a side; more would be a mistake that fills the memory."""
+SMALLEST_IMAGE = 32
+"""Of backbones without patches, which make images smaller by so many times."""
 HALF = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 
 
@@ -56,85 +64,52 @@ def micro_vit(num_classes: int = 0, drop_path: float = 0.0, image_size: int = 32
     )
 
 
-@dataclass(frozen=True)
-class Family:
-    """Models of timm's that are one kind of transformer.
-
-    Attributes:
-        kind: their class in timm.
-        module: of ``timm.models`` that names them.
-        examples: some of them, one for each way of pre-training.
-    """
-
-    kind: str
-    module: str
-    examples: tuple[str, ...]
-
-    def names(self) -> list[str]:
-        """All that this timm knows, without the names of weights."""
-        found: list[str] = timm.list_models(module=self.module)
-        return found
-
-
-FAMILIES = (
-    Family(
-        "VisionTransformer",
-        "vision_transformer",
-        (
-            "vit_base_patch16_224.orig_in21k",
-            "vit_base_patch16_224.mae",
-            "vit_base_patch14_reg4_dinov2.lvd142m",
-            "vit_base_patch16_clip_224.openai",
-            "vit_base_patch16_siglip_224.webli",
-        ),
-    ),
-    Family(
-        "VisionTransformer",
-        "deit",
-        ("deit_base_distilled_patch16_224.fb_in1k", "deit3_base_patch16_224.fb_in22k_ft_in1k"),
-    ),
-    Family("Eva", "eva", ("vit_base_patch16_dinov3.lvd1689m", "eva02_base_patch14_224.mim_in22k")),
-    Family("Beit", "beit", ("beit_base_patch16_224.in22k_ft_in22k", "beitv2_base_patch16_224.in1k_ft_in22k")),
-    Family("SwinTransformer", "swin_transformer", ("swin_base_patch4_window7_224.ms_in22k",)),
-    Family("SwinTransformerV2", "swin_transformer_v2", ("swinv2_base_window12_192.ms_in22k",)),
-)
-"""What the methods here are written for; the table in docs/methods.md says which fits which."""
-
-
 def check_name(name: str) -> None:
-    """Refuse what is neither ``micro`` nor a timm model.
+    """Refuse what is neither ``micro`` nor a timm model, and the name of weights that timm does not know.
 
     Raises:
         InputError: unknown name, with the nearest known ones.
     """
+    model, dot, tag = name.partition(".")
+    now = timm.models.get_deprecated_models().get(name)
+    if now is not None:
+        _say(f"backbone: {name} is called {now} now")
     if name != MICRO and not timm.is_model(name):
-        near = timm.list_models(f"*{name.split('_')[0]}*")[:3]
+        near = timm.list_models(f"*{model.split('_')[0]}*")[:3]
         raise InputError(
             f"backbone: expected 'micro' or a timm model name (such as "
-            f"{', '.join(near) or 'vit_base_patch16_224'}); found {name!r}"
+            f"{', '.join(near) or 'vit_base_patch16_224'}); "
+            f"found {name!r}{hint(model, [MICRO, *timm.list_models()])}"
+        )
+    known = timm.models.get_arch_pretrained_cfgs(model) if dot else {}
+    if dot and name not in known:
+        tags = [one.partition(".")[2] for one in known]
+        raise InputError(
+            f"backbone: expected a name that timm has for weights of {model} "
+            f"({', '.join(filter(None, tags)) or 'none'}); found {tag!r}{hint(tag, tags)}"
         )
 
 
+@lru_cache(maxsize=64)
+def _say(line: str) -> None:
+    """Once a process: a model is made anew for each trial."""
+    _log.warning("wst: %s", line)
+
+
 @lru_cache(maxsize=8)
-def patch_size(name: str) -> int:
-    """Pixels a side that become one token of a backbone, whatever its image size.
+def patch_size(name: str) -> int | None:
+    """Pixels a side that become one token of a backbone, whatever its image size; None where it cuts images
+    into no patches, or not evenly.
 
     Raises:
-        InputError: it cuts images into no patches.
+        InputError: timm cannot make it.
     """
     if name == MICRO:
         return MICRO_PATCH
     with torch.device("meta"):
-        return int(_embedding(timm.create_model(name), name).feat_ratio())
-
-
-def _embedding(model: nn.Module, name: str) -> Any:
-    found = getattr(model, "patch_embed", None)
-    if found is None:
-        raise InputError(
-            f"backbone: expected one that cuts images into patches (ViT, DeiT, Swin); found {name!r}"
-        )
-    return found
+        embedding: Any = getattr(_made(name), "patch_embed", None)
+    ratio = getattr(embedding, "feat_ratio", None)
+    return int(ratio()) if ratio is not None else None
 
 
 def check_size(backbone: Backbone) -> None:
@@ -147,6 +122,13 @@ def check_size(backbone: Backbone) -> None:
     if size is None:
         return
     patch = patch_size(backbone.name)
+    if patch is None:
+        if not SMALLEST_IMAGE <= size <= LARGEST_IMAGE:
+            raise InputError(
+                f"image_size: expected {SMALLEST_IMAGE} to {LARGEST_IMAGE} pixels for {backbone.name}; "
+                f"found {size}"
+            )
+        return
     if size % patch == 0 and 0 < size <= LARGEST_IMAGE:
         return
     below = min(max(size // patch, 1), LARGEST_IMAGE // patch) * patch
@@ -155,6 +137,16 @@ def check_size(backbone: Backbone) -> None:
         f"image_size: expected a multiple of {backbone.name}'s patch of {patch} pixels, such as "
         f"{' or '.join(map(str, fits))}; found {size}"
     )
+
+
+def takes_size(backbone: Backbone) -> bool:
+    """Whether timm has to know the size of a backbone's images; others take any."""
+    with torch.device("meta"):
+        try:
+            timm.create_model(backbone.name, img_size=backbone.image_size)
+        except TypeError:
+            return False
+    return True
 
 
 def checkpoint_file(backbone: Backbone) -> Path | None:
@@ -227,13 +219,9 @@ def create(
         model: nn.Module = micro_vit(num_classes, drop_path, backbone.image_size or 32)
     else:
         size: dict[str, Any] = {"img_size": backbone.image_size} if backbone.image_size else {}
-        if backbone.pretrained:
-            model = _fetched(name, num_classes, drop_path_rate=drop_path, **size)
-        else:
-            model = timm.create_model(name, num_classes=num_classes, drop_path_rate=drop_path, **size)
-    _embedding(model, name)
-    if isinstance(model, VisionTransformerDistilled):
-        single_head(model)
+        make = _fetched if backbone.pretrained else _made
+        model = make(name, num_classes=num_classes, drop_path_rate=drop_path, **size)
+    head = linear_head(model, name)
     if expected is None:
         path = checkpoint_file(backbone)
         if path is not None:
@@ -241,11 +229,47 @@ def create(
     else:
         _load_expected(model, backbone, expected)
     model.requires_grad_(False)
-    head: Any = model.get_classifier()  # type: ignore[operator]
-    head.requires_grad_(True)
+    keep_statistics(model)
+    model.get_classifier().requires_grad_(True)  # type: ignore[operator]
     nn.init.trunc_normal_(head.weight, std=0.02)
-    nn.init.zeros_(head.bias)
+    if head.bias is not None:
+        nn.init.zeros_(head.bias)
     return model
+
+
+def _made(name: str, **settings: Any) -> nn.Module:
+    """A timm model.  Where its class has no argument for a rate of 0, or for the images' size since any will
+    do, it goes without.
+
+    Raises:
+        InputError: the rate does not fit this model, or timm cannot make it, and why.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"timm\.")
+            model: nn.Module = timm.create_model(name, **settings)
+            return model
+    except TypeError as error:
+        unknown = next((key for key in ("img_size", "drop_path_rate") if f"'{key}'" in str(error)), None)
+        if unknown is None or unknown not in settings:
+            raise _unmade(name, error) from error
+        value = settings.pop(unknown)
+    except Exception as error:
+        if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+            raise
+        raise _unmade(name, error) from error
+    if unknown == "drop_path_rate" and value:
+        raise InputError(
+            f"drop_path: expected 0 for {name}, which has no paths that could be dropped; found {value}"
+        )
+    return _made(name, **settings)
+
+
+def _unmade(name: str, error: Exception) -> InputError:
+    first = str(error).strip().partition("\n")[0]
+    return InputError(
+        f"backbone: expected a model that timm can make; found {name!r} ({type(error).__name__}: {first})"
+    )
 
 
 def _load_expected(model: nn.Module, backbone: Backbone, expected: str) -> None:
@@ -276,42 +300,19 @@ def _load_expected(model: nn.Module, backbone: Backbone, expected: str) -> None:
         raise problem
 
 
-class _SingleHeadDistilled(VisionTransformerDistilled):  # type: ignore[misc]
-    """A DeiT whose one head reads the mean of the class token and the distillation token, where its pooling
-    is that of tokens."""
-
-    def get_classifier(self) -> nn.Module:
-        head: nn.Module = self.head
-        return head
-
-    def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
-        if self.global_pool != "token":
-            found: Tensor = VisionTransformer.forward_head(self, x, pre_logits=pre_logits)
-            return found
-        pooled: Tensor = self.head_drop((x[:, 0] + x[:, 1]) / 2)
-        return pooled if pre_logits else self.head(pooled)
-
-
-def single_head(model: VisionTransformerDistilled) -> None:
-    """Take a distilled DeiT's second head away, in place; its distillation token stays among the tokens.
-
-    timm's model has a classifier for each of its two tokens and averages their logits; here a model has one
-    head.
-    """
-    model.head_dist = nn.Identity()
-    model.__class__ = _SingleHeadDistilled
-
-
-def _fetched(name: str, num_classes: int, **settings: Any) -> nn.Module:
+def _fetched(name: str, *, num_classes: int, **settings: Any) -> nn.Module:
     """A timm model with timm's weights, loaded strictly: with the head they came with, which then goes."""
     try:
-        model: nn.Module = timm.create_model(name, pretrained=True, **settings)
-    except Exception as error:  # the network, the hub and the weights each fail with errors of their own
-        first = str(error).strip().partition("\n")[0]
+        model = _made(name, pretrained=True, **settings)
+    except InputError as error:
+        if error.__cause__ is None:
+            raise
+        # The network, the hub and the weights each fail with errors of their own.
+        first = str(error.__cause__).strip().partition("\n")[0]
         raise InputError(
             f"pretrained: expected weights for {name} in timm's cache or on its hub; "
-            f"found none ({type(error).__name__}: {first})"
-        ) from error
+            f"found none ({type(error.__cause__).__name__}: {first})"
+        ) from error.__cause__
     check_finite(model.state_dict(), f"pretrained weights of {name}")
     model.reset_classifier(num_classes)  # type: ignore[operator]
     return model
@@ -322,11 +323,12 @@ def input_spec(model: nn.Module, backbone: Backbone) -> InputSpec:
 
     ``checkpoint`` takes the statistics that timm records for the weights' name, 0.5 for ``micro``.
     """
-    embedding: Any = model.patch_embed
+    side: Any = getattr(getattr(model, "patch_embed", None), "img_size", None)
     config: dict[str, Any] = getattr(model, "pretrained_cfg", None) or {}
     mean, std = HALF
     if backbone.normalisation == "imagenet":
         mean, std = IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
     elif backbone.normalisation == "checkpoint" and backbone.name != MICRO:
         mean, std = tuple(config.get("mean", mean)), tuple(config.get("std", std))
-    return InputSpec(embedding.img_size[0], mean, std)
+    size = side[0] if side is not None else backbone.image_size or int(config["input_size"][-1])
+    return InputSpec(size, mean, std)

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from wst.errors import InputError
 from wst.methods import registry
@@ -117,7 +118,12 @@ def _problem(model: object) -> str | None:
 def own_tensors(model: nn.Module) -> dict[str, Tensor]:
     """What makes an adapted model of its backbone, by name: the trainable parameters, and the buffers of its
     state, such as random projections that a method draws once.  What blocks share is there once."""
-    names = {name for name, _ in model.named_buffers()}
+    names = {
+        f"{place}.{name}".lstrip(".")
+        for place, module in model.named_modules()
+        if not isinstance(module, _BatchNorm)  # the backbone's, which learn nothing
+        for name, _ in module.named_buffers(recurse=False)
+    }
     names |= {name for name, parameter in model.named_parameters() if parameter.requires_grad}
     return {name: t for name, t in model.state_dict(keep_vars=True).items() if name in names}
 

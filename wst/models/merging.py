@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+import timm
 import torch
 from timm.models import Eva, VisionTransformer
 from torch import nn
@@ -13,7 +15,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from wst.errors import InputError
 from wst.methods import registry
+from wst.models.backbones import takes_size
 from wst.models.create import ADAPTED_BY, Adapted, adapted, parameter_counts, without_weights
+from wst.models.families import MICRO
 from wst.records import Backbone, Hyperparameters
 
 
@@ -86,7 +90,7 @@ def timm_arguments(model: nn.Module, backbone: Backbone, num_classes: int) -> di
         InputError: timm has no arguments for the way it reads its tokens.
     """
     found: dict[str, Any] = {"num_classes": num_classes}
-    if backbone.image_size:
+    if backbone.image_size and backbone.name != MICRO and takes_size(backbone):
         found["img_size"] = backbone.image_size
     usual = without_weights(backbone, "linear", {}, num_classes=num_classes).model
     if _reads(model) == _reads(usual):
@@ -101,6 +105,29 @@ def timm_arguments(model: nn.Module, backbone: Backbone, num_classes: int) -> di
     return {**found, "global_pool": pooling, norm_argument: normed_after}
 
 
+def check_head(model: nn.Module, backbone: Backbone, arguments: Mapping[str, Any]) -> None:
+    """Refuse a merged model whose head is none of timm's, which would not load the file.
+
+    Args:
+        model: the merged model.
+        backbone: of it.
+        arguments: :func:`timm_arguments`.
+
+    Raises:
+        InputError: timm gives this backbone another head.
+    """
+    if backbone.name == MICRO:
+        return
+    with torch.device("meta"):
+        theirs = timm.create_model(backbone.name, **arguments).state_dict().keys()
+    differs = sorted(model.state_dict().keys() ^ theirs)
+    if differs:
+        raise InputError(
+            f"merge: expected a backbone whose head timm has as one linear map; found {backbone.name} "
+            f"({', '.join(differs[:3])})"
+        )
+
+
 def _reads(model: nn.Module) -> tuple[str, bool]:
     """How a timm model pools its tokens, and whether the norm comes after that."""
-    return str(getattr(model, "global_pool", "")), isinstance(model.norm, nn.Identity)
+    return str(getattr(model, "global_pool", "")), isinstance(getattr(model, "norm", None), nn.Identity)

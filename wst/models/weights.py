@@ -22,7 +22,7 @@ import torch
 from safetensors.torch import load_file
 from timm.layers import resample_abs_pos_embed
 from timm.layers.pos_embed_rel import resize_rel_pos_bias_table
-from timm.models import SwinTransformer, VisionTransformer
+from timm.models import Levit, SwinTransformer, VisionTransformer
 from torch import Tensor, nn
 
 from wst.errors import InputError
@@ -210,6 +210,8 @@ def _without_classifier(weights: Mapping[str, Tensor], model: nn.Module) -> dict
     layers = [names] if isinstance(names, str) else list(names)
     if isinstance(model, SwinTransformer):
         layers = ["head"]  # with timm's name head.fc and Microsoft's, head
+    elif isinstance(model, Levit):
+        layers = ["head", "head_dist"]  # each a batch norm and a linear map in timm's files
     dropped = tuple(f"{layer}." for layer in (*layers, "pre_logits"))
     return {key: value for key, value in weights.items() if not key.startswith(dropped)}
 

@@ -16,6 +16,7 @@ from wst.methods import registry
 from wst.shipped import find_yaml
 from wst.study.study import Study
 from wst.study.variant import Variant
+from wst.suggest import hint
 from wst.yaml_files import LARGEST, first_error, read_yaml, shown
 
 _NAMED = {
@@ -37,23 +38,32 @@ def _resolved(key: tuple[str, ...], value: Any, source: Path) -> Any:
     return read_yaml(read_text(where, LARGEST), str(where))
 
 
-def _override(data: dict[str, Any], assignment: str, source: Path) -> None:
-    """Set a key, also inside what a file is named for; mappings on the way to it are made."""
+def _override(data: dict[str, Any], assignment: str, source: Path) -> dict[tuple[str, ...], str]:
+    """Set a key, also inside what a file is named for; mappings on the way to it are made.
+
+    Returns:
+        The first mapping that was made, and which key beside it may have been meant: no more than that, since
+        a variant or a hyperparameter may be a new one.
+    """
     path, separator, text = assignment.partition("=")
     parts = [match[1] or match[0] for match in _PART.finditer(path)]
     if not separator or not parts or len(_PART.sub("", path)) != len(parts) - 1:
         raise InputError(f"--set: expected KEY=VALUE, such as recipe.epochs=5; found {shown(assignment)}")
     value = read_yaml(text, f"--set {path}")
     inner: Any = data
+    made: dict[tuple[str, ...], str] = {}
     for place, part in enumerate(parts[:-1]):
-        key = _key(inner, part, path)
+        key, here = _key(inner, part, path), tuple(parts[: place + 1])
         found = inner[key] if isinstance(inner, list) else inner.get(key)
-        found = {} if found is None else _resolved(tuple(parts[: place + 1]), found, source)
+        if found is None and not made:
+            made[here] = hint(part, inner)
+        found = {} if found is None else _resolved(here, found, source)
         if not isinstance(found, dict | list):
             raise InputError(f"--set {path}: expected a mapping at {part!r}; found {shown(found)}")
         inner[key] = found
         inner = found
     inner[_key(inner, parts[-1], path)] = value
+    return made
 
 
 def _key(inner: Any, part: str, path: str) -> Any:
@@ -148,8 +158,9 @@ def load_study(name: str, *, overrides: Sequence[str] = (), tasks: Sequence[str]
         raise InputError(f"{path}: expected a mapping; found {shown(data)}")
     if isinstance(data.get("checkpoint"), str):
         data["checkpoint"] = absolute_file(data["checkpoint"], path.parent)
+    made: dict[tuple[str, ...], str] = {}
     for assignment in overrides:
-        _override(data, assignment, path)
+        made = {**_override(data, assignment, path), **made}
     if isinstance(data.get("checkpoint"), str):  # an override is seen from here
         data["checkpoint"] = absolute_file(data["checkpoint"], Path(), path.parent)
     _resolve_files(data, path)
@@ -161,4 +172,7 @@ def load_study(name: str, *, overrides: Sequence[str] = (), tasks: Sequence[str]
     try:
         return Study.model_validate(data)
     except ValidationError as error:
-        raise first_error(error, str(path), data) from None
+        place = error.errors(include_url=False)[0]["loc"]
+        near = next((text for keys, text in made.items() if place[: len(keys)] == keys), "")
+        line = str(first_error(error, str(path), data))
+        raise InputError(line if "did you mean" in line else line + near) from None

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from wst.study.bounds import MANY, Count, CountOrNone, Flag, Parameters, Share, Whole
-from wst.yaml_files import Strict
+from wst.yaml_files import Strict, shown
 
 Objective = Literal["val_top1", "trainable_parameters", "train_seconds"]
 Ties = Literal["val_loss", "trainable_parameters", "earlier"]
@@ -109,9 +109,9 @@ class Search(Strict):
         if self.trials is None and not isinstance(self.sampler, Grid):
             raise ValueError("expected a number of trials (only a grid has one of its own); found none")
         if not self.objectives or self.objectives[0] != "val_top1":
-            raise ValueError(f"expected objectives that begin with val_top1; found {list(self.objectives)}")
+            raise ValueError(f"expected objectives that begin with val_top1; found {shown(self.objectives)}")
         if len(set(self.objectives)) < len(self.objectives):
-            raise ValueError(f"expected each objective once; found {list(self.objectives)}")
+            raise ValueError(f"expected each objective once; found {shown(self.objectives)}")
         if len(self.objectives) > 1 and not isinstance(self.pruner, NoPruner):
             raise ValueError(
                 "expected pruner none with several objectives (a cost is known at the end only); "

@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 
 from wst.records import Hyperparameters, Scalar, Value, same
 from wst.study.bounds import MANY, End, Flag, OneValue, Real, SomeValue, Text, WholeEnd
-from wst.yaml_files import Strict
+from wst.yaml_files import Strict, shown
 
 _Range = TypeVar("_Range", "Float", "Int")
 
@@ -128,7 +128,9 @@ class Categorical(_Entry):
         for place, choice in enumerate(self.choices):
             twin = next((other for other in self.choices[:place] if same(other, choice)), None)
             if twin is not None:
-                raise ValueError(f"expected each choice once; found {twin!r} and {choice!r}, which are equal")
+                raise ValueError(
+                    f"expected each choice once; found {shown(twin)} and {shown(choice)}, which are equal"
+                )
         return self
 
     def values(self, points: int) -> list[Value]:

@@ -26,7 +26,8 @@ from wst.study.search import Grid, Search, Ties
 from wst.study.space import Space, gathered, grid
 from wst.study.stages import Confirm, Final
 from wst.study.variant import LONGEST_NAME, NAME, FromLedger, Variant
-from wst.yaml_files import Strict, write_yaml
+from wst.suggest import hint
+from wst.yaml_files import Strict, shown, write_yaml
 
 _MOST_CELLS = 10_000
 _MOST_SLOTS = 10_000
@@ -151,7 +152,8 @@ class Study(Strict):
             absent = [t for t in self.tasks if variant.per_task is not None and t not in variant.per_task]
             if absent:
                 raise ValueError(
-                    f"variants.{name}.per_task: expected settings for task {absent[0]!r}; found none"
+                    f"variants.{name}.per_task: expected settings for task {absent[0]!r}; "
+                    f"found none{hint(absent[0], variant.per_task or {})}"
                 )
             for task in self.tasks if not isinstance(variant.warm_start, FromLedger) else ():
                 for point in variant.first_points(task):
@@ -164,7 +166,7 @@ class Study(Strict):
                     if outside:
                         raise ValueError(
                             f"variants.{name}.warm_start: expected {outside[0]!r} inside its range and on "
-                            f"its steps; found {point[outside[0]]!r}"
+                            f"its steps; found {shown(point[outside[0]])}"
                         )
             if self.search is not None and isinstance(self.search.sampler, Grid):
                 sizes = [
@@ -185,10 +187,10 @@ class Study(Strict):
                 raise ValueError(f"expected 'search' since variant {name!r} has a space; found none")
             source = variant.settings_from
             if source is not None and (source not in self.variants or self.variants[source].space is None):
-                searched = ", ".join(n for n, v in self.variants.items() if v.space is not None) or "none"
+                searched = [n for n, v in self.variants.items() if v.space is not None]
                 raise ValueError(
-                    f"variants.{name}.settings_from: expected a variant with a space ({searched}); "
-                    f"found {source!r}"
+                    f"variants.{name}.settings_from: expected a variant with a space "
+                    f"({', '.join(searched) or 'none'}); found {source!r}{hint(source, searched)}"
                 )
             if any("lr" not in self.set_in_every_trial(name, task) for task in self.tasks):
                 raise ValueError(

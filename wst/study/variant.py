@@ -19,6 +19,7 @@ from wst.study.space import (
     gathered,
     spread,
 )
+from wst.suggest import hint
 from wst.yaml_files import Strict
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]*\z"
@@ -119,6 +120,7 @@ class Variant(Strict):
                     raise ValueError(
                         f"space.{name}.when: expected hyperparameters set before it "
                         f"({', '.join(sorted(before)) or 'none'}); found {condition!r}"
+                        f"{hint(condition, before)}"
                     )
             before.add(name)
         both = sorted(

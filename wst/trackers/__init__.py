@@ -16,6 +16,7 @@ from typing import Self
 
 from wst.errors import InputError
 from wst.records import Epoch, Intent, Outcome
+from wst.suggest import one_of
 
 _log = logging.getLogger(__name__)
 
@@ -111,7 +112,7 @@ def open_tracker(name: str, folder: Path) -> Tracker:
         InputError: there is no such tracker, or its library is not installed.
     """
     if name not in names():
-        raise InputError(f"tracker: expected one of {', '.join(names())}; found {name!r}")
+        raise InputError(f"tracker: {one_of(name, names())}")
     try:
         module = importlib.import_module(f"wst.trackers.{name}")
     except ModuleNotFoundError as error:

@@ -11,8 +11,8 @@ from safetensors.torch import save as saved_tensors
 from wst.errors import InputError
 from wst.files import replacing
 from wst.models.adapters import Card, load_adapter
-from wst.models.backbones import MICRO
-from wst.models.merging import Inference, inference, merge, timm_arguments
+from wst.models.families import MICRO
+from wst.models.merging import Inference, check_head, inference, merge, timm_arguments
 from wst.records import Backbone
 
 
@@ -39,6 +39,7 @@ def merge_adapter(
     except InputError as error:
         raise InputError(f"{error}; it costs {_more(adapted, alone)} for every image") from None
     arguments = timm_arguments(merged, backbone, card.classes)
+    check_head(merged, backbone, arguments)
     metadata = {
         "format": "pt",
         "model": card.backbone,

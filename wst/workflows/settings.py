@@ -14,6 +14,7 @@ from wst.records import Hyperparameters, Value
 from wst.study import Study, Variant
 from wst.study.space import Categorical, Distribution, Float, gathered
 from wst.study.variant import FromLedger
+from wst.suggest import hint
 
 
 class Given(NamedTuple):
@@ -163,7 +164,7 @@ def _check(given: Given, method: Method) -> None:
     if given.name not in known:
         raise InputError(
             f"{given.where}: expected hyperparameters of {method.name} ({', '.join(known)}); "
-            f"found {given.name!r}"
+            f"found {given.name!r}{hint(given.name, known)}"
         )
     try:
         known[given.name].checked(given.value)

@@ -24,6 +24,7 @@ from wst.records import Hyperparameters, Intent, Outcome, Stage
 from wst.shipped import find_yaml
 from wst.study import Recipe, Study
 from wst.study.load import absolute_file, absolute_suite
+from wst.suggest import hint
 from wst.trackers import Tracker, Trackers
 from wst.workflows.preflight import check, new_warnings
 from wst.workflows.settings import typed
@@ -46,9 +47,9 @@ def released_settings(backbone: str, task: str) -> Hyperparameters:
     """
     table = RELEASED_TABLES.get(backbone.split(".")[0])
     if table is None:
-        known = ", ".join(RELEASED_TABLES)
         raise InputError(
-            f"--released: expected a backbone that the authors used ({known}); found {backbone!r}"
+            f"--released: expected a backbone that the authors used ({', '.join(RELEASED_TABLES)}); "
+            f"found {backbone!r}{hint(backbone, RELEASED_TABLES)}"
         )
     path = find_yaml("settings", table)
     settings: dict[str, Hyperparameters] = read_yaml(read_text(path, LARGEST), str(path))
@@ -170,7 +171,11 @@ def _suite_of(task: str) -> str:
     for suite in suites().values():
         if any(known.name == task for known in suite.tasks):
             return suite.name
-    raise InputError(f"--task: expected a task of {' or '.join(suites())} (see wst ls tasks); found {task!r}")
+    known = [one.name for suite in suites().values() for one in suite.tasks]
+    raise InputError(
+        f"--task: expected a task of {' or '.join(suites())} (see wst ls tasks); "
+        f"found {task!r}{hint(task, known)}"
+    )
 
 
 def recorded(folder: Path, trial_id: str) -> tuple[Study, Intent, Outcome]:
@@ -181,10 +186,13 @@ def recorded(folder: Path, trial_id: str) -> tuple[Study, Intent, Outcome]:
     Raises:
         InputError: the ledger has no such ended trial.
     """
-    for trial in history(folder)[1]:
-        if trial.intent.trial_id == trial_id:
-            return resolved_study(folder), replace(trial.intent, parent=None), trial.outcome
-    raise InputError(f"--trial: expected an ended trial of {folder}; found no {trial_id!r}")
+    ended = {trial.intent.trial_id: trial for trial in history(folder)[1]}
+    if trial_id not in ended:
+        raise InputError(
+            f"--trial: expected an ended trial of {folder}; found no {trial_id!r}{hint(trial_id, ended)}"
+        )
+    trial = ended[trial_id]
+    return resolved_study(folder), replace(trial.intent, parent=None), trial.outcome
 
 
 def run_single(

@@ -13,6 +13,7 @@ from wst.records import EndedTrial, Hyperparameters
 from wst.study import Study
 from wst.study.space import Space, brought
 from wst.study.variant import FromLedger
+from wst.suggest import hint
 
 
 def resolve_warm_starts(study: Study) -> Study:
@@ -45,8 +46,10 @@ def _points(start: FromLedger, tasks: Iterable[str], space: Space) -> dict[str, 
     folder = Path(start.ledger)
     study, by_task = resolved_study(folder), defaultdict(list)
     if start.variant is not None and start.variant not in study.variants:
-        known = ", ".join(study.variants)
-        raise InputError(f"warm_start: expected a variant of {folder} ({known}); found {start.variant!r}")
+        raise InputError(
+            f"warm_start: expected a variant of {folder} ({', '.join(study.variants)}); "
+            f"found {start.variant!r}{hint(start.variant, study.variants)}"
+        )
     for trial in history(folder)[1]:
         if trial.intent.stage == "search" and start.variant in (None, trial.intent.variant):
             by_task[trial.intent.task].append(trial)

@@ -227,3 +227,24 @@ def test_pixels_are_compared_whatever_the_lossless_encoding(tmp_path):
         reports.append(check_task(TaskData.of(tmp_path / ending, SUITE, TASK)))
     assert reports[0].pixels == reports[1].pixels
     assert reports[0].data_hash != reports[1].data_hash
+
+
+def test_what_pillow_warns_of_is_one_line_and_none_on_the_screen(folder, capfd):
+    names = [line.split()[0] for line in (folder / "train800.txt").read_text().splitlines()[:3]]
+    corrupt = b"Exif\0\0II*\0\x08\0\0\0\x05\0\x12\x01\x03\0\x01\0\0\0"
+    for number, name in enumerate(names):
+        palette = Image.new("P", (8, 8), number)
+        palette.putpalette([0, 1, 2] * 256)
+        if number:
+            palette.convert("RGB").save(folder / name, "JPEG", exif=corrupt)
+        else:
+            palette.save(folder / name, "PNG", transparency=bytes([0, 128] * 4))
+    report, _ = found(folder)
+    (one,) = [f for f in report.findings if f.kind == "pillow"]
+    assert (one.level, one.split, one.count) == ("warning", None, 3)
+    assert one.text.startswith("expected images that Pillow reads without a warning; found 3: ")
+    assert one.text.endswith(
+        "Corrupt EXIF data (2); Palette images with Transparency expressed in bytes should be converted to "
+        "RGBA images (1)"
+    )
+    assert capfd.readouterr() == ("", "")

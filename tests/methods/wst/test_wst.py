@@ -16,8 +16,9 @@ from tests.methods.wst.literal_wst import TRANSFORMS, literal_swin, literal_vit
 from wst.errors import InputError
 from wst.methods.wst.adapt import adapt
 from wst.methods.wst.branch import BLOCK_CHOICES, DOWNSAMPLINGS, LEVELS, WaveletTuned
-from wst.models.backbones import create, single_head
+from wst.models.backbones import create
 from wst.models.create import parameter_counts
+from wst.models.freezing import single_head
 from wst.records import Backbone
 
 CLASSES = 5

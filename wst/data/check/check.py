@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 from wst.data.check.image_files import UNUSABLE
 from wst.data.check.known import look_at
 from wst.data.check.overlap import Files, contradictions, overlap
+from wst.data.check.pillow import heard
 from wst.data.check.report import Finding, Level, TaskReport
 from wst.data.check.scan import Scan, scan
 from wst.data.hashes import remember_hashes
@@ -38,8 +40,13 @@ def check_tasks(
     on_total(sum(map(len, files)))
     reports = []
     for scanned, part in zip(scans, files, strict=True):
-        with closing(look_at(part, scanned.data.reading, jobs, on_done, anew=True)) as looked_at:
-            reports.append(report(scanned, dict(zip(part, looked_at, strict=True))))
+        with (
+            heard() as said,
+            closing(look_at(part, scanned.data.reading, jobs, on_done, anew=True)) as looked,
+        ):
+            found = dict(zip(part, looked, strict=True))
+        made = report(scanned, found)
+        reports.append(replace(made, findings=(*made.findings, *_pillow_findings(scanned, found, said))))
     return reports
 
 
@@ -147,6 +154,18 @@ def _image_findings(scanned: Scan, files: Files) -> list[Finding]:
                 )
             )
     return findings
+
+
+def _pillow_findings(scanned: Scan, files: Files, said: Mapping[str, set[bytes]]) -> list[Finding]:
+    """One line on all that Pillow warns of."""
+    doubtful = set().union(*said.values())
+    paths = [path for path, found in files.items() if found.digest in doubtful]
+    if not paths:
+        return []
+    counts = Counter({text: sum(files[path].digest in own for path in paths) for text, own in said.items()})
+    words = "; ".join(f"{text} ({count})" for text, count in counts.most_common())
+    text = f"expected images that Pillow reads without a warning; found {len(paths)}: {scanned.some(paths)}"
+    return [Finding("warning", "pillow", None, f"{text}: {words}", len(paths))]
 
 
 def _coverage(scanned: Scan) -> list[Finding]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from dataclasses import dataclass
 from typing import get_args
 
@@ -13,6 +14,10 @@ from wst.data.decode import AS_STORED, Loss, Reading, UndecodableError, Unusable
 ImageProblem = Unusable | Loss
 UNUSABLE: frozenset[ImageProblem] = frozenset(get_args(Unusable))
 """Problems with which an image must not be used; the others are converted to RGB."""
+
+
+looking_at = threading.local()
+"""``digest``: SHA-256 of the image file that this thread looked at last."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +43,7 @@ class Examined:
 
 def examine(content: bytes, reading: Reading = AS_STORED) -> Examined:
     """Decode the content of an image file, as it is for training."""
-    digest = hashlib.sha256(content).digest()
+    digest = looking_at.digest = hashlib.sha256(content).digest()
     try:
         picture = reading(content)
     except UndecodableError as error:

@@ -23,8 +23,8 @@ class Finding:
     Attributes:
         level: ``error`` makes the task unusable.
         kind: ``folder``, ``list``, ``count``, ``syntax``, ``label``, ``outside``, ``missing``, ``coverage``,
-            ``union``, ``overlap``, ``repeated``, ``contradiction``, ``ignored``, or what is wrong with images
-            (:data:`.image_files.ImageProblem`).
+            ``union``, ``overlap``, ``repeated``, ``contradiction``, ``ignored``, ``pillow``, or what is wrong
+            with images (:data:`.image_files.ImageProblem`).
         split: where, or None for the whole task.
         text: what was expected and found, in words.
         count: how many lines, images or classes have it.
