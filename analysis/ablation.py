@@ -27,6 +27,7 @@ from analysis.tables import Column, Table
 from analysis.tuning import Tuning, of_tuning
 from wst.errors import InputError
 from wst.study import Study
+from wst.suggest import one_of
 
 COLUMNS = (
     "study",
@@ -243,7 +244,7 @@ def _by_seed(cell: pd.DataFrame) -> dict[int, float]:
 def _baseline(asked: str | None, labels: list[str], studies: Mapping[str, Study]) -> str:
     if asked is not None:
         if asked not in labels:
-            raise InputError(f"--baseline: expected one of {', '.join(labels)}; found {asked!r}")
+            raise InputError(f"--baseline: {one_of(asked, labels)}")
         return asked
     for study in studies.values():
         sources = [v.settings_from for v in study.variants.values() if v.settings_from]

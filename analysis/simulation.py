@@ -18,6 +18,7 @@ from analysis.tables import Cell, Column, Table
 from wst.errors import InputError
 from wst.simulation.replay import CellReplay
 from wst.study import Study
+from wst.suggest import one_of
 
 SHARES = (1.0, 0.5, 0.25)
 """Shares of the baseline's compute whose accuracy the others are to reach."""
@@ -138,7 +139,7 @@ def compare(
         if names.count(name) > 1:
             raise InputError(f"studies: expected different names; found {name!r} twice")
     if baseline not in names:
-        raise InputError(f"--baseline: expected one of {', '.join(names)}; found {baseline!r}")
+        raise InputError(f"--baseline: {one_of(baseline, names)}")
     cells = {name: [(c.task, c.variant) for c in replays[name][0]] for name in names}
     for name in names:
         if set(cells[name]) != set(cells[baseline]):

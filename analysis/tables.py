@@ -18,6 +18,7 @@ from rich.text import Text
 
 from wst.errors import InputError
 from wst.screen import printable
+from wst.suggest import hint
 
 Kind = Literal["text", "percent", "difference", "number", "p", "count", "seconds", "bytes"]
 Format = Literal["terminal", "markdown", "latex", "csv", "html", "json"]
@@ -184,7 +185,9 @@ def of_columns(table: Table, names: Sequence[str]) -> Table:
     names = [name.strip() for name in names]
     for name in names:
         if name not in known:
-            raise InputError(f"--columns: expected some of {', '.join(known)}; found {name!r}")
+            raise InputError(
+                f"--columns: expected some of {', '.join(known)}; found {name!r}{hint(name, known)}"
+            )
     keys = [column.name for column in table.columns[: table.keys]]
     leading = next((place for place, name in enumerate(names) if name not in keys), len(names))
     return replace(table, columns=[known[name] for name in names], keys=max(leading, 1))

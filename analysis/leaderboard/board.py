@@ -22,6 +22,7 @@ from wst.errors import InputError
 from wst.ledger.reads import TaskReads, count_reads
 from wst.planning.ranking import DIGITS
 from wst.study import Study
+from wst.suggest import one_of
 
 COLUMNS = (
     "study",
@@ -285,7 +286,7 @@ def leaderboard(
     asked = {task for study in studies.values() for task in study.tasks}
     for task in tasks:
         if task not in asked:
-            raise InputError(f"--task: expected one of {', '.join(sorted(asked))}; found {task!r}")
+            raise InputError(f"--task: {one_of(task, sorted(asked))}")
     order = tuple(task.name for task in suite.tasks if task.name in (set(tasks) or asked))
     trials = trials[trials["task"].isin(order)]
     counting = trials[trials["place"] > 0]

@@ -8,7 +8,7 @@ from wst.methods._trunk import FAMILIES, TimmModel, blocks
 
 
 def _all_blocks(backbone: TimmModel, **settings: object) -> int:
-    return len(blocks(backbone)) if isinstance(backbone, FAMILIES) else 0
+    return len(blocks(backbone)) if isinstance(backbone, FAMILIES) else 1
 
 
 @method(untouched=_all_blocks, merge=lambda model: model)

@@ -54,7 +54,7 @@ class Features:
         self._normalise, self._device = normalise, device
         example = self._first(torch.zeros(1, 3, images.size, images.size, dtype=torch.uint8, device=device))
         # Kept in the order of memory that the model gives them, on which later sums depend in the last bit.
-        self._order = sorted(range(1, example.ndim), key=lambda place: -example.stride(place))
+        self._order = sorted(range(1, example.ndim), key=example.stride, reverse=True)
         self._shape, self._type = example.permute(0, *self._order).shape[1:], example.dtype
         self._row = math.prod(self._shape) * example.element_size()
 
