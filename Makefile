@@ -12,7 +12,7 @@ figures: demo
 	$(BIN)/wst tune leaderboard-mini --out runs/leaderboard-mini
 	$(BIN)/python tools/record_study.py runs/demo docs/demo
 	$(BIN)/python tools/record_study.py runs/leaderboard-mini docs/leaderboard-mini
-	$(BIN)/python -m tools.fill_tables README.md docs/field.md docs/analysis.md
+	$(BIN)/python -m tools.fill_tables README.md docs/field.md
 
 test: .venv/ready
 	$(BIN)/python -m pytest -q -n auto --dist loadfile --no-loadscope-reorder

@@ -103,6 +103,17 @@ def test_a_leaderboard_of_many_variants_fits(
     assert "20 variants" in shown  # who read the test splits, by their number
 
 
+def test_only_the_columns_that_are_asked_for(alpha: Path, tmp_path: Path) -> None:
+    lines = _run("leaderboard", alpha, "--format", "csv", "--columns", "trainable, variant").splitlines()
+    assert lines[0] == "trainable,variant"
+    picture = tmp_path / "front.svg"
+    with pytest.raises(
+        InputError, match=r"--columns: expected some of variant, .*; found 'acuracy' \(did you"
+    ):
+        _run("pareto", alpha, "-o", picture, "--columns", "acuracy")
+    assert not picture.exists()
+
+
 def test_importance(alpha: Path) -> None:
     found = json.loads(_run("importance", alpha, "--json"))
     assert found["importance"]["rows"][0]["trials"] == 4

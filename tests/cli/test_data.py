@@ -94,7 +94,7 @@ def test_build_adopts_a_folder(run, vtab, tmp_path):
 
 
 def test_build_of_another_suite(run):
-    with pytest.raises(InputError, match="suite: expected mini or vtab1k; found 'imagenet'"):
+    with pytest.raises(InputError, match="suite: expected one of mini, vtab1k; found 'imagenet'"):
         run("build", "imagenet")
 
 

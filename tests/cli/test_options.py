@@ -90,7 +90,7 @@ def _values(parameter: Parameter) -> list[str]:
     early = ["", "\udcff"] if parameter.kind is Path else [""]
     if (parameter.verb, parameter.name) in ELSEWHERE:
         return early if parameter.name not in ("--address", "--track", "url", "images") else []
-    if issubclass(parameter.kind, Enum):
+    if not isinstance(parameter.kind, type) or issubclass(parameter.kind, Enum):  # or a literal's value
         return ["nope", ""]
     if parameter.kind is int:
         return NUMBERS

@@ -216,7 +216,7 @@ def test_biases_train_where_asked() -> None:
         ),
         ({"kind": "adalora"}, "kind of peft: expected one of lora, .*; found 'adalora'"),
         ({"r": 0}, "r of peft: expected a whole number of at least 1; found 0"),
-        ({"r": None}, "r of peft: expected a whole number of at least 1; found None"),
+        ({"r": None}, "r of peft: expected a whole number of at least 1; found null"),
         (
             {"target_modules": ["query"]},
             "target_modules of peft: expected ends of attn.proj, attn.qkv, mlp.fc1, mlp.fc2; found 'query'",

@@ -119,7 +119,8 @@ def test_a_wrong_value_is_one_line_wherever_it_stands(
     # a warm start's value stands among the choices, too, which are looked at first
     assert line.startswith(begin) and name in line and (where in line or "space" in line), line
     assert f"expected {expected}" in line or "expected a finite number" in line, line
-    assert line.endswith(f"; found {value!r}") and "\n" not in line
+    shown = str(value).lower() if isinstance(value, bool) else repr(value)
+    assert line.endswith(f"; found {shown}") and "\n" not in line
 
 
 @pytest.mark.parametrize("place", [_in_fixed, _in_per_task])

@@ -54,11 +54,13 @@ Columns = Annotated[
 ]
 
 
-def _print(
-    table: tables.Table, style: Style, as_json: bool, console: Console = console, columns: str | None = None
-) -> None:
-    shown = table if columns is None else tables.of_columns(table, columns.split(","))
-    tables.show(shown, "json" if as_json else style.value, console)
+def _print(table: tables.Table, style: Style, as_json: bool, console: Console = console) -> None:
+    tables.show(table, "json" if as_json else style.value, console)
+
+
+def _with_columns(table: tables.Table, columns: str | None) -> tables.Table:
+    """The table with the columns that were asked for."""
+    return table if columns is None else tables.of_columns(table, columns.split(","))
 
 
 def show_leaderboard(
@@ -79,9 +81,7 @@ def show_leaderboard(
 
     ours = leaderboard.read_leaderboard(folders, tasks or (), settings)
     board = published.with_published(ours) if literature else ours
-    table = leaderboard_table.as_table(board)
-    if columns is not None:
-        table = tables.of_columns(table, columns.split(","))
+    table = _with_columns(leaderboard_table.as_table(board), columns)
     if as_json or style is Style.json:
         found = tables.as_json(
             table,
@@ -138,7 +138,7 @@ def leaderboard(
 
         if literature or settings:
             raise InputError("--side-by-side: expected neither --literature nor --settings beside it")
-        _print(read_side_by_side(folders, task or ()), style, as_json, columns=columns)
+        _print(_with_columns(read_side_by_side(folders, task or ()), columns), style, as_json)
         return
     show_leaderboard(
         folders,
@@ -178,9 +178,10 @@ def pareto(
     check_output("-o", out, force=force, endings=FORMATS)
     board = read_leaderboard(folders, tuning=settings)
     found = front(with_published(board) if literature else board, over, against.value)
+    table = _with_columns(as_table(found), columns)
     with whole(out) as aside:
         draw(found, aside)
-    _print(as_table(found), style, as_json, columns=columns)
+    _print(table, style, as_json)
 
 
 @analysis_app.command()
@@ -204,11 +205,11 @@ def ablation(
             raise InputError("--pairs: expected no --baseline beside it")
         found = read_pairs(folders, settings)
         listed = as_json or style in (Style.csv, Style.json)
-        _print(as_list(found) if listed else as_matrix(found), style, as_json, columns=columns)
+        _print(_with_columns(as_list(found) if listed else as_matrix(found), columns), style, as_json)
         return
     from analysis.ablation import as_table, read_ablation
 
-    _print(as_table(read_ablation(folders, baseline, settings)), style, as_json, columns=columns)
+    _print(_with_columns(as_table(read_ablation(folders, baseline, settings)), columns), style, as_json)
 
 
 @analysis_app.command()
