@@ -10,6 +10,7 @@ MADE_WITH = {
     "checkpoint_hash": "weights",
     "normalisation": "normalisation",
     "preprocessing": "preprocessing",
+    "precision": "precision",
 }
 """Columns of ``trials`` that one study has equal in all its rows of a task, and what they are in words."""
 

@@ -152,6 +152,7 @@ class Cost:
         int | None, "bytes: on the accelerator where there is one, else of the process"
     ] = None
     device: Annotated[str | None, "device that trained"] = None
+    precision: Annotated[str | None, "numbers that it computed in: fp32, bf16 or fp16"] = None
     node: Annotated[str | None, "host name"] = None
     slot: Annotated[str | None, "process that trained, <host>:<pid>"] = None
     checkpoint_hash: Annotated[

@@ -13,7 +13,7 @@ from torch import nn
 from wst.models.create import create_model
 from wst.shipped import find_yaml
 from wst.study import Recipe
-from wst.training.optimisation import autocast, gradient_scaler, learning_rate, optimiser
+from wst.training.optimisation import learning_rate, optimiser
 from wst.yaml_files import read_yaml
 
 
@@ -101,18 +101,6 @@ def test_weight_decay_groups() -> None:
     wrapped = nn.Sequential(norm)
     released = optimiser(wrapped, shipped("released"), 1e-3, 0.05).param_groups
     assert released[0]["params"][0] is norm.weight and released[1]["params"][0] is norm.bias
-
-
-def test_precision_on_the_cpu() -> None:
-    cpu = torch.device("cpu")
-    linear = nn.Linear(4, 4)
-    kinds = {}
-    for precision in ("fp32", "bf16", "fp16"):
-        recipe = Recipe(precision=precision)  # type: ignore[arg-type]
-        with autocast(recipe, cpu):
-            kinds[precision] = linear(torch.zeros(1, 4)).dtype
-        assert not gradient_scaler(recipe, cpu).is_enabled()
-    assert kinds == {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float32}
 
 
 def test_learning_rate_is_never_nan() -> None:

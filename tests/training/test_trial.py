@@ -265,7 +265,7 @@ def test_a_state_that_does_not_fit_begins_again_with_the_same_numbers(
     next(trial.epochs())
     parts = trial._parts()
     change(parts)
-    state.save(path, identity(kept, trial.input), parts)
+    state.save(path, identity(kept, trial.recipe, trial.input), parts)
     _assert_equal(_trained(kept), alone)
     assert "it begins again" in caplog.text
 

@@ -36,7 +36,8 @@ class Recipe(Strict):
     cooldown_epochs: CountOrNone = 0
     label_smoothing: NonNegative = Field(0.0, lt=1)
     drop_last: Flag = False
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    precision: Literal["fp32", "bf16", "fp16", "auto"] = "fp32"
+    """``auto``: bf16 where the device is faster with it, else fp32; a trial's row says which it was."""
 
     @model_validator(mode="after")
     def _warmup_fits(self) -> Recipe:

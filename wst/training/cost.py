@@ -19,6 +19,7 @@ from wst.models.create import parameter_counts
 from wst.records import Cost
 
 if TYPE_CHECKING:
+    from wst.study import Recipe
     from wst.training.spec import TrialSpec
 
 
@@ -93,6 +94,7 @@ class Clock:
 
 def cost(
     spec: TrialSpec,
+    recipe: Recipe,
     model: nn.Module,
     input_spec: InputSpec,
     clock: Clock,
@@ -103,6 +105,7 @@ def cost(
 
     Args:
         spec: the trial.
+        recipe: its recipe, with the precision that it comes to.
         model: what it trains.
         input_spec: size and normalisation of the model's images.
         clock: the trial's.
@@ -120,6 +123,7 @@ def cost(
         images_per_second=images / clock.training_seconds if clock.training_seconds else None,
         peak_memory=_peak_memory(device),
         device=torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        precision=recipe.precision,
         node=node,
         slot=f"{node}:{os.getpid()}",
         checkpoint_hash=spec.weights,

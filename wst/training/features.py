@@ -24,10 +24,11 @@ from wst.data.decoded import DecodedSplit
 from wst.models.backbones import InputSpec
 from wst.models.halves import Halves
 from wst.training.batches import Normaliser, Resident
-from wst.training.optimisation import autocast
+from wst.training.precision import autocast
 
 if TYPE_CHECKING:
     from wst.data.lists import Split
+    from wst.study import Recipe
     from wst.training.spec import TrialSpec
 
 BATCH = 32
@@ -42,15 +43,22 @@ class Features:
     Args:
         halves: of its model.
         spec: the trial, with the weights that were loaded.
+        recipe: its recipe, with the precision that it comes to.
         images: size and normalisation of the model's images.
         normalise: makes the model's input of images.
         device: where the model is.
     """
 
     def __init__(
-        self, halves: Halves, spec: TrialSpec, images: InputSpec, normalise: Normaliser, device: torch.device
+        self,
+        halves: Halves,
+        spec: TrialSpec,
+        recipe: Recipe,
+        images: InputSpec,
+        normalise: Normaliser,
+        device: torch.device,
     ):
-        self._halves, self._spec, self._images = halves, spec, images
+        self._halves, self._spec, self._recipe, self._images = halves, spec, recipe, images
         self._normalise, self._device = normalise, device
         example = self._first(torch.zeros(1, 3, images.size, images.size, dtype=torch.uint8, device=device))
         # Kept in the order of memory that the model gives them, on which later sums depend in the last bit.
@@ -80,7 +88,7 @@ class Features:
                 "normalisation": self._images.describe_normalisation(),
                 "weights": f"{spec.backbone.name} {spec.weights}",
                 "features": f"{spec.method} {spec.method_hash or ''}, {self._halves.words}",
-                "rows": f"{spec.recipe.precision} {self._type} {tuple(self._shape)}",
+                "rows": f"{self._recipe.precision} {self._type} {tuple(self._shape)}",
                 "computed by": f"torch {torch.__version__}, {device}",
             },
             str(listed.file),
@@ -94,6 +102,11 @@ class Features:
             return Resident(values.to(self._device), torch.from_numpy(labels).to(self._device))
 
         return _kept(_Wanted(contents.folder, found.content, self._device, read))
+
+    def of(self, split: Resident) -> Resident:
+        """The features of images that are at hand; nothing is kept."""
+        found = self._first(split.inputs).permute(0, *self._order).contiguous()
+        return Resident(found.clone(), split.labels)
 
     def restored(self, kept: Tensor) -> Tensor:
         """Rows of a resident split (B, ...) as the first half gave them."""
@@ -114,7 +127,7 @@ class Features:
 
     @torch.inference_mode()
     def _first(self, images: Tensor) -> Tensor:
-        with autocast(self._spec.recipe, self._device):
+        with autocast(self._recipe, self._device):
             return self._halves.first(self._normalise(images))
 
 

@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 
 from wst.models.backbones import InputSpec
+from wst.study import Recipe
 from wst.training.spec import TrialSpec
 
 
-def identity(spec: TrialSpec, images: InputSpec) -> dict[str, str]:
+def identity(spec: TrialSpec, recipe: Recipe, images: InputSpec) -> dict[str, str]:
     """What decides a trial's numbers, by name: hashes of what it reads, and what it does with that.
 
     Paths are not in it: the same bytes at another place make the same trial.
 
     Args:
         spec: the trial.
+        recipe: its recipe, with the precision that it comes to.
         images: size and normalisation of its model's images.
     """
     final = spec.intent.stage == "final"
@@ -25,7 +27,7 @@ def identity(spec: TrialSpec, images: InputSpec) -> dict[str, str]:
         "seed": str(spec.intent.seed),
         "settings": json.dumps(spec.intent.hyperparameters, sort_keys=True),
         "method": method,
-        "recipe": spec.recipe.digest(),
+        "recipe": recipe.digest(),
         "backbone": spec.backbone.name,
         "weights": str(spec.weights),
         "image size": str(images.size),

@@ -1,9 +1,8 @@
-"""How a trial trains: parameter groups, learning rate, precision."""
+"""How a trial trains: parameter groups and learning rate."""
 
 from __future__ import annotations
 
 import math
-from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
 import torch
@@ -11,8 +10,6 @@ from torch import nn
 
 if TYPE_CHECKING:
     from wst.study import Recipe
-
-_AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def optimiser(model: nn.Module, recipe: Recipe, lr: float, weight_decay: float) -> torch.optim.AdamW:
@@ -31,7 +28,7 @@ def optimiser(model: nn.Module, recipe: Recipe, lr: float, weight_decay: float) 
         {"params": decayed, "weight_decay": weight_decay},
         {"params": spared, "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=lr)
+    return torch.optim.AdamW(groups, lr=lr, fused=True)
 
 
 def learning_rate(recipe: Recipe, peak: float, epoch: float) -> float:
@@ -50,15 +47,3 @@ def learning_rate(recipe: Recipe, peak: float, epoch: float) -> float:
     start = 0 if overlapping else recipe.warmup_epochs
     progress = (epoch - start) / (end - start)
     return recipe.min_lr + (peak - recipe.min_lr) * 0.5 * (1 + math.cos(math.pi * progress))
-
-
-def autocast(recipe: Recipe, device: torch.device) -> AbstractContextManager[object]:
-    """Mixed precision for forward passes; fp16 exists on CUDA only and falls back to fp32 elsewhere."""
-    if recipe.precision == "fp32" or (recipe.precision == "fp16" and device.type != "cuda"):
-        return nullcontext()
-    return torch.autocast(device.type, _AUTOCAST[recipe.precision])
-
-
-def gradient_scaler(recipe: Recipe, device: torch.device) -> torch.amp.GradScaler:
-    """Loss scaling, which fp16 on CUDA needs; elsewhere it does nothing."""
-    return torch.amp.GradScaler(device.type, enabled=recipe.precision == "fp16" and device.type == "cuda")

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from wst.training.optimisation import autocast
+from wst.training.precision import autocast
 
 if TYPE_CHECKING:
     from wst.study import Recipe

@@ -13,7 +13,7 @@ from torch.func import functional_call
 from wst.training.batches import Resident
 from wst.training.draws import Draw, seeded
 from wst.training.drop_path import StochasticDepth
-from wst.training.optimisation import autocast
+from wst.training.precision import autocast
 
 if TYPE_CHECKING:
     from wst.study import Recipe

@@ -21,7 +21,7 @@ from wst.models.backbones import weights_id
 from wst.models.create import adapted
 from wst.models.halves import halves
 from wst.records import Cost, Epoch, Score
-from wst.training import cost, state
+from wst.training import cost, precision, state
 from wst.training.adapter import card
 from wst.training.batches import Normaliser, Resident, resident
 from wst.training.draws import Draws, seeded
@@ -49,10 +49,12 @@ class Trial:
         spec: what to train, and where.
         keeps_features: train on kept features where the method leaves blocks untouched; the numbers are
             the same.
+        sample: take the first batch of the training split for all of it, and no val: for measuring a step.
 
     Attributes:
         spec: the same, with the weights that were loaded.
         device: where it trains.
+        recipe: the spec's, with the precision that it comes to here.
         model: maps normalised images to logits.
         halves: the same in two halves, where its method leaves blocks untouched.
         input: size and normalisation of its images.
@@ -68,7 +70,7 @@ class Trial:
         InputError: data or weights are missing or do not fit.
     """
 
-    def __init__(self, spec: TrialSpec, keeps_features: bool = True):
+    def __init__(self, spec: TrialSpec, *, keeps_features: bool = True, sample: bool = False):
         self.clock = cost.Clock()
         if spec.weights is None:
             spec = replace(spec, weights=weights_id(spec.backbone))
@@ -80,7 +82,7 @@ class Trial:
             torch.cuda.reset_peak_memory_stats(self.device)
             # Trials that share a GPU keep to their shares, so that none takes another one's memory.
             torch.cuda.set_per_process_memory_fraction(spec.gpu_share, self.device)
-        recipe, settings = spec.recipe, spec.settings
+        settings = spec.settings
         with seeded(spec.intent.seed, torch.device("cpu")):  # where models are made
             model, self.input = adapted(
                 spec.backbone,
@@ -94,14 +96,17 @@ class Trial:
         method = registry.get(spec.method, spec.method_hash)
         self.halves = halves(model, method, settings.method)
         depth = StochasticDepth(model)
+        self.recipe = recipe = precision.resolved(spec.recipe, model, self.device)
+        precision.store_frozen(model, recipe)
         self.model = model.to(self.device)
         size, largest = self.input.size, max(recipe.batch_size, SCORING_BATCH)
         self.normalise = Normaliser(self.input.mean, self.input.std, size, largest, self.device)
         training, seed = TRAINING_SPLIT[spec.intent.stage], spec.intent.seed
         self._features = self._kept_features(training) if keeps_features else None
-        split = self._resident(training)
-        self.val = self._resident("val") if spec.intent.stage != "final" else None
-        self.draws = Draws(seed, len(split), recipe.batch_size, recipe.drop_last, depth, self.device)
+        images = len(spec.data.listed(training, spec.intent.stage)[0].images)
+        split = self._sample(training) if sample else self._resident(training)
+        self.val = self._resident("val") if spec.intent.stage != "final" and not sample else None
+        self.draws = Draws(seed, images, recipe.batch_size, recipe.drop_last, depth, self.device)
         step = Step(model, depth, split, self._prepare, recipe, self.halves if self._features else None)
         self.update = Update(model, step, recipe, settings.lr, settings.weight_decay, self.device)
         self.curve: list[Epoch] = []
@@ -156,11 +161,13 @@ class Trial:
     def cost(self) -> Cost:
         """What the trial took so far, and with what it ran."""
         images = len(self.curve) * self.draws.images_per_epoch
-        return cost.cost(self.spec, self.model, self.input, self.clock, images, self.device)
+        return cost.cost(self.spec, self.recipe, self.model, self.input, self.clock, images, self.device)
 
     def _save(self) -> None:
         if self.spec.checkpoint_path is not None:
-            state.save(Path(self.spec.checkpoint_path), identity(self.spec, self.input), self._parts())
+            state.save(
+                Path(self.spec.checkpoint_path), identity(self.spec, self.recipe, self.input), self._parts()
+            )
 
     def _parts(self) -> dict[str, Any]:
         """All that changes from one epoch to the next."""
@@ -177,7 +184,7 @@ class Trial:
             return
         path = Path(self.spec.checkpoint_path)
         state.make_way(path)
-        parts = state.load(path, identity(self.spec, self.input))
+        parts = state.load(path, identity(self.spec, self.recipe, self.input))
         if parts is None:
             return
         fresh = copy.deepcopy(self._parts())
@@ -230,16 +237,24 @@ class Trial:
             return None, None
         called = self.halves if self._features and self.halves else self.model
         batches = split.batches(SCORING_BATCH)
-        ((correct, loss),) = score([called], batches, self._prepare, self.spec.recipe, self.device)
+        ((correct, loss),) = score([called], batches, self._prepare, self.recipe, self.device)
         return loss / len(split), correct / len(split)
 
     def _kept_features(self, split: Split) -> Features | None:
         """Where features come from in the place of images; None where they are not to be kept."""
         if self.halves is None or self.spec.weights is None:
             return None  # random weights are each trial's own
-        found = Features(self.halves, self.spec, self.input, self.normalise, self.device)
+        found = Features(self.halves, self.spec, self.recipe, self.input, self.normalise, self.device)
         listed, _ = self.spec.data.listed(split, self.spec.intent.stage)
         return found if found.fit(len(listed.images)) else None
+
+    def _sample(self, split: Split) -> Resident:
+        """The first batch of a split; nothing is kept of it."""
+        spec = self.spec
+        found = resident(spec.data, split, self.input.size, spec.intent.stage, self.device)
+        size = self.recipe.batch_size
+        first = Resident(found.inputs[:size], found.labels[:size])
+        return first if self._features is None else self._features.of(first)
 
     def _prepare(self, inputs: torch.Tensor) -> torch.Tensor:
         return self.normalise(inputs) if self._features is None else self._features.restored(inputs)
@@ -264,7 +279,7 @@ def score_together(trials: Sequence[Trial]) -> list[Score]:
     # Streamed: a test split may be larger than the memory.
     batches = split.batches(SCORING_BATCH)
     models = [trial.model for trial in trials]
-    scores = score(models, batches, first.normalise, first.spec.recipe, first.device)
+    scores = score(models, batches, first.normalise, first.recipe, first.device)
     share = (time.perf_counter() - begin) / len(trials)
     for trial in trials:
         trial.clock.add_evaluation(share)

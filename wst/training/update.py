@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from wst.training.draws import Draw
-from wst.training.optimisation import gradient_scaler, optimiser
+from wst.training.optimisation import optimiser
+from wst.training.precision import gradient_scaler
 from wst.training.step import Step
 
 if TYPE_CHECKING:
