@@ -24,8 +24,9 @@ from analysis.statistics import (
     wilcoxon,
 )
 from analysis.tables import Column, Table
-from analysis.tuning import Tuning, of_tuning
+from analysis.tuning import of_tuning
 from wst.errors import InputError
+from wst.records import Tuning
 from wst.study import Study
 from wst.suggest import one_of
 

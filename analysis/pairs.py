@@ -14,7 +14,8 @@ from analysis.ablation import COLUMNS, Comparison, check_several, compare, corre
 from analysis.load import common_suite, studies_of
 from analysis.results import read_finals
 from analysis.tables import Cell, Column, Table
-from analysis.tuning import Tuning, of_tuning
+from analysis.tuning import of_tuning
+from wst.records import Tuning
 
 
 @dataclass(frozen=True)
@@ -75,13 +76,13 @@ def as_matrix(found: Pairs) -> Table:
     numbers = {label: str(place) for place, label in enumerate(found.labels, 1)}
     rows: list[dict[str, Cell]] = []
     for one in found.labels:
-        row: dict[str, Cell] = {"": f"{numbers[one]} {one}"}
+        row: dict[str, Cell] = {"variant": f"{numbers[one]} {one}"}
         row |= {numbers[other]: _cell(found, one, other) for other in found.labels}
         rows.append(row)
     certain = sum(c.verdict in ("better", "worse") for c in found.comparisons.values())
     return Table(
         title=f"Points of test accuracy of the row above the column, suite {found.suite} (paired)",
-        columns=[Column(""), *(Column(number) for number in numbers.values())],
+        columns=[Column("variant"), *(Column(number) for number in numbers.values())],
         rows=rows,
         notes=[
             "(in brackets): inside the noise, or with one seed, so that the noise is not known.",

@@ -182,7 +182,7 @@ def of_columns(table: Table, names: Sequence[str]) -> Table:
         InputError: it has no such column.
     """
     known = {column.name: column for column in table.columns}
-    names = [name.strip() for name in names]
+    names = list(dict.fromkeys(name.strip() for name in names))
     for name in names:
         if name not in known:
             raise InputError(

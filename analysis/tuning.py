@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
 
 import pandas as pd
 
+from wst.records import Tuning
 from wst.study import Study
 from wst.study.space import gathered
 from wst.study.variant import Variant
-
-Tuning = Literal["tuned", "shared", "untuned"]
-"""``tuned``: a search for each task.  ``shared``: one search for all tasks.  ``untuned``: no search of its
-own; the settings are fixed, those found for another variant, or from a table."""
 
 
 def tuning_of(study: Study, variant: str) -> Tuning:

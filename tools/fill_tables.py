@@ -1,6 +1,6 @@
 """Run the commands above the documents' tables, and put what they print in the tables' places.
 
-    python -m tools.fill_tables README.md docs/field.md
+    python -m tools.fill_tables README.md docs/field.md     # in the root of the repository
 
 A command stands in a block of its own with the language ``bash``, is a ``wst`` command and has
 ``--format markdown``; what it prints replaces the table that follows the block.  A test runs the same and
@@ -37,7 +37,7 @@ def commands(text: str) -> list[str]:
 
 
 def _table(command: str) -> str:
-    arguments = shlex.split(command.split("#")[0])[1:]
+    arguments = shlex.split(command, comments=True)[1:]
     result = CliRunner().invoke(analysis_app, arguments)
     if result.exception is not None:
         raise result.exception

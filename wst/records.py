@@ -13,6 +13,10 @@ from typing import Annotated, Literal
 
 Stage = Literal["search", "confirm", "final"]
 State = Literal["completed", "pruned", "failed"]
+Tuning = Literal["tuned", "shared", "untuned"]
+"""How a variant comes by its settings.  ``tuned``: a search for each task.  ``shared``: one search for all
+tasks.  ``untuned``: no search of its own; the settings are fixed, those found for another variant, or from a
+table."""
 Normalisation = Literal["checkpoint", "half", "imagenet"]
 """Mean and standard deviation of the input: those the weights were trained with, 0.5, or ImageNet's."""
 Scalar = bool | int | float | str

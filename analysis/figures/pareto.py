@@ -156,7 +156,7 @@ def _label(axes: Any, found: Front, zero: float) -> None:
     offsets = [(5, -3, "left"), (5, 3, "left"), (-5, 3, "right"), (-5, -8, "right"), (5, -9, "left")]
     offsets += [(0, 8, "center")]
     offsets += [(0, -12, "center"), (5, 12, "left"), (-5, 12, "right"), (-5, -16, "right")]
-    near = len(offsets)
+    close = len(offsets)
     for distance in (20, 30, 40, 52, 66):  # in a crowd a line leads to the name
         for angle in range(0, 360, 20):
             x, y = (
@@ -166,7 +166,7 @@ def _label(axes: Any, found: Front, zero: float) -> None:
             offsets.append((round(x), round(y), "left" if x > 0 else "right"))
     order = sorted(found.points, key=lambda p: (bool(p.published), not p.on_front, -p.accuracy))
     for point in order:
-        for place_of, (x, y, side) in enumerate(offsets[: 4 if point.published else None]):
+        for attempt, (x, y, side) in enumerate(offsets[: 4 if point.published else None]):
             name = axes.annotate(
                 point.label,
                 (point.cost or zero, point.accuracy),
@@ -175,7 +175,7 @@ def _label(axes: Any, found: Front, zero: float) -> None:
                 ha=side,
                 fontsize=5.5 if point.published else 7,
                 color="#666666" if point.published else "#222222",
-                arrowprops=_LEADING if place_of >= near else None,
+                arrowprops=_LEADING if attempt >= close else None,
             )
             name.update_positions(renderer)
             place = Text.get_window_extent(name, renderer)  # without the line to its point

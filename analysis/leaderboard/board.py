@@ -16,11 +16,12 @@ from analysis.load import common_suite, hyperparameter_columns, studies_of
 from analysis.results import CELL, read_finals
 from analysis.sameness import MADE_WITH, differing
 from analysis.tables import Estimate
-from analysis.tuning import Tuning, of_tuning
+from analysis.tuning import of_tuning
 from wst.data.tasks import GROUPS, Suite
 from wst.errors import InputError
 from wst.ledger.reads import TaskReads, count_reads
 from wst.planning.ranking import DIGITS
+from wst.records import Tuning
 from wst.study import Study
 from wst.suggest import one_of
 

@@ -13,9 +13,10 @@ from analysis.leaderboard.notes import caveats
 from analysis.load import common_suite, hyperparameter_columns, studies_of
 from analysis.results import read_finals
 from analysis.tables import Cell, Column, Table
-from analysis.tuning import Tuning, counterparts
+from analysis.tuning import counterparts
 from wst.errors import InputError
 from wst.ledger.reads import count_reads
+from wst.records import Tuning
 from wst.study import Study
 
 
@@ -64,12 +65,12 @@ def side_by_side(board: Leaderboard, runs: Runs, studies: Mapping[str, Study]) -
             Column("method"),
             *percent,
             *(column for both in gains for column in both),
-            Column("trainable", "count"),
+            *(Column(f"{kind} trainable", "count") for kind in kinds),
             Column("readout"),
         ],
         rows=[_filled(found, board, runs, first, others) for found in methods],
         notes=[
-            "tuned: a search for each task; shared: one search for all tasks; untuned: no search.",
+            "tuned: a search for each task; shared: one search for all tasks; untuned: no search of its own.",
             f"over: points by which {first} settings are above those, mean over tasks, paired by seed.",
             *caveats(board),
         ],
@@ -79,13 +80,12 @@ def side_by_side(board: Leaderboard, runs: Runs, studies: Mapping[str, Study]) -
 def _filled(
     found: Mapping[Tuning, Row], board: Leaderboard, runs: Runs, first: Tuning, others: Sequence[Tuning]
 ) -> dict[str, Cell]:
-    lead = next(iter(found.values()))
     filled: dict[str, Cell] = {
-        "method": lead.variant,
-        "trainable": lead.trainable(),
-        "readout": lead.readout(),
+        "method": next(found[kind].variant for kind in (first, *others) if kind in found),
+        "readout": " and ".join(sorted({row.readout() for row in found.values()})),
     }
     for kind in (first, *others):
+        filled[f"{kind} trainable"] = found[kind].trainable() if kind in found else None
         filled[kind] = found[kind].mean_of_groups(board.suite) if kind in found else None
     for kind in others:
         comparison = None

@@ -25,7 +25,7 @@ def test_each_pair_is_what_the_ablation_says_of_it(alpha: Path) -> None:
 
 def test_the_matrix_is_antisymmetric_and_brackets_what_is_inside_the_noise(alpha: Path) -> None:
     table = as_matrix(read_pairs([alpha]))
-    cells = {str(row[""]).split()[1]: row for row in table.rows}
+    cells = {str(row["variant"]).split()[1]: row for row in table.rows}
     assert cells["base"]["5"] == "+16.5" and cells["lin"]["2"] == "-16.5"
     assert cells["base"]["3"] == "(+0.0)" and cells["base"]["2"] is None
     assert cells["big"]["2"] == "(-10.8)"  # one seed

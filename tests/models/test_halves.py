@@ -5,14 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-import timm
 import torch
 from torch import nn
 
 from tests.methods.families import FAMILIES, frozen, images
 from wst.methods import method, registry
 from wst.methods._trunk import blocks, stages
+from wst.models import backbones
 from wst.models.halves import halves
+from wst.records import Backbone
 
 LINEAR = registry.get("linear")
 
@@ -36,10 +37,10 @@ def _shift_last(backbone: nn.Module, *, last: int = 1) -> nn.Module:
     return backbone
 
 
-def _agree(model: nn.Module, found: Any, words: str) -> None:
-    assert found is not None and words in found.words
+def _agree(model: nn.Module, found: Any, key: str) -> None:
+    assert found is not None and key in found.key
     first = found.first(images())
-    assert not first.requires_grad or words.startswith("input")
+    assert not first.requires_grad or key.startswith("input")
     assert torch.equal(found(first), model(images()))
 
 
@@ -67,10 +68,40 @@ def test_a_ladder_keeps_every_blocks_output(family: str) -> None:
     _agree(model, halves(model, lst, {"r": 4}), "before and after every block")
 
 
-def test_a_convolutional_net_has_an_input_of_its_head_too() -> None:
-    model = timm.create_model("test_convnext", num_classes=5).requires_grad_(False)
-    model.get_classifier().requires_grad_(True)
-    _agree(model.eval(), halves(model, LINEAR, {}), "input of the head")
+@pytest.mark.parametrize("name", ["test_convnext", "test_resnet", "resnetv2_18", "volo_d1_224", "dpn48b"])
+def test_other_nets_have_an_input_of_their_head_too(name: str) -> None:
+    """Heads that are a map on pixels, and second heads, too."""
+    model = backbones.create(Backbone(name, image_size=None), num_classes=5)
+    size = backbones.input_spec(model, Backbone(name)).size
+    found = halves(model, LINEAR, {})
+    assert found is not None and found.key.startswith("input of the head")
+    assert found.hold(torch.randn(2, 3, size, size))
+
+
+def test_what_drops_by_a_function_does_not_hold() -> None:
+    model = backbones.create(Backbone("ghostnet_100"), num_classes=5)
+    found = halves(model, LINEAR, {})
+    assert found is None or not found.hold(torch.randn(2, 3, 64, 64))
+
+
+def test_a_method_that_draws_has_no_features_of_its_head() -> None:
+    """What it draws is each trial's own."""
+
+    @method(untouched=lambda backbone: 3)
+    def noisy(backbone: nn.Module) -> nn.Module:
+        backbone.register_buffer("drawn", torch.randn(3))
+        return backbone
+
+    found = halves(noisy(frozen("vit")), noisy, {})
+    assert found is not None and found.key == "tokens after 3 blocks"
+
+
+def test_blocks_before_those_of_peft_are_kept() -> None:
+    pytest.importorskip("peft")
+    peft = registry.get("peft")
+    settings = {"kind": "lora", "layers_to_transform": (2,)}
+    model = peft(frozen("vit"), **settings)
+    _agree(model, halves(model, peft, settings), "tokens after 2 blocks")
 
 
 def test_what_drops_in_training_is_not_kept() -> None:
@@ -80,7 +111,7 @@ def test_what_drops_in_training_is_not_kept() -> None:
     # Rates grow from 0 at the first block.
     model = _shift_last(frozen("vit", 0.3))
     found = halves(model, _shift_last, {})
-    assert found is not None and found.words == "tokens after 1 blocks"
+    assert found is not None and found.key == "tokens after 1 blocks"
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,7 @@ Numbers = tuple[list[Epoch], dict[str, torch.Tensor], Score | None]
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mini_root: Path) -> None:
     monkeypatch.setenv("WST_CACHE", str(tmp_path / "cache"))
-    features._kept.cache_clear()
+    features._RESIDENT.clear()
 
 
 def _numbers(made: TrialSpec, **how: Any) -> Numbers:
@@ -95,7 +95,7 @@ def test_they_are_computed_once_for_all_trials_of_a_task(
         for again in range(2):
             Trial(spec(mini_root, variant="linear", settings={**LINEAR, "lr": lr}))
             if again:
-                features._kept.cache_clear()  # as in another process
+                features._RESIDENT.clear()  # as in another process
     assert sum(seen) == 4 + 800 + 200  # an example a trial, and every image once
     (val, train) = sorted(_kept(), key=lambda entry: entry.images)
     assert (val.images, train.images) == (200, 800)
@@ -116,7 +116,7 @@ def test_a_damaged_entry_is_made_again(mini_root: Path) -> None:
         content = bytearray(file.read_bytes())
         content[-5] ^= 1
         file.write_bytes(content)
-    features._kept.cache_clear()
+    features._RESIDENT.clear()
     _assert_equal(_numbers(made), before)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -15,6 +15,7 @@ from analysis import tables
 from wst.cli.output import Formatted, Json, Style, Tasks, as_file, as_path, console, print_json, print_line
 from wst.cli.outputs import Force, check_output, whole
 from wst.errors import InputError
+from wst.records import Tuning
 from wst.screen import printable
 
 analysis_app = typer.Typer()
@@ -38,12 +39,11 @@ class Evaluator(StrEnum):
 Folders = Annotated[
     list[Path], typer.Argument(metavar="DIR...", parser=as_path, help="Output folders of studies.")
 ]
-Tuning = Literal["tuned", "shared", "untuned"]
 Settings = Annotated[
     Tuning | None,
     typer.Option(
         "--settings",
-        help="Only variants whose settings are tuned for each task, shared by all tasks, or not tuned.",
+        help="Only variants with a search for each task, one for all tasks, or none of their own.",
     ),
 ]
 Literature = Annotated[bool, typer.Option("--literature", help="Add published results, marked as such.")]

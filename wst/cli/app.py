@@ -14,6 +14,7 @@ import typer
 from wst import __version__
 from wst.cli import failures
 from wst.cli.analysis import analysis_app
+from wst.cli.bench import bench_app
 from wst.cli.data import data_app
 from wst.cli.export import export_app
 from wst.cli.listing import listing_app
@@ -28,6 +29,7 @@ app = typer.Typer(
 )
 app.add_typer(study_app)
 app.add_typer(train_app)
+app.add_typer(bench_app)
 app.add_typer(data_app, name="data")
 app.add_typer(analysis_app)
 app.add_typer(simulate_app)

@@ -42,9 +42,11 @@ class CacheEntry:
     """One entry of the cache.
 
     Attributes:
+        folder: where it is.
         kind: ``splits``: decoded images; ``features``: what a backbone makes of them.
         source: list file (or folder) that it was made from.
         images: number of images.
+        preprocessing: what was done to them, in words.
         size: bytes on disk.
         used: time of the last use, seconds since the epoch.
     """
@@ -79,12 +81,12 @@ class Contents:
     @property
     def folder(self) -> Path:
         """Where they are kept."""
-        words = "\n".join(self.made_of.values())
+        words = "\n".join(self.made_of.values())  # alone: older entries are named so
         return cache_folder() / self.kind / hashlib.sha256(words.encode()).hexdigest()[:32]
 
 
 def cache_limit() -> int:
-    """Bytes that decoded splits may take: ``$WST_CACHE_LIMIT``, such as ``20GB``.
+    """Bytes that all entries may take: ``$WST_CACHE_LIMIT``, such as ``20GB``.
 
     Raises:
         InputError: it is no size.
@@ -208,6 +210,7 @@ def _fill(contents: Contents) -> None:
     remove_folder(entry)
     clear_place(entry, folder=True)
     _make_room(math.prod(shape), contents)
+    number = 0
     block, sums, digest = block_size(shape), list[str](), hashlib.sha256()
     with replacing_folder(entry) as aside:
         with (aside / PIXELS).open("wb") as file:
@@ -221,6 +224,8 @@ def _fill(contents: Contents) -> None:
                 if number % block == 0 or number == shape[0]:
                     sums.append(digest.hexdigest())
                     digest = hashlib.sha256()
+        if number != shape[0]:
+            raise InputError(f"{entry}: expected {shape[0]} rows to keep; found {number}")
         record = {**contents.made_of, "sums": sums, "shape": shape, "source": contents.source}
         (aside / RECORD).write_text(json.dumps(record, indent=1))
 
@@ -242,7 +247,8 @@ def _make_room(needed: int, contents: Contents) -> None:
         _remove_unless_busy(folder)  # left by a process that died while it wrote
     present = entries()
     total = sum(entry.size for entry in present)
-    for entry in present:
+    # Features go first: they come from the splits.
+    for entry in sorted(present, key=lambda entry: (entry.kind == "splits", entry.used)):
         if total + needed <= limit:
             break
         if _remove_unless_busy(entry.folder):

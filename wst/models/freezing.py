@@ -55,6 +55,8 @@ def linear_head(model: nn.Module, name: str) -> Any:
     """
     if isinstance(model, VisionTransformerDistilled):
         single_head(model)
+    elif getattr(model, "aux_head", None) is not None:  # of VOLO, on every token
+        model.aux_head = None  # type: ignore[assignment]
     elif isinstance(model, Levit):
         if isinstance(model, LevitDistilled):
             del model.head_dist

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from timm.layers import DropPath
 from torch import Tensor, nn
+from torch.nn.modules.dropout import _DropoutNd
 
 from wst.methods._trunk import FAMILIES, Context, OnFrozen, TimmModel, blocks, embed, pooled, walk
 from wst.methods.contract import Method
+from wst.models.create import own_tensors
 
 
 class Halves(nn.Module, ABC):
@@ -24,10 +27,10 @@ class Halves(nn.Module, ABC):
         model: adapted; it stays the owner of all that is trained, under the name ``model``.
 
     Attributes:
-        words: what tells the first half apart from others of the same backbone.
+        key: what tells the first half apart from others of the same backbone.
     """
 
-    words: str
+    key: str
 
     def __init__(self, model: TimmModel):
         super().__init__()
@@ -41,6 +44,19 @@ class Halves(nn.Module, ABC):
     def forward(self, features: Tensor) -> Tensor:
         """Features -> logits (B, classes)."""
 
+    @torch.no_grad()
+    def hold(self, images: Tensor) -> bool:
+        """Whether they compute what the model does, in training, with some images (B, 3, H, W).
+
+        A model may do more than timm's interface says (drop by a function, add a second head), and a user's
+        method may touch more than it says.
+        """
+        training = self.model.training
+        self.train()
+        logits = [self(self.first(images)), self(self.first(images)), self.model(images), self.model(images)]
+        self.train(training)
+        return all(torch.equal(logits[0], other) for other in logits[1:])
+
 
 def halves(model: nn.Module, method: Method, settings: Mapping[str, object]) -> Halves | None:
     """Take an adapted model apart; None where nothing is untouched and the same in every step.
@@ -53,39 +69,45 @@ def halves(model: nn.Module, method: Method, settings: Mapping[str, object]) -> 
     if isinstance(model, OnFrozen):
         return None if _draws(model.backbone) else _Beside(model)
     untouched = method.untouched(model, **settings)
-    if untouched > 0 and _trains_the_head_alone(model):
+    around: Any = model  # peft's model is one around timm's
+    timm_model = around.get_base_model() if hasattr(around, "get_base_model") else model
+    of_a_family = isinstance(timm_model, FAMILIES)
+    every = len(blocks(timm_model)) if of_a_family else 1
+    if untouched >= every and _only_the_head_is_own(model):
         return None if _draws(model) else _Head(model, settings)
-    if not isinstance(model, FAMILIES):
+    if not of_a_family:
         return None
     kept = 0
-    for block in blocks(model)[:untouched]:
+    for block in blocks(timm_model)[:untouched]:
         if _draws(block):
             break
         kept += 1
-    return _Blocks(model, kept) if kept else None
+    return _Blocks(model, timm_model, kept) if kept else None
 
 
-def _trains_the_head_alone(model: nn.Module) -> bool:
-    if not callable(getattr(model, "forward_head", None)):
-        return False
-    head = {id(parameter) for parameter in model.get_classifier().parameters()}  # type: ignore[operator]
-    return all(id(parameter) in head for parameter in model.parameters() if parameter.requires_grad)
+def _only_the_head_is_own(model: nn.Module) -> bool:
+    """Whether a method has neither trained nor drawn anything but the head, and the head can be fed alone."""
+    head = model.get_classifier()  # type: ignore[operator]
+    known = {id(tensor) for tensor in head.parameters()}
+    return callable(getattr(model, "forward_head", None)) and all(
+        id(tensor) in known for tensor in own_tensors(model).values()
+    )
 
 
 def _draws(module: nn.Module) -> bool:
     """Whether it drops something in training."""
     return any(
-        (isinstance(one, DropPath) and one.drop_prob > 0) or (isinstance(one, nn.Dropout) and one.p > 0)
+        (isinstance(one, DropPath) and one.drop_prob > 0) or (isinstance(one, _DropoutNd) and one.p > 0)
         for one in module.modules()
     )
 
 
 class _Head(Halves):
-    """The head, on what it reads."""
+    """The head, on what it reads (B, width)."""
 
     def __init__(self, model: TimmModel, settings: Mapping[str, object]):
         super().__init__(model)
-        self.words = ", ".join(
+        self.key = ", ".join(
             ["input of the head", *(f"{name} {value}" for name, value in sorted(settings.items()))]
         )
 
@@ -94,7 +116,10 @@ class _Head(Halves):
         return features
 
     def forward(self, features: Tensor) -> Tensor:
-        logits: Tensor = self.model.get_classifier()(features)
+        head = self.model.get_classifier()
+        if isinstance(head, nn.Conv2d):  # which timm applies before it flattens
+            features = features[..., None, None]
+        logits: Tensor = head(features).flatten(1)
         return logits
 
 
@@ -102,35 +127,39 @@ class _Blocks(Halves):
     """All from a block on, on the tokens that enter it.
 
     Args:
+        model: adapted.
+        timm_model: the timm model in it.
         kept: number of blocks in the first half.
     """
 
-    def __init__(self, model: TimmModel, kept: int):
+    def __init__(self, model: nn.Module, timm_model: TimmModel, kept: int):
         super().__init__(model)
-        self.words = f"tokens after {kept} blocks"
+        self.key = f"tokens after {kept} blocks"
         self._kept = kept
+        self._timm_model = (timm_model,)  # a tuple is not searched for modules: it has its name in the model
         self._contexts: list[Context] | None = None
 
     def first(self, images: Tensor) -> Tensor:
-        tokens, contexts = embed(self.model, images)
-        return walk(self.model, tokens, contexts, 0, self._kept)
+        (model,) = self._timm_model
+        return walk(model, *embed(model, images), 0, self._kept)
 
     def forward(self, features: Tensor) -> Tensor:
-        if self._contexts is None:  # of an image's size, not of what it shows
-            # Not while the model is made, which may move to another device; and for training too, where the
-            # first call is one without gradients.
+        (model,) = self._timm_model
+        if self._contexts is None:
+            # Of an image's size, whatever it shows.  Made late, since the model may move to a device first,
+            # and as ordinary tensors, since the first call may be in inference mode and later ones train.
             with torch.inference_mode(False), torch.no_grad():
-                size = self.model.patch_embed.img_size
-                _, self._contexts = embed(self.model, torch.zeros(1, 3, *size, device=features.device))
-        tokens = walk(self.model, features, self._contexts, self._kept, len(self._contexts))
-        logits: Tensor = self.model.get_classifier()(pooled(self.model, tokens))
+                size = model.patch_embed.img_size
+                _, self._contexts = embed(model, torch.zeros(1, 3, *size, device=features.device))
+        tokens = walk(model, features, self._contexts, self._kept, len(self._contexts))
+        logits: Tensor = model.get_classifier()(pooled(model, tokens))
         return logits
 
 
 class _Beside(Halves):
     """What stands beside a frozen backbone and reads its blocks' outputs."""
 
-    words = "tokens before and after every block"
+    key = "tokens before and after every block"
     model: OnFrozen
 
     def first(self, images: Tensor) -> Tensor:

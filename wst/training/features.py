@@ -9,10 +9,11 @@ and what computes it.  All trials of a task share it, and so do processes.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from functools import lru_cache, partial
-from pathlib import Path
+import os
+from collections import OrderedDict
+from collections.abc import Iterator
+from functools import partial
+from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,6 +25,7 @@ from wst.data.decoded import DecodedSplit
 from wst.models.backbones import InputSpec
 from wst.models.halves import Halves
 from wst.training.batches import Normaliser, Resident
+from wst.training.draws import seeded
 from wst.training.precision import autocast
 
 if TYPE_CHECKING:
@@ -34,7 +36,16 @@ if TYPE_CHECKING:
 BATCH = 32
 """Images in a batch that goes through the first half."""
 MOST_BYTES = 8 << 30
-"""Of a split's features, which every process keeps in memory; larger ones are not kept."""
+"""Of a split's features, which every process keeps in memory."""
+_SHARE = 4
+"""A split's features take at most one in so many of the bytes that are free, in memory and in the cache."""
+
+_COMPUTES = ("wst", "timm", "torch")
+"""Libraries whose versions decide the numbers."""
+_SPLITS = 2
+"""Splits whose features stay in memory for the next trial: train and val of one task."""
+_RESIDENT: OrderedDict[tuple[str, str, str], Resident] = OrderedDict()
+"""They, by entry, content and device; the last used at the end."""
 
 
 class Features:
@@ -66,9 +77,20 @@ class Features:
         self._shape, self._type = example.permute(0, *self._order).shape[1:], example.dtype
         self._row = math.prod(self._shape) * example.element_size()
 
+    def hold(self) -> bool:
+        """Whether training on them is training on images, as far as two images of noise tell."""
+        size = self._images.size
+        noise = torch.randint(256, (2, 3, size, size), generator=torch.Generator().manual_seed(0))
+        with seeded(0, self._device), autocast(self._recipe, self._device):
+            return self._halves.hold(self._normalise(noise.to(torch.uint8).to(self._device)))
+
     def fit(self, images: int) -> bool:
         """Whether those of as many images are few enough to be kept."""
-        return self._row * images <= min(MOST_BYTES, entries.cache_limit())
+        if self._device.type == "cuda":
+            free = int(torch.cuda.mem_get_info(self._device)[0] * self._spec.gpu_share)
+        else:
+            free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        return self._row * images <= min(MOST_BYTES, free // _SHARE, entries.cache_limit() // _SHARE)
 
     def resident(self, split: Split) -> Resident:
         """A split's features on the device, for the next trial of this process too.
@@ -78,7 +100,8 @@ class Features:
         """
         spec, size = self._spec, self._images.size
         listed, found = spec.data.listed(split, spec.intent.stage)
-        device = torch.cuda.get_device_name(self._device) if self._device.type == "cuda" else "cpu"
+        cuda = self._device.type == "cuda"
+        device = torch.cuda.get_device_name(self._device) if cuda else torch.backends.cpu.get_cpu_capability()
         contents = entries.Contents(
             "features",
             (len(listed.images), self._row),
@@ -87,21 +110,24 @@ class Features:
                 "images": found.images,
                 "normalisation": self._images.describe_normalisation(),
                 "weights": f"{spec.backbone.name} {spec.weights}",
-                "features": f"{spec.method} {spec.method_hash or ''}, {self._halves.words}",
+                "features": f"{spec.method} {spec.method_hash or ''}, {self._halves.key}",
                 "rows": f"{self._recipe.precision} {self._type} {tuple(self._shape)}",
-                "computed by": f"torch {torch.__version__}, {device}",
+                "computed by": ", ".join([*(f"{name} {version(name)}" for name in _COMPUTES), device]),
             },
             str(listed.file),
             partial(self._rows, split),
         )
         labels = np.array(listed.labels, np.int64)
 
-        def read() -> Resident:
+        kept = str(contents.folder), found.content, str(self._device)
+        if kept not in _RESIDENT:
             rows = DecodedSplit(entries.opened(contents), labels, partial(entries.made, contents)).images
             values = torch.from_numpy(rows).view(self._type).view(-1, *self._shape)
-            return Resident(values.to(self._device), torch.from_numpy(labels).to(self._device))
-
-        return _kept(_Wanted(contents.folder, found.content, self._device, read))
+            _RESIDENT[kept] = Resident(values.to(self._device), torch.from_numpy(labels).to(self._device))
+        _RESIDENT.move_to_end(kept)
+        while len(_RESIDENT) > _SPLITS:
+            _RESIDENT.popitem(last=False)
+        return _RESIDENT[kept]
 
     def of(self, split: Resident) -> Resident:
         """The features of images that are at hand; nothing is kept."""
@@ -129,18 +155,3 @@ class Features:
     def _first(self, images: Tensor) -> Tensor:
         with autocast(self._recipe, self._device):
             return self._halves.first(self._normalise(images))
-
-
-@dataclass(frozen=True)
-class _Wanted:
-    """A split's features; equal for what is named alike."""
-
-    entry: Path
-    content: str
-    device: torch.device
-    read: Callable[[], Resident] = field(compare=False)
-
-
-@lru_cache(maxsize=4)
-def _kept(wanted: _Wanted) -> Resident:
-    return wanted.read()

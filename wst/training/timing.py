@@ -1,32 +1,136 @@
-"""How long training takes, measured on a few steps."""
+"""How fast trials train and score on this machine, measured on a few batches, and what it could reach."""
 
 from __future__ import annotations
 
 import time
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
 
+from wst.training.scoring import score
 from wst.training.spec import TrialSpec
 from wst.training.trial import Trial
 
-_STEPS = 3
+SHORTEST = 0.2
+"""Seconds that a measurement takes at least; it has two steps, however long these take."""
+_SIDE = {"cpu": 2048, "cuda": 8192}
+"""Of the matrices whose product is timed: large enough that more brings no more."""
+_TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-def seconds_per_epoch(spec: TrialSpec) -> float:
-    """Training seconds of one epoch, estimated from a few steps of a trial that is thrown away.
+class Sample:
+    """A trial on the first batch of its training split: its steps cost what those of the trial cost.
 
     Where the trial would train on kept features, these are taken to be there.
+
+    Args:
+        spec: the trial; nothing of it is kept.
+
+    Attributes:
+        trial: the trial.
+        batch: number of images in a step.
 
     Raises:
         InputError: as :class:`~wst.training.trial.Trial`.
     """
-    trial = Trial(spec, sample=True)
-    trial.model.train()
-    drawn = next(trial.draws.epoch())
-    draw = replace(drawn, indices=torch.arange(len(drawn.indices), device=trial.device))
-    trial.update(draw, 0.0).item()
-    begin = time.perf_counter()
-    for _ in range(_STEPS):
-        trial.update(draw, 0.0).item()  # .item() waits for the device
-    return (time.perf_counter() - begin) / _STEPS * trial.draws.steps
+
+    def __init__(self, spec: TrialSpec):
+        self.trial = Trial(spec, sample=True)
+        drawn = next(self.trial.draws.epoch())
+        self.batch = len(drawn.indices)
+        self._draw = replace(drawn, indices=torch.arange(self.batch, device=self.trial.device))
+        self.step()  # the first makes the optimiser's state
+
+    def step(self) -> None:
+        """A training step, done when it returns."""
+        self.trial.model.train()
+        self.trial.update(self._draw, 0.0).item()  # .item() waits for the device
+
+    def score(self) -> None:
+        """A batch of images scored as the test split is, through the whole model."""
+        trial, size = self.trial, self.trial.input.size
+        images = torch.zeros(self.batch, 3, size, size, dtype=torch.uint8, device=trial.device)
+        labels = torch.zeros(self.batch, dtype=torch.int64, device=trial.device)
+        score([trial.model], [(images, labels)], trial.normalise, trial.recipe, trial.device)
+
+    def operations(self) -> int:
+        """Floating-point operations of products of matrices in a step, forward and backward, per image."""
+        # The counter knows no fused attention of a CPU.
+        with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+            self.step()
+        return int(counter.get_total_flops()) // self.batch
+
+
+def seconds_of(call: Callable[[], None], shortest: float = SHORTEST) -> float:
+    """Seconds that a call takes, the mean of two at least and of as many as fill ``shortest`` seconds."""
+    begin, done = time.perf_counter(), 0
+    while done < 2 or time.perf_counter() - begin < shortest:
+        call()
+        done += 1
+    return (time.perf_counter() - begin) / done
+
+
+def seconds_per_epoch(spec: TrialSpec) -> float:
+    """Training seconds of one epoch of a trial, estimated from a few steps.
+
+    Raises:
+        InputError: as :class:`Sample`.
+    """
+    sample = Sample(spec)
+    return seconds_of(sample.step) * sample.trial.draws.steps
+
+
+@dataclass(frozen=True)
+class Speed:
+    """How fast a trial is.
+
+    Attributes:
+        training, scoring: images a second.
+        operations: as :meth:`Sample.operations`.
+        precision: numbers that it computes in.
+        memory: bytes, as in the ledger.
+    """
+
+    training: float
+    scoring: float
+    operations: int
+    precision: str
+    memory: int | None
+
+
+def measured(spec: TrialSpec, shortest: float = SHORTEST) -> Speed:
+    """Measure a trial.
+
+    Args:
+        spec: the trial.
+        shortest: seconds that each measurement takes at least.
+
+    Raises:
+        InputError: as :class:`Sample`.
+    """
+    sample = Sample(spec)
+    training = sample.batch / seconds_of(sample.step, shortest)
+    scoring = sample.batch / seconds_of(sample.score, shortest)
+    memory = sample.trial.cost().peak_memory  # before the counting, which needs more
+    return Speed(training, scoring, sample.operations(), sample.trial.recipe.precision, memory)
+
+
+def products_per_second(precision: str, device: torch.device, shortest: float = SHORTEST) -> float:
+    """Floating-point operations a second in a product of two large matrices: what trials could reach.
+
+    Args:
+        precision: ``fp32``, ``bf16`` or ``fp16``.
+        device: where; on a CPU with as many threads as torch has.
+        shortest: seconds that the measurement takes at least.
+    """
+    side = _SIDE[device.type]
+    one, other = (torch.randn(side, side, device=device).to(_TYPES[precision]) for _ in range(2))
+
+    def product() -> None:
+        (one @ other)[0, 0].item()
+
+    product()
+    return 2 * side**3 / min(seconds_of(product, shortest / 3) for _ in range(3))

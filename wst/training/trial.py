@@ -244,9 +244,13 @@ class Trial:
         """Where features come from in the place of images; None where they are not to be kept."""
         if self.halves is None or self.spec.weights is None:
             return None  # random weights are each trial's own
+        if self.spec.method not in registry.names() and self.spec.method_hash is None:
+            return None  # a package's, whose code nothing tells apart
         found = Features(self.halves, self.spec, self.recipe, self.input, self.normalise, self.device)
-        listed, _ = self.spec.data.listed(split, self.spec.intent.stage)
-        return found if found.fit(len(listed.images)) else None
+        stage = self.spec.intent.stage
+        splits: list[Split] = [split] if stage == "final" else [split, "val"]
+        images = max(len(self.spec.data.listed(one, stage)[0].images) for one in splits)
+        return found if found.fit(images) and found.hold() else None
 
     def _sample(self, split: Split) -> Resident:
         """The first batch of a split; nothing is kept of it."""

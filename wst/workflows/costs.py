@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from wst.data.splits import TRAINING_SPLIT
 from wst.records import Intent, Stage
 from wst.study import Study
 from wst.study.search import SuccessiveHalving
-from wst.training.spec import trial_spec
+from wst.training.spec import TrialSpec, trial_spec
 from wst.training.timing import seconds_per_epoch
 from wst.workflows.preflight import Checked, example
 
@@ -29,9 +30,18 @@ class CellCost:
     seconds: float
 
 
-def expected_costs(study: Study, checked: Checked) -> list[CellCost]:
-    """Trials, epochs and slot-seconds of every cell, from a few timed steps of each variant."""
-    seconds = {name: _seconds_per_image(study, name, checked) for name in study.variants}
+def expected_costs(
+    study: Study, checked: Checked, seconds: Mapping[str, float] | None = None
+) -> list[CellCost]:
+    """Trials, epochs and slot-seconds of every cell.
+
+    Args:
+        study: the study.
+        checked: what the checks before it found.
+        seconds: of training on an image, by variant; timed on a few steps when left out.
+    """
+    if seconds is None:
+        seconds = {name: _seconds_per_image(study, name, checked) for name in study.variants}
     epochs, costs = study.recipe.epochs, []
     for task, name in study.cells:
         searches = study.search_trials(name)
@@ -75,13 +85,20 @@ def _images(checked: Checked, task: str, stage: Stage) -> int:
     return sizes.train + sizes.val if TRAINING_SPLIT[stage] == "trainval" else sizes.train
 
 
-def _seconds_per_image(study: Study, variant: str, checked: Checked) -> float:
-    """Of training, on the first task; on the CPU where the study asks for a GPU and there is none."""
+def timed_trial(study: Study, variant: str, checked: Checked) -> TrialSpec:
+    """The trial that a variant is timed with, on the first task.
+
+    On the CPU where the study asks for a GPU and there is none.
+    """
     settings = example(study, study.variants[variant])
     stage: Stage = "search" if study.search else "final"
     task = study.tasks[0]
     intent = Intent("timing", task, variant, stage, 0, 0, 0, settings)
     spec = trial_spec(study, intent, data=checked.data[task])
-    if spec.device == "cuda":
-        spec = replace(spec, device="auto")
-    return seconds_per_epoch(spec) / _images(checked, task, stage)
+    return replace(spec, device="auto") if spec.device == "cuda" else spec
+
+
+def _seconds_per_image(study: Study, variant: str, checked: Checked) -> float:
+    """Of training."""
+    spec = timed_trial(study, variant, checked)
+    return seconds_per_epoch(spec) / _images(checked, study.tasks[0], spec.intent.stage)

@@ -13,7 +13,7 @@ from wst.errors import InputError
 
 def test_what_tuning_is_worth(alpha: Path) -> None:
     (row,) = read_side_by_side([alpha]).rows
-    assert (row["method"], row["trainable"], row["readout"]) == ("base", 3104, "paper")
+    assert (row["method"], row["tuned trainable"], row["readout"]) == ("base", 3104, "paper")
     assert row["tuned"] == Estimate(pytest.approx((91 + 61 + 37) / 3), pytest.approx(8 / 3 / 2**0.5))
     assert row["untuned"] is None  # gap, which lacks a task
     assert row["over untuned"] == pytest.approx(-(5 + 10 + 18) / 3)

@@ -1,0 +1,61 @@
+"""A small study measured on this machine: how the figures hang together, whatever they are."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.commands import caller
+from tests.conftest import small_study
+from wst.machine import usable_cpus
+from wst.training.timing import Speed
+from wst.workflows.bench import Bench, Layout, bench
+from wst.workflows.preflight import check
+
+SPEED = Speed(training=100.0, scoring=300.0, operations=10**7, precision="fp32", memory=None)
+
+
+def _bench(images: list[float | None], device: str = "cpu", devices: int = 4) -> Bench:
+    layouts = [Layout(2**place, 1, rate) for place, rate in enumerate(images)]
+    return Bench(device, devices, {"fp32": 1e10}, {"wst": SPEED}, "wst", layouts, 3600.0)
+
+
+def test_the_best_layout_is_the_fastest_and_of_equals_the_smallest() -> None:
+    assert _bench([100, 180, 240]).best.slots == 4
+    assert _bench([100, 180, 182]).best.slots == 2
+    assert _bench([100, None, None]).best.slots == 1
+
+
+def test_hours_follow_the_gain_and_the_number_of_gpus() -> None:
+    assert _bench([100, 200, 150]).wall_seconds == 1800
+    assert _bench([100, 150, None], "NVIDIA H100", 8).wall_seconds == 300
+
+
+def test_share_of_the_peak() -> None:
+    assert _bench([100]).share("wst") == pytest.approx(0.1)
+
+
+@pytest.mark.slow
+def test_a_study_is_measured(mini_root: Path) -> None:
+    study = small_study()
+    found = bench(study, check(study, str(mini_root)), 0.1)
+    assert set(found.speeds) == set(study.variants) and found.device == "cpu"
+    assert all(speed.training > 0 and speed.scoring > 0 and speed.memory for speed in found.speeds.values())
+    assert found.slowest == "wst-r2" and 0 < found.share("wst-r2") < 2
+    assert [layout.slots * layout.threads <= usable_cpus() for layout in found.layouts]
+    assert all(layout.images and layout.images > 0 for layout in found.layouts)
+    assert found.slot_seconds > 0 and found.wall_seconds > 0
+
+
+@pytest.mark.slow
+def test_the_verb_prints_what_to_set(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wst = caller(monkeypatch, capsys)
+    result = wst("bench", "demo", "--seconds", "0.1", "--set", "tasks=[digits]", "--json")
+    assert result.status == 0, result.err
+    found = json.loads(result.out)
+    assert set(found["resources"]) == {"slots", "cpus_per_trial"}
+    assert found["variants"]["wst-r2"]["training"] > 0 and found["hours"] > 0 and found["gpu hours"] is None
