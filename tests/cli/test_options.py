@@ -15,6 +15,7 @@ from tests.generated import in_time
 GOOD: dict[str, list[str]] = {
     "tune": ["STUDY", "--dry-run"],
     "demo": [],
+    "bench": ["STUDY"],
     "status": ["ALPHA"],
     "best": ["ALPHA"],
     "train": ["--task", "digits", "--set", "lr=1e-3", "--method", "linear", "--epochs", "1"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 
 from tests.training.specs import LINEAR, spec, without_times
 from wst.data import entries
+from wst.methods import registry
 from wst.models.halves import Halves
 from wst.records import Epoch, Score
 from wst.study import Recipe
@@ -73,7 +75,7 @@ def test_numbers_are_those_of_images_bit_for_bit(
     if method == "own":
         method = str(tmp_path / "shift.py")
         Path(method).write_text(OWN)
-    made = spec(mini_root, stage, "linear", method=method)
+    made = spec(mini_root, stage, "linear", method=method, method_hash=registry.source_hash(method))
     on_features = _numbers(made)
     assert len(_kept()) == (1 if stage == "final" else 2)
     _assert_equal(on_features, _numbers(made, keeps_features=False))
@@ -127,6 +129,23 @@ def test_too_large_ones_are_not_kept(mini_root: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(features, "MOST_BYTES", 1000)
     _assert_equal(_numbers(made), before)
     assert not _kept()
+
+
+def test_a_method_without_a_hash_keeps_none(mini_root: Path, tmp_path: Path) -> None:
+    (tmp_path / "shift.py").write_text(OWN)
+    made = spec(mini_root, variant="linear", method=str(tmp_path / "shift.py"))
+    Trial(made)
+    assert not _kept()
+    Trial(replace(made, method_hash=registry.source_hash(made.method)))
+    assert len(_kept()) == 2
+
+
+def test_a_method_that_touches_more_than_it_says_keeps_none(mini_root: Path, tmp_path: Path) -> None:
+    text = OWN.replace("blocks[-1]", "blocks[0]").replace("len(backbone.blocks) - 1", "len(backbone.blocks)")
+    (tmp_path / "wrong.py").write_text(text)
+    method = str(tmp_path / "wrong.py")
+    made = spec(mini_root, variant="linear", method=method, method_hash=registry.source_hash(method))
+    assert Trial(made).halves is not None and not _kept()
 
 
 def test_stochastic_depth_keeps_none(mini_root: Path) -> None:

@@ -44,18 +44,24 @@ class Halves(nn.Module, ABC):
     def forward(self, features: Tensor) -> Tensor:
         """Features -> logits (B, classes)."""
 
-    @torch.no_grad()
     def hold(self, images: Tensor) -> bool:
-        """Whether they compute what the model does, in training, with some images (B, 3, H, W).
+        """Whether they compute what the model does in training, and nothing of the first half is trained.
 
-        A model may do more than timm's interface says (drop by a function, add a second head), and a user's
-        method may touch more than it says.
+        Tried with some normalised images (B, 3, H, W).  A model may do more than timm's interface says (drop
+        by a function, add a second head), and a user's method may touch more than it says.
         """
         training = self.model.training
         self.train()
-        logits = [self(self.first(images)), self(self.first(images)), self.model(images), self.model(images)]
-        self.train(training)
-        return all(torch.equal(logits[0], other) for other in logits[1:])
+        try:
+            with torch.enable_grad():
+                if self.first(images).requires_grad:
+                    return False
+            with torch.no_grad():
+                found = [self(self.first(images)), self(self.first(images))]
+                found += [self.model(images), self.model(images)]
+            return all(torch.equal(found[0], other) for other in found[1:])
+        finally:
+            self.train(training)
 
 
 def halves(model: nn.Module, method: Method, settings: Mapping[str, object]) -> Halves | None:
