@@ -67,6 +67,7 @@ DESIGNED = [
     "images_per_second",
     "peak_memory",
     "device",
+    "precision",
     "node",
     "slot",
     "pass_id",

@@ -149,7 +149,7 @@ def test_demo_sorts_and_shows_configurations(browser: Any, demo_page: Path) -> N
         "return [...t.tBodies[0].rows].map((r) => parseInt(r.cells[i].textContent.replaceAll(',', '')))"
     )
     falling = browser.execute_script(read)
-    assert falling == sorted(falling, reverse=True) and len(falling) == 5
+    assert falling == sorted(falling, reverse=True) and len(falling) == 8
     _draw_everything(browser)
     browser.execute_script("document.getElementById('front-plot').scrollIntoView({block: 'center'})")
     point = browser.find_elements("css selector", "#front-plot .scatterlayer .trace .points path")[0]
