@@ -122,11 +122,17 @@ def test_a_damaged_entry_is_made_again(mini_root: Path) -> None:
     _assert_equal(_numbers(made), before)
 
 
-def test_too_large_ones_are_not_kept(mini_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("lacks", ["allowance", "room", "memory"])
+def test_too_large_ones_are_not_kept(lacks: str, mini_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = spec(mini_root, variant="linear", recipe=Recipe(epochs=1, warmup_epochs=0))
     before = _numbers(made)
     entries.clear()
-    monkeypatch.setattr(features, "MOST_BYTES", 1000)
+    if lacks == "allowance":
+        monkeypatch.setattr(features, "MOST_BYTES", 1000)
+    elif lacks == "room":
+        monkeypatch.setattr(entries, "room", lambda: 100_000)
+    else:
+        monkeypatch.setattr(features, "usable_cpus", lambda: 1 << 40)
     _assert_equal(_numbers(made), before)
     assert not _kept()
 

@@ -98,9 +98,16 @@ def cache_limit() -> int:
         raise InputError(f"WST_CACHE_LIMIT: expected a size such as 20GB; found {text!r}") from None
 
 
-def is_there(contents: Contents) -> bool:
-    """Whether they are in the cache, as far as can be told without reading them."""
-    return _open(contents) is not None
+def room() -> int:
+    """Bytes that entries may take: below the limit, and free on the disk.
+
+    Raises:
+        InputError: as :func:`cache_limit`.
+    """
+    folder = cache_folder()
+    while not folder.exists():
+        folder = folder.parent
+    return min(cache_limit(), shutil.disk_usage(folder).free)
 
 
 def opened(contents: Contents) -> PixelFile:

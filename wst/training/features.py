@@ -22,6 +22,7 @@ from torch import Tensor
 
 from wst.data import entries
 from wst.data.decoded import DecodedSplit
+from wst.machine import usable_cpus
 from wst.models.backbones import InputSpec
 from wst.models.halves import Halves
 from wst.training.batches import Normaliser, Resident
@@ -38,8 +39,7 @@ BATCH = 32
 MOST_BYTES = 8 << 30
 """Of a split's features, which every process keeps in memory."""
 _SHARE = 4
-"""A split's features take at most one in so many of the bytes that are free, in memory and in the cache."""
-
+"""A split's features take at most one in so many of the bytes of a trial's memory and of the cache's room."""
 _COMPUTES = ("wst", "timm", "torch")
 """Libraries whose versions decide the numbers."""
 _SPLITS = 2
@@ -87,10 +87,11 @@ class Features:
     def fit(self, images: int) -> bool:
         """Whether those of as many images are few enough to be kept."""
         if self._device.type == "cuda":
-            free = int(torch.cuda.mem_get_info(self._device)[0] * self._spec.gpu_share)
+            memory = int(torch.cuda.mem_get_info(self._device)[1] * self._spec.gpu_share)
         else:
-            free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-        return self._row * images <= min(MOST_BYTES, free // _SHARE, entries.cache_limit() // _SHARE)
+            beside = max(1, usable_cpus() // self._spec.threads)  # trials that may run on this machine
+            memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // beside
+        return self._row * images <= min(MOST_BYTES, memory // _SHARE, entries.room() // _SHARE)
 
     def resident(self, split: Split) -> Resident:
         """A split's features on the device, for the next trial of this process too.
