@@ -14,7 +14,8 @@ from torch import nn
 if TYPE_CHECKING:
     from wst.study import Recipe
 
-_TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+LOWER = {"bf16": torch.bfloat16, "fp16": torch.float16}
+"""Types of the precisions below float32, by their names in a recipe."""
 _WIDE = 192
 """Width of what the head reads from which bf16 is faster on a CPU that has it: with 96 (``micro``) casts cost
 more than products save (1.5 times the seconds of float32), with 192 it takes 0.77 of them, with 384 0.62."""
@@ -52,9 +53,9 @@ def _has_fast_bf16(model: nn.Module, device: torch.device) -> bool:
 
 def autocast(recipe: Recipe, device: torch.device) -> AbstractContextManager[object]:
     """Mixed precision for forward passes, of a recipe that is :func:`resolved`."""
-    if recipe.precision not in _TYPES:
+    if recipe.precision not in LOWER:
         return nullcontext()
-    return torch.autocast(device.type, _TYPES[recipe.precision])
+    return torch.autocast(device.type, LOWER[recipe.precision])
 
 
 def gradient_scaler(recipe: Recipe, device: torch.device) -> torch.amp.GradScaler:
@@ -68,11 +69,11 @@ def store_frozen(model: nn.Module, recipe: Recipe) -> None:
 
     Autocast would cast them in every forward pass, and gives the same numbers.  In place.
     """
-    if recipe.precision not in _TYPES:
+    if recipe.precision not in LOWER:
         return
     for name, module in model.named_modules():
         # Around its base layers peft computes with their weights, too, in float32.
         if type(module) in (nn.Linear, nn.Conv2d) and not name.endswith("base_layer"):
             for parameter in module.parameters(recurse=False):
                 if not parameter.requires_grad:
-                    parameter.data = parameter.data.to(_TYPES[recipe.precision])
+                    parameter.data = parameter.data.to(LOWER[recipe.precision])

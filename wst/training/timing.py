@@ -10,6 +10,7 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from wst.training.precision import LOWER
 from wst.training.scoring import score
 from wst.training.spec import TrialSpec
 from wst.training.trial import Trial
@@ -18,7 +19,6 @@ SHORTEST = 0.2
 """Seconds that a measurement takes at least; it has two steps, however long these take."""
 _SIDE = {"cpu": 2048, "cuda": 8192}
 """Of the matrices whose product is timed: large enough that more brings no more."""
-_TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class Sample:
@@ -127,7 +127,9 @@ def products_per_second(precision: str, device: torch.device, shortest: float = 
         shortest: seconds that the measurement takes at least.
     """
     side = _SIDE[device.type]
-    one, other = (torch.randn(side, side, device=device).to(_TYPES[precision]) for _ in range(2))
+    one, other = (
+        torch.randn(side, side, device=device).to(LOWER.get(precision, torch.float32)) for _ in range(2)
+    )
 
     def product() -> None:
         (one @ other)[0, 0].item()

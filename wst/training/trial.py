@@ -103,8 +103,8 @@ class Trial:
         self.normalise = Normaliser(self.input.mean, self.input.std, size, largest, self.device)
         training, seed = TRAINING_SPLIT[spec.intent.stage], spec.intent.seed
         self._features = self._kept_features(training) if keeps_features else None
-        images = len(spec.data.listed(training, spec.intent.stage)[0].images)
         split = self._sample(training) if sample else self._resident(training)
+        images = self._count(training) if sample else len(split)
         self.val = self._resident("val") if spec.intent.stage != "final" and not sample else None
         self.draws = Draws(seed, images, recipe.batch_size, recipe.drop_last, depth, self.device)
         step = Step(model, depth, split, self._prepare, recipe, self.halves if self._features else None)
@@ -248,9 +248,12 @@ class Trial:
             return None  # a package's, whose code nothing tells apart
         found = Features(self.halves, self.spec, self.recipe, self.input, self.normalise, self.device)
         stage = self.spec.intent.stage
-        splits: list[Split] = [split] if stage == "final" else [split, "val"]
-        images = max(len(self.spec.data.listed(one, stage)[0].images) for one in splits)
+        images = max(map(self._count, [split] if stage == "final" else [split, "val"]))
         return found if found.fit(images) and found.hold() else None
+
+    def _count(self, split: Split) -> int:
+        """Images of a split, none of them decoded."""
+        return len(self.spec.data.listed(split, self.spec.intent.stage)[0].images)
 
     def _sample(self, split: Split) -> Resident:
         """The first batch of a split; nothing is kept of it."""
