@@ -157,8 +157,13 @@ class Cost:
     ] = None
     device: Annotated[str | None, "device that trained"] = None
     precision: Annotated[str | None, "numbers that it computed in: fp32, bf16 or fp16"] = None
+    captured: Annotated[bool | None, "whether its steps were replayed from a captured CUDA graph"] = None
     node: Annotated[str | None, "host name"] = None
     slot: Annotated[str | None, "process that trained, <host>:<pid>"] = None
+    pass_id: Annotated[
+        str | None, "first trial of the pass that it trained in; null for a trial that trained alone"
+    ] = None
+    pass_size: Annotated[int | None, "trials with which that pass began; seconds are shares of it"] = None
     checkpoint_hash: Annotated[
         str | None, "SHA-256 of the backbone's weights file, or timm:<model>.<tag>"
     ] = None

@@ -31,6 +31,7 @@ from wst.yaml_files import Strict, shown, write_yaml
 
 _MOST_CELLS = 10_000
 _MOST_SLOTS = 10_000
+_MOST_TOGETHER = 64
 _LARGEST_IMAGE = 8_192
 Name = Annotated[Text, Field(pattern=NAME, max_length=LONGEST_NAME)]
 
@@ -58,6 +59,10 @@ class Resources(Strict):
     gpus_per_trial: NonNegative = Field(0.0, le=_MOST_SLOTS)
     slots: Annotated[Whole, Field(ge=1, le=_MOST_SLOTS)] | None = None
     """Jobs at a time; as many as the machines hold when left out."""
+    trials_per_pass: Whole = Field(1, ge=1, le=_MOST_TOGETHER)
+    """Trials that train together in a slot, in one pass over the backbone that they share."""
+    capture: Flag = False
+    """Replay a training step as a CUDA graph, where trials train on a GPU."""
 
     @field_validator("gpus_per_trial")
     @classmethod

@@ -34,6 +34,8 @@ class TrialSpec:
         adapter_path: where a final trial keeps its trainable tensors; None keeps none.
         gpu_share: share of a GPU's memory that the trial may take.
         time_limit: longest that it may train, in seconds.
+        together: train in one pass with the other trials of the job.
+        capture: replay its steps as a CUDA graph, on a GPU.
     """
 
     intent: Intent
@@ -54,6 +56,8 @@ class TrialSpec:
     adapter_path: str | None = None
     gpu_share: float = 1.0
     time_limit: float | None = None
+    together: bool = False
+    capture: bool = False
 
     @property
     def settings(self) -> Settings:
@@ -99,6 +103,8 @@ def trial_spec(
         adapter_path=str(adapter_path.absolute()) if adapter_path else None,
         gpu_share=min(1.0, study.resources.gpus_per_trial or 1.0),
         time_limit=study.faults.time_limit,
+        together=study.resources.trials_per_pass > 1,
+        capture=study.resources.capture,
     )
 
 
