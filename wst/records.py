@@ -113,7 +113,8 @@ class Intent:
 class Epoch:
     """Metrics of one epoch.
 
-    Validation columns are None where a stage has no validation split (``final`` trains on it).
+    Validation columns are None where a stage has no validation split (``final`` trains on it), and after
+    epochs that were not validated.
     """
 
     epoch: Annotated[int, "epoch, from 1"]

@@ -75,7 +75,7 @@ def test_one_that_leaves_and_one_that_fails_change_no_other(
     rounds = together.rounds()
     next(rounds)
     together.drop([trials[1]])
-    monkeypatch.setattr(trials[2], "_validate", lambda: (float("nan"), 0.1))
+    monkeypatch.setattr(trials[2], "_validate", lambda epoch: (float("nan"), 0.1))
     ((first, *others),) = list(rounds)
     assert [trial for trial, _ in (first, *others)] == [trials[0], trials[2], trials[3]]
     assert isinstance(others[0][1], DivergedError)

@@ -107,6 +107,8 @@ class Study(Strict):
     resources: Resources = Resources()
     report_every: Count = 10
     """Epochs between two reports of a running trial; the pruner's rungs are reported besides."""
+    validate_at: Literal["epochs", "reports"] = "epochs"
+    """When a trial is scored on val: after every epoch, or at its reports alone, which takes less time."""
     checkpoint_every: Count = 10
     """Epochs between two checkpoints of a running trial."""
 
@@ -151,6 +153,8 @@ class Study(Strict):
             )
         if self.search is None and self.final is None:
             raise ValueError("expected a stage ('search', 'final' or both); found neither")
+        if self.validate_at == "reports" and self.search is not None and self.search.pruner.type == "median":
+            raise ValueError("validate_at: expected epochs, with the median pruner; found reports")
         if self.confirm is not None and self.search is None:
             raise ValueError("expected 'search' before 'confirm'; found none")
         for name, variant in self.variants.items():
@@ -263,7 +267,8 @@ class Study(Strict):
     def identity(self) -> dict[str, Any]:
         """What makes this study this one: everything but where it runs and how often it reports."""
         return self.model_dump(
-            mode="json", exclude={"resources", "report_every", "checkpoint_every", "faults", "accept"}
+            mode="json",
+            exclude={"resources", "report_every", "validate_at", "checkpoint_every", "faults", "accept"},
         )
 
     def digest(self) -> str:

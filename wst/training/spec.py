@@ -27,6 +27,7 @@ class TrialSpec:
         device: where to train.
         checkpoint_path: where the trial's own state is kept while it runs; None keeps none.
         checkpoint_every: epochs between two states kept.
+        validated: epochs (1-based) after which it is scored on val, besides the last; each where left out.
         threads: CPU threads that the trial may use.
         data_hash: hash of the task's data, for the ledger.
         tuning_hash: of train and val alone.
@@ -49,6 +50,7 @@ class TrialSpec:
     device: Device = "cpu"
     checkpoint_path: str | None = None
     checkpoint_every: int = 10
+    validated: frozenset[int] | None = None
     threads: int = 1
     data_hash: str | None = None
     tuning_hash: str | None = None
@@ -96,6 +98,7 @@ def trial_spec(
         device=device or device_of(study),
         checkpoint_path=str(checkpoint_path.absolute()) if checkpoint_path else None,
         checkpoint_every=study.checkpoint_every,
+        validated=frozenset(study.report_epochs()) if study.validate_at == "reports" else None,
         threads=study.resources.cpus_per_trial,
         data_hash=data_hash,
         tuning_hash=tuning_hash,

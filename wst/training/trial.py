@@ -169,7 +169,7 @@ class Trial:
             train_loss = total.item() / steps
         check_loss("training", train_loss, done + 1)
         with self.clock.evaluation():
-            val_loss, val_top1 = self._validate()
+            val_loss, val_top1 = self._validate(done + 1)
         check_loss("validation", val_loss, done + 1)
         # Weights may break in the last step of all, and a loss comes before its step.
         if val_loss is None and done + 1 == recipe.epochs:
@@ -266,10 +266,10 @@ class Trial:
         self.clock.load_state_dict(parts["clock"])
         self.curve = curve
 
-    def _validate(self) -> tuple[float | None, float | None]:
-        """Loss and accuracy on ``val``; None in stage ``final``, which trains on it."""
-        split = self.val
-        if split is None:
+    def _validate(self, epoch: int) -> tuple[float | None, float | None]:
+        """Loss and accuracy on ``val``; None in stage ``final``, which trains on it, and between validations."""
+        split, wanted = self.val, self.spec.validated
+        if split is None or not (wanted is None or epoch in wanted or epoch == self.spec.recipe.epochs):
             return None, None
         batches = split.batches(SCORING_BATCH)
         ((correct, loss),) = score([self.called], batches, self._prepare, self.recipe, self.device)
