@@ -1,4 +1,4 @@
-"""What the site has beside docs/, as hooks of MkDocs: the README as its first page, and what its pages link to.
+"""What the site has beside docs/, by hooks of MkDocs: the README as first page, and what its pages link to.
 
 A page of the repository becomes a page of the site, a folder a page with its files, another file is copied.
 """
