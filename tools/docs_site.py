@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mkdocs.config.defaults import MkDocsConfig
-from mkdocs.structure.files import File, Files
+from mkdocs.structure.files import File, Files, InclusionLevel
 from mkdocs.structure.pages import Page
 
 import wst
@@ -75,7 +75,8 @@ def _beside(place: str, link: str) -> str:
 def _targets(place: str) -> Iterator[str]:
     if place.endswith(".md"):
         for link in _LINK.findall((ROOT / place).read_text(encoding="utf-8")):
-            yield _beside(place, link)
+            if (ROOT / _beside(place, link)).exists():  # else MkDocs says so
+                yield _beside(place, link)
 
 
 def _uri(place: str) -> str:
@@ -88,10 +89,10 @@ def _uri(place: str) -> str:
 
 
 def _file(place: str, config: MkDocsConfig) -> File:
-    path = ROOT / place
+    path, rest = ROOT / place, InclusionLevel.NOT_IN_NAV  # or in it: then by name
     if path.is_dir():
-        return File.generated(config, _uri(place), content=_listing(path))
-    return File.generated(config, _uri(place), abs_src_path=str(path))
+        return File.generated(config, _uri(place), content=_listing(path), inclusion=rest)
+    return File.generated(config, _uri(place), abs_src_path=str(path), inclusion=rest)
 
 
 def _listing(folder: Path) -> str:

@@ -25,6 +25,7 @@ import os, signal, sys, time
 from pathlib import Path
 import psutil
 from tests.curves import curve
+from tests.trackers.test_wandb import curve_of, records_of
 from wst.records import Intent, Outcome
 from wst.trackers import open_tracker
 
@@ -41,7 +42,8 @@ tracker.start(second)
 for intent, epochs in ((first, curve(first, 3)), (second, curve(second, 2))):
     tracker.epochs(intent, epochs)
 tracker.end(first, Outcome("completed", epochs=tuple(curve(first, 3)), test_top1=0.5))
-time.sleep(4)
+while list(curve_of(records_of(folder, second.trial_id), "lr")) != [1, 2]:
+    time.sleep(0.2)
 print(psutil.Process().children()[0].pid, flush=True)
 os.kill(os.getpid(), signal.SIGKILL)
 """
@@ -67,7 +69,7 @@ def _run(code: str, folder: Path, **environment: str) -> subprocess.CompletedPro
     )
 
 
-def _records(folder: Path, name: str) -> dict[str, list[Any]]:
+def records_of(folder: Path, name: str) -> dict[str, list[Any]]:
     """What a run's file holds, by kind: LevelDB's log format, behind seven bytes of W&B's."""
     (path,) = folder.glob(f"wandb/offline-run-*-{run_id(folder, name)}/*.wandb")
     data, at, part = path.read_bytes(), 7, b""
@@ -87,7 +89,7 @@ def _records(folder: Path, name: str) -> dict[str, list[Any]]:
     return found
 
 
-def _curve(records: dict[str, list[Any]], metric: str) -> dict[int, float]:
+def curve_of(records: dict[str, list[Any]], metric: str) -> dict[int, float]:
     rows = [
         {(i.key or i.nested_key[0]): json.loads(i.value_json) for i in h.item} for h in records["history"]
     ]
@@ -106,13 +108,13 @@ def test_a_killed_study_has_its_curves_and_goes_on_in_the_same_runs(tmp_path: Pa
     while psutil.pid_exists(service) and psutil.Process(service).status() != psutil.STATUS_ZOMBIE:
         assert time.monotonic() < until
         time.sleep(0.1)
-    assert sorted(_curve(_records(folder, "digits.wst-r2.search.0000"), "lr")) == [1, 2, 3]
-    assert sorted(_curve(_records(folder, "digits.wst-r2.search.0001"), "lr")) == [1, 2]
+    assert sorted(curve_of(records_of(folder, "digits.wst-r2.search.0000"), "lr")) == [1, 2, 3]
+    assert sorted(curve_of(records_of(folder, "digits.wst-r2.search.0001"), "lr")) == [1, 2]
 
     again = _run(_GOES_ON, folder)
     assert (again.returncode, again.stdout) == (0, ""), again.stderr
-    records = _records(folder, "digits.wst-r2.search.0001")
-    assert sorted(_curve(records, "val_top1")) == [1, 2, 3, 4]
+    records = records_of(folder, "digits.wst-r2.search.0001")
+    assert sorted(curve_of(records, "val_top1")) == [1, 2, 3, 4]
     assert records["exit"][-1].exit_code == 1
     run = records["run"][0]
     assert (run.project, run.run_group, run.job_type) == ("mine", "digits.wst-r2", "search")
@@ -139,4 +141,4 @@ def test_the_users_mode_decides(tmp_path: Path) -> None:
     assert not (tmp_path / "wandb").exists()
     offline = _run(tell, tmp_path, WANDB_MODE="offline")
     assert (offline.returncode, offline.stdout, offline.stderr) == (0, "", "")
-    assert _records(tmp_path, "digits.wst-r2.search.0000")["preempting"]
+    assert records_of(tmp_path, "digits.wst-r2.search.0000")["preempting"]
