@@ -17,6 +17,7 @@ from mkdocs.structure.pages import Page
 import wst
 
 ROOT = Path(__file__).parent.parent
+ASSETS = ROOT / "tools" / "site_assets"
 DOCS, FIRST = "docs/", "README.md"
 _LINK = re.compile(r"(?<=\]\()(?!https?:|mailto:|#)([^)\s#]+)")
 _ROLE = re.compile(r":(?:attr|class|data|func|meth|mod):(?=<code)")
@@ -37,8 +38,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         new = sorted(set(_targets(place)) - seen)
         waiting += [target for target in new if not target.startswith(DOCS)]
         seen.update(new)
-    (script,) = config.extra["polyfills"]
-    files.append(File.generated(config, script, abs_src_path=str(ROOT / "tools" / Path(script).name)))
+    for asset in ASSETS.iterdir():
+        files.append(File.generated(config, f"{ASSETS.name}/{asset.name}", abs_src_path=str(asset)))
     return files
 
 
@@ -99,8 +100,12 @@ def _listing(folder: Path) -> str:
     """A folder as a page: links to its pages, and its other files as they are."""
     paths = [path for path in sorted(folder.iterdir()) if path.is_file()]
     lines = [f"# {folder.relative_to(ROOT)}", ""]
-    lines += [f"- [{path.stem}]({path.name})" for path in paths if path.suffix == ".md"]
+    lines += [f"- [{_title(path)}]({path.name})" for path in paths if path.suffix == ".md"]
     for path in paths:
         if path.suffix in _SUFFIXES and path.suffix != ".md":
             lines += ["", f"## {path.name}", "", f"````{_SUFFIXES[path.suffix]}", path.read_text(), "````"]
     return "\n".join(lines)
+
+
+def _title(page: Path) -> str:
+    return page.read_text(encoding="utf-8").partition("\n")[0].removeprefix("# ")

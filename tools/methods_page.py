@@ -155,7 +155,7 @@ def with_families(text: str) -> str:
     for method, found in _fitting().items():
         marks = tuple("-" if isinstance(one, InputError) else "yes" for one in found)
         alike.setdefault(marks, []).append(f"`{method}`")
-    lines += ["", f"| | {' | '.join(KINDS)} |", "| --- |" + " --- |" * len(KINDS)]
+    lines += ["", f"| methods | {' | '.join(KINDS)} |", "| --- |" + " --- |" * len(KINDS)]
     lines += [f"| {', '.join(methods)} | {' | '.join(marks)} |" for marks, methods in alike.items()]
     tables = "\n".join(["", "", *lines, "", ""])
     return re.sub(r"(?<=<!-- families -->).*(?=<!-- /families -->)", lambda _: tables, text, flags=re.DOTALL)
