@@ -46,7 +46,7 @@ def test_commands_and_options_exist(page: Path) -> None:
         for line in block.replace("\\\n", " ").splitlines()
     ]
     text = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
-    lines += [re.split(r"[|\[]", span)[0] for span in re.findall(r"`(wst [a-z][^`]*)`", text)]
+    lines += re.findall(r"`(wst [a-z][^`]*)`", text)
     for words in (line.split() for line in lines if line.strip().startswith("wst ")):
         command, rest = group, words[1:]
         while hasattr(command, "commands"):

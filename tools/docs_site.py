@@ -22,7 +22,7 @@ DOCS, FIRST = "docs/", "README.md"
 _LINK = re.compile(r"(?<=\]\()(?!https?:|mailto:|#)([^)\s#]+)")
 _ROLE = re.compile(r":(?:attr|class|data|func|meth|mod):(?=<code)")
 """Of docstrings, in front of a name in backquotes."""
-_SUFFIXES = {".yaml": "yaml", ".py": "python", ".md": "markdown"}
+_LANGUAGES = {".yaml": "yaml", ".py": "python"}
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -48,12 +48,10 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     here = page.file.src_uri
     if here == "api.md":
         return markdown + "".join(f"\n{_entry(name)}" for name in wst.__all__)
-    place = next((p for p in (FIRST, DOCS + here) if _uri(p) == here and (ROOT / p).exists()), here)
+    place = DOCS + here if (ROOT / DOCS / here).exists() else here
+    place = FIRST if here == _uri(FIRST) else place
     folder = posixpath.dirname(here) or "."
-    return _LINK.sub(
-        lambda found: posixpath.relpath(_uri(_beside(place, found[1])), folder),
-        markdown,
-    )
+    return _LINK.sub(lambda found: posixpath.relpath(_uri(_beside(place, found[1])), folder), markdown)
 
 
 def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
@@ -102,8 +100,8 @@ def _listing(folder: Path) -> str:
     lines = [f"# {folder.relative_to(ROOT)}", ""]
     lines += [f"- [{_title(path)}]({path.name})" for path in paths if path.suffix == ".md"]
     for path in paths:
-        if path.suffix in _SUFFIXES and path.suffix != ".md":
-            lines += ["", f"## {path.name}", "", f"````{_SUFFIXES[path.suffix]}", path.read_text(), "````"]
+        if path.suffix in _LANGUAGES:
+            lines += ["", f"## {path.name}", "", f"````{_LANGUAGES[path.suffix]}", path.read_text(), "````"]
     return "\n".join(lines)
 
 

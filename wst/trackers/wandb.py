@@ -46,7 +46,7 @@ class WandB(Tracker):
         )
 
     def epochs(self, intent: Intent, epochs: Sequence[Epoch]) -> None:
-        """Add points to the curves; W&B drops those that a run had before the study was stopped."""
+        """Add points to the curves; W&B drops those that an online run had before the study was stopped."""
         for epoch in epochs:
             measured = {name: getattr(epoch, name) for name in _METRICS if getattr(epoch, name) is not None}
             self._runs[intent.trial_id].log(measured, step=epoch.epoch, commit=True)
