@@ -267,7 +267,7 @@ class Trial:
         self.curve = curve
 
     def _validate(self, epoch: int) -> tuple[float | None, float | None]:
-        """Loss and accuracy on ``val``; None in stage ``final``, which trains on it, and between validations."""
+        """Loss and accuracy on ``val``; None between validations and in stage ``final``, which trains on it."""
         split, wanted = self.val, self.spec.validated
         if split is None or not (wanted is None or epoch in wanted or epoch == self.spec.recipe.epochs):
             return None, None
