@@ -11,7 +11,7 @@ import typer
 
 from tests.conftest import ROOT
 from tools.fill_tables import commands, filled
-from wst.cli import app as cli
+from wst.cli.group import application
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
@@ -39,7 +39,7 @@ def _options(command: typer.core.TyperCommand) -> set[str]:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_commands_and_options_exist(page: Path) -> None:
     """Every ``wst ...`` of a document parses, in a block or in a line: its verb is there, and its options."""
-    group = typer.main.get_command(cli.app)
+    group = typer.main.get_command(application())
     lines = [
         line.split("#")[0]
         for block in _blocks(page, "bash") + _blocks(page, "sh")

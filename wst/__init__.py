@@ -1,9 +1,10 @@
 """Wavelet-based multi-scale tuning (WST), and a search and benchmark harness around it."""
 
-from importlib import import_module, metadata
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    __version__: str
     from wst.models.adapters import load_adapter as load_adapter
     from wst.models.create import create_model as create_model
     from wst.models.create import parameter_counts as parameter_counts
@@ -22,7 +23,6 @@ _WHERE = {
     "parameter_counts": "wst.models.create",
 }
 
-__version__ = metadata.version("wst")
 __all__ = [
     "create_model",
     "export_peft_adapter",
@@ -38,4 +38,6 @@ def __getattr__(name: str) -> Any:
     """Import what is asked for on first use, so that ``import wst.ledger`` loads no torch."""
     if name in _WHERE:
         return getattr(import_module(_WHERE[name]), name)
+    if name == "__version__":
+        return import_module("importlib.metadata").version("wst")
     raise AttributeError(f"module 'wst' has no attribute {name!r}")
