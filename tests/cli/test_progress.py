@@ -111,7 +111,7 @@ def test_a_file_gets_a_line_every_15_seconds_whatever_happens() -> None:
     end = times[-1]
     assert end == pytest.approx(8 * 120 + 10, abs=3)
     for time, line in file.lines[:-1]:
-        assert re.match(r"\d+/16 trials, 2 running \(past epochs? \d", line), line
+        assert re.match(r"\d+/16 trials, 2 running, ", line), line
         left = _left(line)
         if time > 140:  # one trial has ended
             assert left == pytest.approx((end - time) / 60, abs=0.6), line
@@ -154,6 +154,20 @@ def test_lines_come_of_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
     with Progress(Planner(small_study()), Console(file=file)):
         assert printed.wait(60)
     assert "wst progress" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_the_epochs_of_running_trials_are_told() -> None:
+    planner = Planner(small_study())
+    with Progress(planner, Console(file=io.StringIO())) as progress:
+        told = []
+        for epochs in (0, 1, 3):
+            intent = planner.ask()
+            assert intent is not None
+            progress.start(intent)
+            if epochs:
+                progress.epochs(intent, curve(intent, epochs))
+            told.append(progress._status()[1])
+    assert told == ["1 running", "2 running (past epochs 0 to 1 of 4)", "3 running (past epochs 0 to 3 of 4)"]
 
 
 def test_a_trial_that_waits_to_start_again_does_not_run() -> None:
@@ -315,14 +329,15 @@ def test_size_is_asked_for_at_every_draw(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.delenv("LINES", raising=False)
     console = Console(file=io.StringIO(), force_terminal=True, color_system=None)
 
-    def drawn() -> int:
+    def drawn() -> str:
         with console.capture() as capture:
             console.print(progress)
-        return len(capture.get().splitlines())
+        return capture.get()
 
-    assert drawn() == 1 + 19 + 1 + 1
+    assert len(drawn().splitlines()) == 1 + 19 + 1 + 1 and "\x1b[2J" not in drawn()
     size = os.terminal_size((80, 10))
-    assert drawn() <= 10
+    assert "\x1b[2J" in (resized := drawn())  # what was drawn before lies wrapped on the screen
+    assert len(resized.splitlines()) <= 10 and "\x1b[2J" not in drawn()
 
 
 def test_live_display_stays_inside_the_terminal() -> None:

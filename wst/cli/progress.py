@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from rich.console import Console, ConsoleOptions, RenderResult
+from rich.console import Console, ConsoleDimensions, ConsoleOptions, RenderResult
+from rich.control import Control
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.text import Text
@@ -58,7 +59,7 @@ class Snapshot:
     Attributes:
         rows: one a task.
         total: trials of the study; no fewer than ever before.
-        past: the epochs that the running trials have reported, ascending; 0 for none yet.
+        past: the last epoch that each of the running trials has reported; 0 for none yet.
         ready: when the study will have ended, on the display's clock; None where nothing tells.
     """
 
@@ -282,6 +283,7 @@ class Progress(Tracker):
         self._running: dict[str, _Running] = {}
         self._jobs = self._most_jobs = 1
         self._now = Snapshot(())
+        self._size: ConsoleDimensions | None = None
         self.update()
         self._printing, self._over = threading.Lock(), threading.Event()
         self._lines = threading.Thread(target=self._keep_printing, daemon=True, name="wst progress")
@@ -327,9 +329,7 @@ class Progress(Tracker):
         # One that ran out of memory waits to be started again, and runs no more.
         running = [one for name, one in self._running.items() if name in self._planner.running]
         rows, left = self._counts.look(running)
-        now = Snapshot(
-            rows, past=tuple(sorted(one.epoch for one in running)), ready=self._ready(running, left)
-        )
+        now = Snapshot(rows, past=tuple(one.epoch for one in running), ready=self._ready(running, left))
         self._now = replace(now, total=max(self._now.total, now.ended + now.running + now.left))
 
     def _ready(self, running: Sequence[_Running], left: Counter[_Kind]) -> float | None:
@@ -375,15 +375,19 @@ class Progress(Tracker):
         return parts
 
     def _past(self, now: Snapshot) -> str:
-        if not now.past:
+        first, last = min(now.past, default=0), max(now.past, default=0)
+        if not last:
             return ""
-        first, last = now.past[0], now.past[-1]
         which = f"epoch {last}" if first == last else f"epochs {first} to {last}"
         return f" (past {which} of {self._planner.study.recipe.epochs})"
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Draw for the terminal as it is now: over ssh its size may change without a word."""
         now, (width, height) = self._now, options.size
+        if self._size not in (None, options.size):  # lines that no longer fit were wrapped, who knows where
+            yield Control.clear()
+            yield Control.home()
+        self._size = options.size
         bar = 1 if height > 3 else 0
         yield from lines(now, self._status(), width, max(1, height - 1 - bar))
         if bar:
