@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
+from itertools import repeat
 from multiprocessing.synchronize import Barrier
 from threading import BrokenBarrierError
 
@@ -17,12 +18,17 @@ import torch
 from wst.machine import usable_cpus
 from wst.study import Study
 from wst.training.spec import TrialSpec
+from wst.training.stack import CannotStackError
 from wst.training.timing import Sample, Speed, measured, products_per_second
 from wst.workflows.costs import expected_costs, timed_trial
 from wst.workflows.preflight import Checked
 
 _SHARES = (1, 2, 3, 4)
-"""Trials on a GPU that are tried beside each other."""
+"""Slots on a GPU that are tried beside each other."""
+_PASSES = (1, 2, 4, 8)
+"""Trials in a pass that are tried, captured, on a GPU."""
+_CPU_PASS = 4
+"""Trials in a pass that are tried on a CPU, whose slots need no other way to be busy."""
 
 
 @dataclass(frozen=True)
@@ -30,14 +36,20 @@ class Layout:
     """Trials beside each other.
 
     Attributes:
-        slots: number of trials at a time: on the CPU, or on one GPU.
+        slots: number of jobs at a time: on the CPU, or on one GPU.
         threads: of the CPU for each.
-        images: that they train on in a second, together; None where they found too little memory.
+        together: trials in the one pass of a job.
+        captured: whether their steps are replayed as CUDA graphs.
+        images: that they train on in a second, all of them; None where they cannot.
+        problem: why not, in words.
     """
 
     slots: int
     threads: int
-    images: float | None
+    together: int = 1
+    captured: bool = False
+    images: float | None = None
+    problem: str | None = None
 
 
 @dataclass(frozen=True)
@@ -70,7 +82,7 @@ class Bench:
 
     @property
     def best(self) -> Layout:
-        """The layout with the most images a second; of those within two per cent of it, the fewest slots."""
+        """The layout with the most images a second; of those within two per cent of it, the plainest."""
         most = max(layout.images or 0.0 for layout in self.layouts)
         return next(layout for layout in self.layouts if (layout.images or 0.0) >= 0.98 * most)
 
@@ -114,11 +126,14 @@ def bench(study: Study, checked: Checked, shortest: float) -> Bench:
 def _layouts(study: Study, cuda: bool) -> Iterator[Layout]:
     if cuda:
         threads = min(study.resources.cpus_per_trial, usable_cpus())
-        yield from (Layout(slots, threads, None) for slots in _SHARES)
+        yield from (Layout(slots, threads) for slots in _SHARES)
+        yield from (Layout(1, threads, together, captured=True) for together in _PASSES)
+        yield Layout(2, threads, _PASSES[-2], captured=True)
         return
     cpus = usable_cpus()
     halvings = [2**power for power in range(int(math.log2(cpus)) + 1)]
-    yield from (Layout(slots, cpus // slots, None) for slots in sorted({*halvings, cpus}))
+    yield from (Layout(slots, cpus // slots) for slots in sorted({*halvings, cpus}))
+    yield Layout(cpus, 1, _CPU_PASS)
 
 
 def _tried(layout: Layout, spec: TrialSpec, cuda: bool, shortest: float) -> Layout:
@@ -127,10 +142,13 @@ def _tried(layout: Layout, spec: TrialSpec, cuda: bool, shortest: float) -> Layo
     together = processes.Barrier(layout.slots)
     with ProcessPoolExecutor(layout.slots, processes, _join, (together,)) as pool:
         try:
-            rates = list(pool.map(_rate, [spec] * layout.slots, [shortest] * layout.slots))
+            rates = list(pool.map(_rate, [spec] * layout.slots, [layout] * layout.slots, repeat(shortest)))
+        except CannotStackError:
+            return replace(layout, problem="cannot share a pass, or be captured")
         except (BrokenBarrierError, BrokenProcessPool, MemoryError, torch.OutOfMemoryError):
+            return replace(layout, problem="too little memory")
+        finally:
             together.abort()
-            return layout
     return replace(layout, images=sum(rates))
 
 
@@ -143,10 +161,10 @@ def _join(together: Barrier) -> None:
     _together = together
 
 
-def _rate(spec: TrialSpec, shortest: float) -> float:
-    """Images a second that a trial trains on while the others do."""
+def _rate(spec: TrialSpec, layout: Layout, shortest: float) -> float:
+    """Images a second that a job trains on while the others do."""
     try:
-        sample = Sample(spec)
+        sample = Sample(spec, layout.together, layout.captured)
     except BaseException:
         _together.abort()
         raise
