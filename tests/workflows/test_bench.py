@@ -9,8 +9,9 @@ import pytest
 
 from tests.cli.commands import caller
 from wst.machine import usable_cpus
+from wst.training.layouts import Layout
 from wst.training.timing import Speed
-from wst.workflows.bench import Bench, Layout
+from wst.workflows.bench import Bench
 
 SPEED = Speed(training=100.0, scoring=300.0, operations=10**7, precision="fp32", memory=None)
 

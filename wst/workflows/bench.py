@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 import math
-import multiprocessing
-import time
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, replace
-from itertools import repeat
-from multiprocessing.synchronize import Barrier
-from threading import BrokenBarrierError
+from dataclasses import dataclass
 
 import torch
 
 from wst.machine import usable_cpus
 from wst.study import Study
-from wst.training.spec import TrialSpec
-from wst.training.stack import CannotStackError
-from wst.training.timing import Sample, Speed, measured, products_per_second
+from wst.training.layouts import Layout, tried
+from wst.training.timing import Speed, measured, products_per_second
 from wst.workflows.costs import expected_costs, timed_trial
 from wst.workflows.preflight import Checked
 
@@ -29,27 +21,6 @@ _PASSES = (1, 2, 4, 8)
 """Trials in a pass that are tried, captured, on a GPU."""
 _CPU_PASS = 4
 """Trials in a pass that are tried on a CPU, whose slots need no other way to be busy."""
-
-
-@dataclass(frozen=True)
-class Layout:
-    """Trials beside each other.
-
-    Attributes:
-        slots: number of jobs at a time: on the CPU, or on one GPU.
-        threads: of the CPU for each.
-        together: trials in the one pass of a job.
-        captured: whether their steps are replayed as CUDA graphs.
-        images: that they train on in a second, all of them; None where they cannot.
-        problem: why not, in words.
-    """
-
-    slots: int
-    threads: int
-    together: int = 1
-    captured: bool = False
-    images: float | None = None
-    problem: str | None = None
 
 
 @dataclass(frozen=True)
@@ -118,7 +89,7 @@ def bench(study: Study, checked: Checked, shortest: float) -> Bench:
         peaks={name: products_per_second(name, device, shortest) for name in sorted(precisions)},
         speeds=speeds,
         slowest=slowest,
-        layouts=[_tried(layout, specs[slowest], cuda, shortest) for layout in _layouts(study, cuda)],
+        layouts=[tried(layout, specs[slowest], shortest) for layout in _layouts(study, cuda)],
         slot_seconds=sum(cost.seconds for cost in expected_costs(study, checked, seconds)),
     )
 
@@ -134,45 +105,3 @@ def _layouts(study: Study, cuda: bool) -> Iterator[Layout]:
     halvings = [2**power for power in range(int(math.log2(cpus)) + 1)]
     yield from (Layout(slots, cpus // slots) for slots in sorted({*halvings, cpus}))
     yield Layout(cpus, 1, _CPU_PASS)
-
-
-def _tried(layout: Layout, spec: TrialSpec, cuda: bool, shortest: float) -> Layout:
-    spec = replace(spec, threads=layout.threads, gpu_share=1 / layout.slots if cuda else 1.0)
-    processes = multiprocessing.get_context("spawn")
-    together = processes.Barrier(layout.slots)
-    with ProcessPoolExecutor(layout.slots, processes, _join, (together,)) as pool:
-        try:
-            rates = list(pool.map(_rate, [spec] * layout.slots, [layout] * layout.slots, repeat(shortest)))
-        except CannotStackError:
-            return replace(layout, problem="cannot share a pass, or be captured")
-        except (BrokenBarrierError, BrokenProcessPool, MemoryError, torch.OutOfMemoryError):
-            return replace(layout, problem="too little memory")
-        finally:
-            together.abort()
-    return replace(layout, images=sum(rates))
-
-
-_together: Barrier
-
-
-def _join(together: Barrier) -> None:
-    """Begin a process of those that run beside each other."""
-    global _together
-    _together = together
-
-
-def _rate(spec: TrialSpec, layout: Layout, shortest: float) -> float:
-    """Images a second that a job trains on while the others do."""
-    try:
-        sample = Sample(spec, layout.together, layout.captured)
-    except BaseException:
-        _together.abort()
-        raise
-    _together.wait()
-    begin, steps = time.perf_counter(), 0
-    while steps < 2 or time.perf_counter() - begin < shortest:
-        sample.step()
-        steps += 1
-    rate = steps * sample.batch / (time.perf_counter() - begin)
-    _together.wait()  # nobody is alone before all have measured
-    return rate
