@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
 
 from analysis.leaderboard.board import Leaderboard, Row
 from analysis.leaderboard.notes import caveats
+from analysis.sameness import Aspect
 from analysis.tables import Column, Estimate, Table
 from wst.data.tasks import GROUPS
 from wst.errors import InputError
@@ -37,6 +38,7 @@ class Point:
             accuracy, one of the two strictly.  Published points are never on it.
         settings: hyperparameters in words.
         published: where the point was printed, for results that were not run here; else empty.
+        made: what it was made with, where that differs among the points.
     """
 
     label: str
@@ -47,6 +49,7 @@ class Point:
     settings: str = ""
     note: str = ""
     published: str = ""
+    made: Mapping[Aspect, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -119,6 +122,7 @@ def front(board: Leaderboard, over: str = "mean of groups", against: Cost = "par
             settings=row.settings(_tasks(row, board, over)),
             note=row.note,
             published=row.source,
+            made=row.made,
         )
         for place, (row, label, cost, accuracy) in enumerate(measured)
     ]
@@ -180,6 +184,7 @@ def _cost(row: Row, board: Leaderboard, over: str, against: Cost) -> float | Non
 
 def as_table(found: Front) -> Table:
     """The points as a table."""
+    unlike = list(dict.fromkeys(aspect for point in found.points for aspect in point.made))
     kind = {"parameters": "count", "seconds": "seconds", "memory": "bytes"}[found.against]
     rows: list[dict[str, Any]] = [
         {
@@ -187,6 +192,7 @@ def as_table(found: Front) -> Table:
             found.against: point.cost,
             "accuracy": Estimate(point.accuracy, point.deviation),
             "on the front": "" if point.published else point.on_front,
+            **{aspect: point.made.get(aspect, "") for aspect in unlike},
             "settings": point.settings,
             "note": point.published or point.note,
         }
@@ -200,6 +206,7 @@ def as_table(found: Front) -> Table:
             Column(found.against, kind),  # type: ignore[arg-type]
             Column("accuracy", "percent"),
             Column("on the front"),
+            *(Column(aspect) for aspect in unlike),
             Column("settings"),
             Column("note"),
         ],

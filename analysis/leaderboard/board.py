@@ -14,7 +14,7 @@ import pandas as pd
 
 from analysis.load import common_suite, hyperparameter_columns, studies_of
 from analysis.results import CELL, read_finals
-from analysis.sameness import MADE_WITH, differing
+from analysis.sameness import MADE_WITH, Aspect, Made, made_of
 from analysis.tables import Estimate
 from analysis.tuning import of_tuning
 from wst.data.tasks import GROUPS, Suite
@@ -41,7 +41,6 @@ COLUMNS = (
     "head_parameters",
     "train_seconds",
     "peak_memory",
-    "data_hash",
     "test_overlap",
 )
 """Columns of ``trials`` that the leaderboard needs."""
@@ -98,6 +97,7 @@ class Row:
         stages: stages of the study and how many trials a cell they have, in words.
         note: where the settings come from, when not from a search of this variant.
         source: where a published row was printed; empty for our own.
+        made: what it was made with, where our rows differ.
         printed_mean: a published mean of the group means whose tasks were not printed.
     """
 
@@ -112,6 +112,7 @@ class Row:
     source: str = ""
     printed_mean: float | None = None
     printed_parameters: float | None = None
+    made: Mapping[Aspect, str] = field(default_factory=dict)
 
     @property
     def complete(self) -> bool:
@@ -215,7 +216,7 @@ class Leaderboard:
         failed: final trials that failed, of those that count.
         put_aside: final trials of settings that the search has put aside since, by row and task.
         reads: how often each task's test images have been read, by these studies and by others.
-        differing: a line on what the studies were made with, where that differs.
+        made: what the rows were made with.
         several: whether they are of several studies.
     """
 
@@ -225,7 +226,7 @@ class Leaderboard:
     failed: int = 0
     put_aside: dict[str, dict[str, int]] = field(default_factory=dict)
     reads: Mapping[str, TaskReads] = field(default_factory=dict)
-    differing: Sequence[str] = ()
+    made: Made = field(default_factory=Made)
     several: bool = False
 
     def readers(self, task: str) -> dict[str, tuple[str, ...]]:
@@ -251,10 +252,6 @@ class Leaderboard:
             if largest:
                 found[task] = largest
         return found
-
-    def data_differ(self, one: str, other: str) -> bool:
-        """True where two studies share a task but not its images."""
-        return any({one, other} <= set(who) for who in self.different_data().values())
 
 
 def _measured(row: Row, task: str) -> bool:
@@ -292,8 +289,14 @@ def leaderboard(
     trials = trials[trials["task"].isin(order)]
     counting = trials[trials["place"] > 0]
     completed = counting[counting["state"] == "completed"]
+    several = len(studies) > 1
+    labels = [_label(*who, several) for who in zip(completed["study"], completed["variant"], strict=True)]
+    made = made_of(completed, pd.Series(labels, completed.index, dtype=object), studies)
     rows = [
-        _row(str(study), str(variant), part, studies[str(study)], order)
+        replace(
+            _row(str(study), str(variant), part, studies[str(study)], order),
+            made={aspect: made.cell(_label(study, variant, several), aspect) for aspect in made.differing},
+        )
         for (study, variant), part in completed.groupby(["study", "variant"], sort=False)
     ]
     return Leaderboard(
@@ -301,10 +304,10 @@ def leaderboard(
         order,
         ranked(rows, suite),
         failed=int((counting["state"] == "failed").sum()),
-        put_aside=_put_aside(trials[trials["place"] == 0], len(studies) > 1),
+        put_aside=_put_aside(trials[trials["place"] == 0], several),
         reads={task: reads[task] for task in order if task in reads},
-        differing=differing(completed),
-        several=len(studies) > 1,
+        made=made,
+        several=several,
     )
 
 

@@ -8,6 +8,7 @@ from functools import partial
 
 from analysis.leaderboard.board import Leaderboard, Row
 from analysis.leaderboard.notes import caveats, front_members
+from analysis.sameness import Aspect
 from analysis.tables import Cell, Column, Estimate, Kind, Table
 from wst.data.tasks import GROUPS, Suite
 
@@ -23,9 +24,14 @@ def _group_cell(row: Row, suite: Suite, group: str) -> Cell:
     return row.average(row.group_tasks(suite, group))
 
 
+def _made_with(row: Row, aspect: Aspect) -> Cell:
+    return row.made.get(aspect, "")
+
+
 def registry(board: Leaderboard) -> list[tuple[Column, Fill]]:
     """The table's columns, in order, each with how a row fills it.  A new column is one entry here."""
     suite, tasks = board.suite, board.tasks
+    unlike = [aspect for aspect in board.made.differing if aspect not in ("normalisation", "data")]
     several = len({row.study for row in board.rows}) > 1
     groups = [g for g in GROUPS if any(t.group == g for t in suite.tasks if t.name in tasks)]
 
@@ -52,6 +58,7 @@ def registry(board: Leaderboard) -> list[tuple[Column, Fill]]:
         (plain("data"), Row.data),
         (plain("normalisation"), lambda row: row.normalisation),
         (plain("readout"), Row.readout),
+        *((plain(aspect), partial(_made_with, aspect=aspect)) for aspect in unlike),
         (plain("settings"), Row.settings),
     ]
 
@@ -88,7 +95,7 @@ def accuracies(board: Leaderboard) -> Table:
     """The leaderboard of many variants for a terminal: a row each, with tasks or groups and an average."""
     table = as_table(board)
     tasks = board.tasks if len(board.tasks) <= _MOST_TASKS else GROUPS
-    kept = ("variant", "study", *tasks, "mean of groups", "trainable")
+    kept = ("variant", "study", *tasks, "mean of groups", "trainable", *board.made.differing)
     return replace(table, columns=[column for column in table.columns if column.name in kept])
 
 

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from analysis import tables
+from analysis.sameness import Aspect
 from wst.cli.output import Formatted, Json, Style, Tasks, as_file, as_path, console, print_json, print_line
 from wst.cli.outputs import Force, check_output, whole
 from wst.errors import InputError
@@ -36,6 +37,20 @@ class Evaluator(StrEnum):
     fanova = "fanova"
 
 
+class Unlike(StrEnum):
+    """In what variants that are compared may differ."""
+
+    recipe = "recipe"
+    epochs = "epochs"
+    backbone = "backbone"
+    weights = "weights"
+    normalisation = "normalisation"
+    preprocessing = "preprocessing"
+    precision = "precision"
+    budget = "budget"
+    data = "data"
+
+
 Folders = Annotated[
     list[Path], typer.Argument(metavar="DIR...", parser=as_path, help="Output folders of studies.")
 ]
@@ -49,6 +64,10 @@ Settings = Annotated[
 Literature = Annotated[bool, typer.Option("--literature", help="Add published results, marked as such.")]
 
 
+Across = Annotated[
+    list[Unlike] | None,
+    typer.Option("--across", help="Compare variants that differ in this, too; may be given again."),
+]
 Columns = Annotated[
     str | None, typer.Option("--columns", metavar="NAME,NAME", help="Only these columns, in this order.")
 ]
@@ -193,23 +212,26 @@ def ablation(
         typer.Option("--pairs", help="Compare every two variants: a matrix (CSV and JSON: a row a pair)."),
     ] = False,
     settings: Settings = None,
+    across: Across = None,
     columns: Columns = None,
     style: Formatted = Style.terminal,
     as_json: Json = False,
 ) -> None:
     """Compare variants paired by task and seed, and say which differences are inside the noise."""
+    wanted: list[Aspect] = [unlike.value for unlike in across or ()]
     if pairs:
         from analysis.pairs import as_list, as_matrix, read_pairs
 
         if baseline is not None:
             raise InputError("--pairs: expected no --baseline beside it")
-        found = read_pairs(folders, settings)
+        found = read_pairs(folders, settings, wanted)
         listed = as_json or style in (Style.csv, Style.json)
         _print(_with_columns(as_list(found) if listed else as_matrix(found), columns), style, as_json)
         return
     from analysis.ablation import as_table, read_ablation
 
-    _print(_with_columns(as_table(read_ablation(folders, baseline, settings)), columns), style, as_json)
+    compared = read_ablation(folders, baseline, settings, wanted)
+    _print(_with_columns(as_table(compared), columns), style, as_json)
 
 
 @analysis_app.command()
