@@ -11,7 +11,7 @@ import numpy as np
 from analysis.leaderboard.board import Leaderboard, Row
 from analysis.leaderboard.notes import caveats
 from analysis.sameness import Aspect
-from analysis.tables import Column, Estimate, Table
+from analysis.tables import Column, Estimate, Rounded, Table
 from wst.data.tasks import GROUPS
 from wst.errors import InputError
 from wst.planning.ranking import on_front
@@ -46,7 +46,7 @@ class Point:
     accuracy: float
     deviation: float | None
     on_front: bool
-    settings: str = ""
+    settings: Rounded
     note: str = ""
     published: str = ""
     made: Mapping[Aspect, str] = field(default_factory=dict)
@@ -204,12 +204,13 @@ def as_table(found: Front) -> Table:
         columns=[
             Column("variant"),
             Column(found.against, kind),  # type: ignore[arg-type]
-            Column("accuracy", "percent"),
+            Column("accuracy", "percent", best=True),
             Column("on the front"),
             *(Column(aspect) for aspect in unlike),
-            Column("settings"),
-            Column("note"),
+            Column("settings", aside=True),
+            Column("note", aside=True),
         ],
         rows=rows,
         notes=[*notes, *found.caveats],
+        unranked=frozenset(i for i, point in enumerate(found.points) if point.published),
     )

@@ -15,7 +15,7 @@ import pandas as pd
 from analysis.load import common_suite, hyperparameter_columns, studies_of
 from analysis.results import CELL, read_finals
 from analysis.sameness import MADE_WITH, Aspect, Made, made_of
-from analysis.tables import Estimate
+from analysis.tables import Estimate, Rounded, settings_in_words
 from analysis.tuning import of_tuning
 from wst.data.tasks import GROUPS, Suite
 from wst.errors import InputError
@@ -180,15 +180,14 @@ class Row:
         known = [value for s in self.scores.values() if (value := getattr(s, what)) is not None]
         return statistics.fmean(known) if known else None
 
-    def settings(self, tasks: Sequence[str] | None = None) -> str:
+    def settings(self, tasks: Sequence[str] | None = None) -> Rounded:
         """Hyperparameters in words; where tasks differ, from the smallest to the largest."""
         chosen = [s.settings for t, s in self.scores.items() if tasks is None or t in tasks]
-        words = []
+        ends = {}
         for name in dict.fromkeys(name for settings in chosen for name in settings):
             values = sorted({settings[name] for settings in chosen if name in settings}, key=_sortable)
-            ends = [f"{v:.3g}" if isinstance(v, float) else str(v) for v in (values[0], values[-1])]
-            words.append(f"{name} {' to '.join(dict.fromkeys(ends))}")
-        return ", ".join(words)
+            ends[name] = values[0], values[-1]
+        return settings_in_words(ends)
 
     def readout(self) -> str:
         """What the head reads: a setting of the method, or ``paper`` for what the method does unasked."""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
+from analysis.latex import MEAN
 from analysis.leaderboard.board import Leaderboard, Row
 from analysis.leaderboard.notes import caveats, front_members
 from analysis.sameness import Aspect
@@ -33,33 +34,41 @@ def registry(board: Leaderboard) -> list[tuple[Column, Fill]]:
     suite, tasks = board.suite, board.tasks
     unlike = [aspect for aspect in board.made.differing if aspect not in ("normalisation", "data")]
     several = len({row.study for row in board.rows}) > 1
-    groups = [g for g in GROUPS if any(t.group == g for t in suite.tasks if t.name in tasks)]
+    group_of = {task.name: task.group for task in suite.tasks if task.name in tasks}
+    groups = [group for group in GROUPS if group in group_of.values()]
+    alone = [group for group in groups if list(group_of.values()).count(group) == 1]
 
-    def percent(name: str, section: bool = False) -> Column:
-        return Column(name, "percent", best=True, section=section)
+    def percent(name: str, over: str, section: bool = False, aside: bool = False) -> Column:
+        return Column(name, "percent", best=True, section=section, over=over, aside=aside)
 
-    def plain(name: str, kind: Kind = "text", section: bool = False) -> Column:
-        return Column(name, kind, section=section)
+    def plain(name: str, kind: Kind = "text", section: bool = False, aside: bool = False) -> Column:
+        return Column(name, kind, section=section, aside=aside)
+
+    def protocol(name: str, section: bool = False) -> Column:
+        return plain(name, section=section, aside=name not in board.made.differing)
 
     return [
         (plain("variant"), lambda row: row.variant + (" †" if row.source else "")),
-        *([(plain("study"), lambda row: row.study)] if several else []),
-        *((percent(task), partial(_task_cell, task=task)) for task in tasks),
+        *([(plain("study", aside=not board.several), lambda row: row.study)] if several else []),
+        *((percent(task, group_of[task]), partial(_task_cell, task=task)) for task in tasks),
         *(
-            (percent(group, group == groups[0]), partial(_group_cell, suite=suite, group=group))
+            (
+                percent(group, MEAN, section=group == groups[0], aside=group in alone),
+                partial(_group_cell, suite=suite, group=group),
+            )
             for group in groups
         ),
-        (percent("mean of groups", True), lambda row: row.mean_of_groups(suite)),
-        (percent("mean of tasks"), Row.mean_of_tasks),
+        (percent("mean of groups", MEAN, section=True), lambda row: row.mean_of_groups(suite)),
+        (percent("mean of tasks", MEAN), Row.mean_of_tasks),
         (plain("trainable", "count", section=True), Row.trainable),
-        (plain("head", "count"), Row.head),
-        (plain("seeds"), Row.seeds),
-        (plain("stages", section=True), lambda row: row.stages),
-        (plain("data"), Row.data),
-        (plain("normalisation"), lambda row: row.normalisation),
-        (plain("readout"), Row.readout),
+        (plain("head", "count", aside=True), Row.head),
+        (protocol("seeds"), Row.seeds),
+        (protocol("stages", section=True), lambda row: row.stages),
+        (protocol("data"), Row.data),
+        (protocol("normalisation"), lambda row: row.normalisation),
+        (protocol("readout"), Row.readout),
         *((plain(aspect), partial(_made_with, aspect=aspect)) for aspect in unlike),
-        (plain("settings"), Row.settings),
+        (protocol("settings"), Row.settings),
     ]
 
 
@@ -70,7 +79,7 @@ def as_table(board: Leaderboard) -> Table:
     """
     entries = registry(board)
     if any(row.source for row in board.rows):
-        entries.append((Column("protocol"), Row.protocol))
+        entries.append((Column("protocol", aside=True), Row.protocol))
     return Table(
         title=f"Test accuracy (%), suite {board.suite.name}",
         columns=[column for column, _ in entries],

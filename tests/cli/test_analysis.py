@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from tests.analysis.ledgers import Writer, alpha_study
 from tests.data.trees import class_folders
 from wst.cli.analysis import analysis_app, draw_pareto, show_leaderboard
-from wst.cli.output import Style
+from wst.cli.output import Form
 from wst.errors import InputError
 
 pytestmark = pytest.mark.slow  # draws pictures and pages
@@ -96,7 +96,7 @@ def test_a_leaderboard_of_many_variants_fits(
     writer = Writer(tmp_path / "s", study)
     with writer.ledger:
         writer.finals({name: {task: [50, 51] for task in study.tasks} for name in names})
-    show_leaderboard([tmp_path / "s"], False, Console(width=width))
+    show_leaderboard([tmp_path / "s"], Form("terminal"), Console(width=width))
     shown = capsys.readouterr().out
     assert "…" not in shown and max(map(len, shown.splitlines())) <= width
     assert all(name in shown.split() for name in names)
@@ -128,7 +128,7 @@ def test_report(alpha: Path, tmp_path: Path) -> None:
 
 
 def test_functions_for_other_verbs(alpha: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    show_leaderboard([alpha], False, Console(width=150))
+    show_leaderboard([alpha], Form("terminal"), Console(width=150))
     assert "mean of groups" in capsys.readouterr().out
     draw_pareto([alpha], tmp_path / "front.png")
     assert (tmp_path / "front.png").exists()
@@ -136,7 +136,7 @@ def test_functions_for_other_verbs(alpha: Path, tmp_path: Path, capsys: pytest.C
 
 def test_a_table_goes_where_the_console_writes(alpha: Path, tmp_path: Path) -> None:
     with (tmp_path / "board.md").open("w") as file:
-        show_leaderboard([alpha], False, Console(file=file), style=Style.markdown)
+        show_leaderboard([alpha], Form("markdown"), Console(file=file))
     assert (tmp_path / "board.md").read_text().startswith("| variant | digits |")
 
 
