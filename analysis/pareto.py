@@ -8,8 +8,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from analysis.leaderboard.board import Leaderboard, Row
+from analysis.leaderboard.board import Leaderboard
 from analysis.leaderboard.notes import caveats
+from analysis.leaderboard.row import Row
 from analysis.sameness import Aspect
 from analysis.tables import Column, Estimate, Rounded, Table
 from wst.data.tasks import GROUPS

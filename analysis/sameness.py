@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal, get_args
 
 import pandas as pd
@@ -53,7 +54,7 @@ class Made:
     values: Mapping[str, Mapping[str, Values]] = field(default_factory=dict)
     studies: Mapping[Aspect, Mapping[str, list[str]]] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def differing(self) -> list[Aspect]:
         """In what two rows differ on a task that both have; what is not known of a row is no difference."""
         by_task: dict[tuple[str, Aspect], set[frozenset[str]]] = {}

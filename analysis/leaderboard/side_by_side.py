@@ -8,8 +8,9 @@ from typing import get_args
 
 from analysis.ablation import COLUMNS as RUNS
 from analysis.ablation import Runs, compare, runs_of
-from analysis.leaderboard.board import COLUMNS, Leaderboard, Row, leaderboard
+from analysis.leaderboard.board import COLUMNS, Leaderboard, leaderboard
 from analysis.leaderboard.notes import caveats
+from analysis.leaderboard.row import Row
 from analysis.load import common_suite, hyperparameter_columns, studies_of
 from analysis.results import read_finals
 from analysis.tables import Cell, Column, Table

@@ -7,8 +7,9 @@ from dataclasses import replace
 from functools import partial
 
 from analysis.latex import MEAN
-from analysis.leaderboard.board import Leaderboard, Row
+from analysis.leaderboard.board import Leaderboard
 from analysis.leaderboard.notes import caveats, front_members
+from analysis.leaderboard.row import Row
 from analysis.sameness import Aspect
 from analysis.tables import Cell, Column, Estimate, Kind, Table
 from wst.data.tasks import GROUPS, Suite

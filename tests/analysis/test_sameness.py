@@ -16,8 +16,9 @@ from analysis.pairs import as_list, read_pairs
 from analysis.pareto import as_table as front_table
 from analysis.pareto import front
 from analysis.report.sections import write_report
-from analysis.sameness import Made, made_of
+from analysis.sameness import ASPECTS, Made, made_of
 from tests.analysis.ledgers import BETA, Writer, alpha_study, beta_study
+from wst.cli.analysis import Unlike
 from wst.errors import InputError
 from wst.study import Study
 
@@ -64,6 +65,10 @@ def test_what_is_equal_not_known_or_of_other_tasks_is_no_difference() -> None:
     assert _made(ROW, same, unknown, elsewhere).line() == []
     row = {name: value for name, value in ROW.items() if name != "preprocessing"}
     assert _made(row, {**row, "study": "b"}).line() == []
+
+
+def test_each_of_them_can_be_given_to_across() -> None:
+    assert [unlike.value for unlike in Unlike] == list(ASPECTS)
 
 
 def test_rows_of_one_study_may_differ() -> None:

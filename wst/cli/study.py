@@ -279,7 +279,7 @@ def status(
         {c.name: _percent(row[c.name]) if c.name in percent else row[c.name] for c in columns} for row in rows
     ]
     notes = [*overlap_notes(rows), *status_lines(folder)]
-    form.show(tables.Table(f"Study {folder.name}", columns, cells, notes, keys=2), console)
+    form.show(tables.Table("Trials by cell", columns, cells, notes, keys=2), console)
 
 
 def _percent(share: float | None) -> float | None:

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from analysis.leaderboard.board import Leaderboard, Row, read_leaderboard
+from analysis.leaderboard.board import Leaderboard, read_leaderboard
 from analysis.leaderboard.notes import caveats
+from analysis.leaderboard.row import Row
 from analysis.leaderboard.table import as_table, trial_ids
 from analysis.tables import Rounded
 from wst.data.mini import MINI
