@@ -37,6 +37,7 @@ def registry(board: Leaderboard) -> list[tuple[Column, Fill]]:
     several = len({row.study for row in board.rows}) > 1
     group_of = {task.name: task.group for task in suite.tasks if task.name in tasks}
     groups = [group for group in GROUPS if group in group_of.values()]
+    readouts = {row.readout() for row in board.rows if not row.source}
     alone = [group for group in groups if list(group_of.values()).count(group) == 1]
 
     def percent(name: str, over: str, section: bool = False, aside: bool = False) -> Column:
@@ -67,7 +68,7 @@ def registry(board: Leaderboard) -> list[tuple[Column, Fill]]:
         (protocol("stages", section=True), lambda row: row.stages),
         (protocol("data"), Row.data),
         (protocol("normalisation"), lambda row: row.normalisation),
-        (protocol("readout"), Row.readout),
+        (plain("readout", aside=len(readouts) < 2), Row.readout),
         *((plain(aspect), partial(_made_with, aspect=aspect)) for aspect in unlike),
         (protocol("settings"), Row.settings),
     ]
