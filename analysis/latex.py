@@ -16,6 +16,8 @@ _WIDE = 10
 """Columns from which on headings stand upright."""
 _NARROW = 6
 """Columns that fit into one column of a page of two."""
+_LEGEND = ("†", "(in brackets)")
+"""How notes begin that say what a sign in the table means: they stand below it."""
 _TASKS = {
     "cifar_100": "CIFAR-100",
     "caltech101": "Caltech101",
@@ -75,7 +77,8 @@ def latex(table: Table, caption: str = "", label: str = "") -> str:
     """A ``tabular`` for the package booktabs; in a ``table`` of its own where it has a caption or a label.
 
     The best of a column is bold and the second underlined.  With graphicx loaded, what is wider than a line
-    shrinks to it, and the headings of many columns stand upright.  Notes are comments, but for that on ``†``.
+    shrinks to it, and the headings of many columns stand upright.  Notes are comments, but for those that
+    say what a sign means.
 
     Args:
         table: what to write.
@@ -97,7 +100,7 @@ def latex(table: Table, caption: str = "", label: str = "") -> str:
     ]
     own = caption or label
     kind = "table*" if len(columns) > _NARROW else "table"
-    published = [escape(note) for note in table.notes if note.startswith("†")]
+    legend = [escape(note) for note in table.notes if note.startswith(_LEGEND)]
     return "\n".join(
         [
             r"% \usepackage{booktabs}, and \usepackage{graphicx} for tables that are wider than a line",
@@ -105,12 +108,13 @@ def latex(table: Table, caption: str = "", label: str = "") -> str:
             *([rf"\begin{{{kind}}}", r"\centering"] if own else [r"\begingroup\noindent"]),
             *([rf"\caption{{{escape(caption)}}}"] if caption else []),
             *([rf"\label{{{label}}}"] if label else []),
+            *([r"\smallskip"] if caption else []),
             r"\providecommand{\rotatebox}[2]{#2}\providecommand{\resizebox}[3]{#3}%",
             *([r"\setlength{\tabcolsep}{3pt}%"] if wide else []),
             r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
             *body[:-1],
             body[-1] + "}",
-            *(rf"\par\smallskip{{\footnotesize {line}\par}}" for line in published),
+            *(rf"\par\smallskip{{\footnotesize {line}\par}}" for line in legend),
             rf"\end{{{kind}}}" if own else r"\endgroup",
         ]
     )

@@ -213,7 +213,7 @@ def _drawn(table: Table, cells: Mapping[str, Sequence[str]], widths: Mapping[str
     )
     for column in table.columns:
         side: JustifyMethod = "left" if column.kind == "text" else "right"
-        drawn.add_column(Text(column.name), justify=side, width=widths[column.name])
+        drawn.add_column(Text(column.name), justify=side, width=widths[column.name], overflow="fold")
     bold = {column.name: table.best(column) for column in table.columns}
     for i in range(len(table.rows)):
         drawn.add_row(*(Text(cells[c.name][i], "bold" if i in bold[c.name] else "") for c in table.columns))

@@ -150,6 +150,14 @@ def test_a_terminal_table_fits_and_loses_nothing(
         ]
 
 
+def test_a_long_word_is_broken_and_not_cut() -> None:
+    name = "sprite_count.linear-default.search.0006"
+    cells = {"variant": "wst", "settings": "lr 1.00e-3, scale 10, drop_path 0.1 to 0.3", "from": name}
+    table = Table("T", [Column(key) for key in cells], [cells])
+    shown = _shown(60, *terminal(table, 60))
+    assert "…" not in shown and name[:20] in shown and name[-4:] in shown
+
+
 def test_parts_of_a_wide_table_share_all_its_keys() -> None:
     keys = {"variant": "wst", "task": "digits"}
     numbers = {f"number {place}": 1234567.0 for place in range(12)}

@@ -244,7 +244,7 @@ def test_status_shows_a_best_accuracy_of_nothing(wst, tmp_path: Path) -> None:  
         epochs = tuple(Epoch(number, 0.1, 2.0, 3.0, 0.0, 1.0) for number in range(1, 5))
         ledger.add_trial(intent, Outcome("completed", epochs=epochs))
     line = wst("status", tmp_path / "s").out.splitlines()[-2]
-    assert line.split()[-2:] == ["0", "0.0"]
+    assert line.split()[2:4] == ["1/6", "0.0"]
 
 
 def test_status_counts_trials_and_test_reads(wst, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]

@@ -268,8 +268,9 @@ def status(
     columns = [
         *(tables.Column("task"), tables.Column("variant")),
         *(tables.Column(stage) for stage in get_args(Stage)),
+        tables.Column("val", "percent"),
         *(tables.Column(name, "count") for name in ("pruned", "failed", "begun", "left", "test reads")),
-        *(tables.Column(name, "percent") for name in ("val", "val overlap", "test overlap")),
+        *(tables.Column(name, "percent") for name in ("val overlap", "test overlap")),
     ]
     if form.style != "csv":
         aside = ("begun", "val overlap", "test overlap")
