@@ -15,7 +15,7 @@ from rich.table import Table
 
 from analysis import tables
 from wst.cli import completion
-from wst.cli.analysis import draw_pareto, show_leaderboard
+from wst.cli.analysis import draw_pareto, leaderboard_rows, show_leaderboard
 from wst.cli.failures import ALL_FAILED, say
 from wst.cli.output import (
     Caption,
@@ -84,7 +84,7 @@ def tune(
     track: Annotated[
         list[str] | None,
         typer.Option(
-            help="Also tell this tracker, such as tensorboard; may be given again.",
+            help="Also tell this tracker, such as wandb (all: wst ls trackers); may be given again.",
             autocompletion=completion.trackers,
         ),
     ] = None,
@@ -182,6 +182,7 @@ def _run(study: Any, folder: Path, told: Console, **options: Any) -> Planner:
             folder,
             display=lambda planner: Progress(planner, told),
             told=lambda line: print_line(line, told),
+            leaderboard=leaderboard_rows,
             **options,
         )
     failed = sum(trial.outcome.state == "failed" for trial in _run_trials(planner))

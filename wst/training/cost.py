@@ -55,7 +55,7 @@ class Clock:
         try:
             yield
         finally:
-            self.training_seconds += time.perf_counter() - begin
+            self.add_training(time.perf_counter() - begin)
 
     @contextmanager
     def evaluation(self) -> Iterator[None]:
@@ -64,15 +64,23 @@ class Clock:
         try:
             yield
         finally:
-            self.evaluation_seconds += time.perf_counter() - begin
+            self.add_evaluation(time.perf_counter() - begin)
 
     def stop(self) -> None:
-        """The trial waits from here on."""
+        """The trial waits from here on, but for the training and the evaluation that are added."""
         self._earlier, self._running = self.seconds, None
 
+    def add_training(self, seconds: float) -> None:
+        """Seconds of training: its share, where the trial shared them with others while its clock stands."""
+        self.training_seconds += seconds
+        self._add(seconds)
+
     def add_evaluation(self, seconds: float) -> None:
-        """Seconds of an evaluation that it shared with others, in which its clock may stand."""
+        """Seconds of an evaluation, likewise."""
         self.evaluation_seconds += seconds
+        self._add(seconds)
+
+    def _add(self, seconds: float) -> None:
         if self._running is None:
             self._earlier += seconds
 
