@@ -1,4 +1,4 @@
-"""Ways to keep a machine busy with trials, tried for a moment each: jobs beside each other, trials in a pass."""
+"""Ways to keep a machine busy with trials, each tried for a moment: slots, passes, captured steps."""
 
 from __future__ import annotations
 
