@@ -12,11 +12,22 @@ from rich.console import Console
 from rich.text import Text
 
 from analysis import tables
-from wst.cli.output import Formatted, Json, Style, Tasks, as_file, as_path, console, print_json, print_line
-from wst.cli.outputs import Force, check_output, whole
+from wst.cli.output import (
+    Force,
+    Formatted,
+    Json,
+    Style,
+    Tasks,
+    as_file,
+    as_path,
+    console,
+    print_json,
+    print_line,
+)
 from wst.errors import InputError
 from wst.records import Tuning
 from wst.screen import printable
+from wst.workflows.outputs import check_output, whole
 
 analysis_app = typer.Typer()
 

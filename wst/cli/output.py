@@ -76,6 +76,7 @@ def as_text(given: str) -> str:
     return given
 
 
+Force = Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Formatted = Annotated[Style, typer.Option("--format", help="How to print the table.")]
 Folder = Annotated[Path, typer.Argument(metavar="DIR", parser=as_path, help="A study's output folder.")]
