@@ -40,15 +40,13 @@ def test_a_study_stops_in_time_goes_on_and_is_read_when_it_has_ended(
 
 @pytest.mark.slow
 def test_trials_that_failed_are_a_warning(tmp_path: Path) -> None:
-    method = tmp_path / "broken.py"
-    method.write_text("def broken(model):\n    raise ArithmeticError('no luck')\n")
-    study = {**STUDY, "variants": {"broken": {"method": str(method), "fixed": {"lr": 0.1}}}}
+    study = {**STUDY, "variants": {"wild": {"method": "lora", "fixed": {"lr": 1e30}}}}
     with pytest.warns(UserWarning, match=r"1 trials failed: .*retry_failed=True") as told:
         results = wst.tune(study, tmp_path / "out", inline=True, quiet=True)
-    assert any("every trial failed of digits, broken" in str(one.message) for one in told)
+    assert any("every trial failed of digits, wild" in str(one.message) for one in told)
     assert results.trials()["state"].tolist() == ["failed"]
-    with pytest.raises(RuntimeError, match="ArithmeticError: .*no luck"):
-        wst.train("digits", method, lr=0.1, epochs=1, out=tmp_path / "once", quiet=True)
+    with pytest.raises(RuntimeError, match=r"DivergedError: "):
+        wst.train("digits", "lora", lr=1e30, epochs=1, out=tmp_path / "once", quiet=True)
 
 
 @pytest.mark.slow
@@ -66,7 +64,8 @@ def test_one_configuration_is_trained_and_predicts(tmp_path: Path, mini_root: Pa
     assert next(iter(first.probabilities)) == first.name and set(first.probabilities) == set("0123456789")
     assert sum(first.probabilities.values()) == pytest.approx(1, abs=1e-4)
     assert first.probability == max(first.probabilities.values())
-    assert trained.predictor().predict(files[0]) == found[:1]
+    (alone,) = trained.predictor().predict(files[0])
+    assert alone.name == first.name and alone.probability == pytest.approx(first.probability)
 
 
 @pytest.mark.parametrize(

@@ -348,7 +348,7 @@ def test_a_study_is_built_from_keywords_a_mapping_or_a_file(tmp_path: Path) -> N
     }
     study = Study(name="mine", variants=variants, recipe="released", **keys)
     assert variants == {"lora": {"method": "lora", "space": "lora"}}
-    assert study.recipe.epochs == 110 and "r" in (study.variants["lora"].space or {})
+    assert study.recipe.epochs == 110 and "scale" in (study.variants["lora"].space or {})
     assert Study({"name": "mine", "variants": variants, "recipe": "released"}, **keys) == study
     path = tmp_path / "s.yaml"
     path.write_text(study.to_yaml())

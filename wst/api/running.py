@@ -217,10 +217,8 @@ def train(
         study, intent, folder, None if root is None else fspath(root), told=_console(quiet).print
     )
     if outcome.state == "failed":
-        raise RuntimeError(
-            f"{intent.trial_id}: {outcome.error_type}: {last_line(outcome)} (all of it: error_text in the "
-            f"ledger of {folder})"
-        )
+        text = f"{last_line(outcome)} (all of it: error_text in the ledger of {folder})"
+        raise RuntimeError(f"{intent.trial_id}: {text}")
     return Trained(
         folder=folder,
         trial_id=intent.trial_id,
