@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from os import PathLike, fspath
 from pathlib import Path
@@ -84,7 +85,7 @@ def tune(
             retry_failed=retry_failed,
             track=track,
             display=lambda planner: Progress(planner, console),
-            told=console.print,
+            told=_lines_to(console),
         )
     except OutOfTime:
         return Results([folder])
@@ -214,7 +215,7 @@ def train(
     )
     folder = Path(out) if out is not None else single.own_folder(study, intent)
     outcome, _ = single.run_single(
-        study, intent, folder, None if root is None else fspath(root), told=_console(quiet).print
+        study, intent, folder, None if root is None else fspath(root), told=_lines_to(_console(quiet))
     )
     if outcome.state == "failed":
         text = f"{last_line(outcome)} (all of it: error_text in the ledger of {folder})"
@@ -233,10 +234,13 @@ def train(
 
 
 def _console(quiet: bool) -> Console:
-    """Where lines go: plain text, in notebooks too."""
-    return Console(
-        quiet=quiet, force_jupyter=False, markup=False, emoji=False, highlight=False, soft_wrap=True
-    )
+    """Where lines go: plain ones in a notebook, whose kernel says that colours are welcome anywhere."""
+    terminal = sys.stdout.isatty()
+    return Console(quiet=quiet, force_jupyter=False, force_terminal=terminal, markup=False, emoji=False)
+
+
+def _lines_to(console: Console) -> Callable[[str], None]:
+    return lambda line: console.print(line, highlight=False, soft_wrap=True)
 
 
 def _warn(line: str) -> None:
