@@ -60,6 +60,7 @@ def test_a_static_figure_and_the_results_show_in_a_notebook(alpha: Path) -> None
     assert repr(results) == f"wst.open({str(alpha)!r})"
 
 
+@pytest.mark.slow
 def test_the_report_replaces_nothing_unasked(alpha: Path, tmp_path: Path) -> None:
     path = wst.open(alpha).report(tmp_path / "r.html")
     assert path.read_text().startswith("<!doctype html>")
