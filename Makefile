@@ -1,8 +1,9 @@
 # Each target sets up .venv first if it must.  PYTHON names the interpreter to make it from.
 PYTHON ?= python3.11
 BIN := .venv/bin
+SITE := NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
-.PHONY: demo figures test lint bench mutants clean
+.PHONY: demo figures test lint docs bench mutants clean
 
 demo: .venv/ready
 	$(BIN)/wst demo --out runs/demo
@@ -22,6 +23,11 @@ lint: .venv/ready
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(SITE) --quiet
+
+# The documents as a site: site/index.html, which needs neither a server nor a network.
+docs: .venv/ready
+	$(SITE)
 
 # Every benchmark that has a page in benchmarks/results, which it writes anew: about an hour on two cores.
 bench: .venv/ready
@@ -34,7 +40,7 @@ mutants: .venv/ready
 	nice -n 10 $(BIN)/python -m tools.mutants
 
 clean:
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis mutants runs data
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis mutants runs data site
 
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

@@ -54,13 +54,15 @@ def _options(command: typer.core.TyperCommand) -> set[str]:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_commands_and_options_exist(page: Path) -> None:
-    """Every ``wst ...`` line of a document parses: its verb is there, and so are its options."""
+    """Every ``wst ...`` of a document parses, in a block or in a line: its verb is there, and its options."""
     group = typer.main.get_command(cli.app)
     lines = [
         line.split("#")[0]
         for block in _blocks(page, "bash") + _blocks(page, "sh")
         for line in block.replace("\\\n", " ").splitlines()
     ]
+    text = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
+    lines += re.findall(r"`(wst [a-z][^`]*)`", text)
     for words in (line.split() for line in lines if line.strip().startswith("wst ")):
         command, rest = group, words[1:]
         while hasattr(command, "commands"):

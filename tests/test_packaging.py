@@ -8,7 +8,9 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import yaml
 
+import wst
 from tests.conftest import ROOT
 
 
@@ -52,3 +54,14 @@ def test_clone_holds_no_large_file() -> None:
     for name in filter(None, listed.stdout.split("\0")):
         path = ROOT / name
         assert not path.is_file() or path.stat().st_size <= 5_000_000, name
+
+
+def test_citation_is_of_this_version() -> None:
+    """What the Citation File Format 1.2.0 requires, and the paper of the method."""
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert citation.keys() >= {"cff-version", "message", "title", "authors"}
+    assert (citation["cff-version"], citation["type"]) == ("1.2.0", "software")
+    assert citation["version"] == wst.__version__
+    assert f"## {wst.__version__}" in (ROOT / "CHANGELOG.md").read_text()
+    (paper,) = citation["references"]
+    assert paper.keys() >= {"type", "title", "authors"} and paper["doi"] == "10.1609/aaai.v39i21.34387"

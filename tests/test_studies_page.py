@@ -126,7 +126,7 @@ def test_tracker_of_the_example_works(tmp_path: Path) -> None:
     planner = Planner(small_study())
     intent = planner.ask()
     assert intent is not None
-    with Trackers([namespace["tracker"](tmp_path)]) as trackers:
+    with Trackers([namespace["tracker"](tmp_path, "mine")]) as trackers:
         trackers.start(intent)
         trackers.epochs(intent, curve(intent, 2))
         trackers.end(intent, Outcome("completed"))

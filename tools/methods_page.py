@@ -1,13 +1,17 @@
 """The page docs/methods.md, generated from the methods' signatures and from models without weights.
 
-``python -m tools.methods_page > docs/methods.md`` renews it.
+``python -m tools.methods_page > docs/methods.md`` renews it.  ``python -m tools.methods_page docs/method.md``
+renews the tables between two comments there, of families and of what fits which.
 """
 
 from __future__ import annotations
 
 import copy
+import re
+import sys
 import warnings
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,6 +21,7 @@ from wst.errors import InputError
 from wst.methods import registry
 from wst.models.backbones import create
 from wst.models.create import parameter_counts
+from wst.models.families import FAMILIES
 from wst.records import Backbone
 
 _HEAD = """# Methods
@@ -140,15 +145,38 @@ def _counts() -> str:
     return "\n".join([*lines, ""])
 
 
+def with_families(text: str) -> str:
+    """A document with the tables of families and of what fits which between its two comments."""
+    lines = ["| timm's class | its module | such as |", "| --- | --- | --- |"]
+    for one in FAMILIES:
+        examples = ", ".join(f"`{name}`" for name in one.examples)
+        lines.append(f"| `{one.kind}` | `{one.module}` | {examples} |")
+    alike: dict[tuple[str, ...], list[str]] = {}
+    for method, found in _fitting().items():
+        marks = tuple("-" if isinstance(one, InputError) else "yes" for one in found)
+        alike.setdefault(marks, []).append(f"`{method}`")
+    lines += ["", f"| methods | {' | '.join(KINDS)} |", "| --- |" + " --- |" * len(KINDS)]
+    lines += [f"| {', '.join(methods)} | {' | '.join(marks)} |" for marks, methods in alike.items()]
+    tables = "\n".join(["", "", *lines, "", ""])
+    return re.sub(r"(?<=<!-- families -->).*(?=<!-- /families -->)", lambda _: tables, text, flags=re.DOTALL)
+
+
+@lru_cache
+def _fitting() -> dict[str, list[str | InputError]]:
+    """Of each method, its parameters on each kind or why not; peft may not be installed here."""
+    return {
+        method: [counted(name, method, NOAH if method == "noah" else {}) for name in KINDS.values()]
+        for method in registry.names()
+        if method != "peft"
+    }
+
+
 def _fits() -> str:
     reasons: list[str] = []
     lines = [_FITS, f"| | {' | '.join(KINDS)} |", "| --- |" + " ---: |" * len(KINDS)]
-    for method in registry.names():
-        if method == "peft":  # which may not be installed here
-            continue
+    for method, fitting in _fitting().items():
         cells = []
-        for name in KINDS.values():
-            found = counted(name, method, NOAH if method == "noah" else {})
+        for found in fitting:
             if isinstance(found, InputError):
                 reason = str(found).partition("; found ")[2].rpartition(": ")[2]
                 if reason not in reasons:
@@ -175,4 +203,8 @@ def _section(method: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    print(page(), end="")
+    if len(sys.argv) > 1:
+        document = Path(sys.argv[1])
+        document.write_text(with_families(document.read_text()))
+    else:
+        print(page(), end="")

@@ -113,7 +113,8 @@ class Intent:
 class Epoch:
     """Metrics of one epoch.
 
-    Validation columns are None where a stage has no validation split (``final`` trains on it).
+    Validation columns are None where a stage has no validation split (``final`` trains on it), and after
+    epochs that were not validated.
     """
 
     epoch: Annotated[int, "epoch, from 1"]
@@ -157,8 +158,13 @@ class Cost:
     ] = None
     device: Annotated[str | None, "device that trained"] = None
     precision: Annotated[str | None, "numbers that it computed in: fp32, bf16 or fp16"] = None
+    captured: Annotated[bool | None, "whether its steps were replayed from a captured CUDA graph"] = None
     node: Annotated[str | None, "host name"] = None
     slot: Annotated[str | None, "process that trained, <host>:<pid>"] = None
+    pass_id: Annotated[
+        str | None, "first trial of the pass that it trained in; null for a trial that trained alone"
+    ] = None
+    pass_size: Annotated[int | None, "trials with which that pass began; seconds are shares of it"] = None
     checkpoint_hash: Annotated[
         str | None, "SHA-256 of the backbone's weights file, or timm:<model>.<tag>"
     ] = None

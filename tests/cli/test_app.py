@@ -192,18 +192,25 @@ def test_dry_run_of_a_study_for_a_gpu_needs_none(wst, tmp_path: Path) -> None:  
 
 
 @pytest.mark.parametrize("final", [None, {"seeds": 1}])
-def test_json_of_a_study_that_ran_stands_alone(wst, tmp_path: Path, final: object) -> None:  # type: ignore[no-untyped-def]
+def test_json_of_a_study_that_ran_stands_alone(  # type: ignore[no-untyped-def]
+    wst, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, final: object
+) -> None:
+    """And its trackers hear of the leaderboard, if it has one."""
+    ranked: list[dict[str, object]] = []
+    heard = "wst.trackers.tensorboard.TensorBoard.ranked"
+    monkeypatch.setattr(heard, lambda _, rows: ranked.extend(rows))
     variants = {"linear": {"method": "linear", "space": {"lr": LR}}}
     search = {"trials": 1}
     recipe = {"epochs": 1, "warmup_epochs": 0}
     path = _study(tmp_path, variants=variants, search=search, final=final, recipe=recipe)
-    result = wst("tune", path, "--inline", "--json", "--out", tmp_path / "o")
+    result = wst("tune", path, "--inline", "--json", "--out", tmp_path / "o", "--track", "tensorboard")
     assert result.status == 0 and f"ledger: {tmp_path / 'o' / 'ledger'}" in result.err
     found = json.loads(result.out)
     if final is None:
         assert [(row["task"], row["search"], row["left"]) for row in found] == [("digits", "1/1", 0)]
     else:
         assert found["suite"] == "mini"
+    assert [row["variant"] for row in ranked] == ([] if final is None else ["linear"])
 
 
 @pytest.mark.parametrize("below", ["", "o"])
@@ -305,8 +312,8 @@ def test_train_needs_a_task_and_known_settings(wst, tmp_path: Path) -> None:  # 
     _refused(wst("train"), "--task: expected a task")
     _refused(wst("train", "--task", "digits"), "learning rate")
     _refused(wst("train", "--task", "digits", "--set", "lr"), "expected NAME=VALUE")
-    _refused(wst("train", "--task", "digits", "--released"), "--released", "VTAB-1K task", "'digits'")
-    _refused(wst("train", "--task", "nothing", "--set", "lr=1"), "--task", "'nothing'")
+    _refused(wst("train", "--task", "digits", "--released"), "released", "VTAB-1K task", "'digits'")
+    _refused(wst("train", "--task", "nothing", "--set", "lr=1"), "task", "'nothing'")
     micro = ["train", "--task", "svhn", "--released", "--backbone", "micro"]
     _refused(wst(*micro), "expected a backbone that the authors used", "'micro'")
     _refused(wst("train", "--task", "caltech101", "--released"), "vit_base_patch16_224.orig_in21k", "weights")

@@ -37,7 +37,7 @@ def _completed(wst: Wst, monkeypatch: pytest.MonkeyPatch, line: str) -> list[str
         ("wst tune d", ["demo"]),
         ("wst tune ", shipped_names("studies")),
         ("wst simulate mini", ["mini-grid"]),
-        ("wst tune demo --track ", ["tensorboard"]),
+        ("wst tune demo --track ", ["mlflow", "tensorboard", "wandb"]),
         ("wst tune demo --task dig", ["digits"]),
         ("wst train --method l", ["layernorm", "linear", "lora", "lst"]),
         ("wst train --backbone mi", ["micro"]),

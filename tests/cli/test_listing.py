@@ -24,12 +24,19 @@ def wst(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
         ("settings", shipped_names("settings")),
         ("recipes", ["default", "released"]),
         ("studies", shipped_names("studies")),
-        ("trackers", ["tensorboard"]),
     ],
 )
 def test_names_are_the_same_in_lines_and_in_json(wst: Wst, kind: str, names: list[str]) -> None:
     assert wst("ls", kind).out.split("\n") == [*names, ""]
     assert json.loads(wst("ls", kind, "--json").out) == names
+
+
+def test_trackers_come_with_whether_their_library_is_there(wst: Wst, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wst.trackers.is_installed", lambda name: name != "wandb")
+    lines = ["mlflow", "tensorboard", "wandb (not installed: pip install 'wst[wandb]')"]
+    assert wst("ls", "trackers").out.split("\n") == [*lines, ""]
+    found = json.loads(wst("ls", "trackers", "--json").out)
+    assert found[1:] == [{"name": "tensorboard", "installed": True}, {"name": "wandb", "installed": False}]
 
 
 def test_tasks_stand_under_their_suite(wst: Wst) -> None:

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from tests.conftest import ROOT
-from tools.methods_page import page
+from tools.methods_page import page, with_families
 from wst.errors import InputError
 from wst.methods import AtLeast, Method, method, registry
 from wst.methods.contract import Parameter
@@ -283,5 +283,8 @@ def test_what_is_drawn_once_goes_into_the_adapter(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_the_page_of_methods_is_up_to_date() -> None:
-    """To renew it: python -m tools.methods_page > docs/methods.md."""
+    """To renew it: python -m tools.methods_page > docs/methods.md, and the tables in docs/method.md:
+    python -m tools.methods_page docs/method.md."""
     assert (ROOT / "docs" / "methods.md").read_text() == page()
+    families = (ROOT / "docs" / "method.md").read_text()
+    assert "| `wst` |" in families and families == with_families(families)

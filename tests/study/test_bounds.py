@@ -64,6 +64,11 @@ def _fixed(**settings: object) -> dict[str, Any]:
         ({"recipe": {"precision": "fp8"}}, "recipe.precision: expected one of fp32, bf16, fp16"),
         ({"image_size": 10**9}, "image_size: expected a number of at most 8,192"),
         ({"report_every": 0}, "report_every: expected a number of at least 1"),
+        (
+            {"validate_at": "reports", "search": {"trials": 1, "pruner": {"type": "median"}}},
+            "validate_at: expected epochs, with the median pruner; found reports",
+        ),
+        ({"resources": {"trials_per_pass": 0}}, "resources.trials_per_pass: expected a number of at least 1"),
         ({"checkpoint_every": 10**12}, "checkpoint_every: expected a number of at most 100,000"),
         ({"search": {"trials": 10**9}}, "search.trials: expected a number of at most 100,000"),
         ({"search": {"trials": 1, "max_trainable_parameters": 2**63}}, "max_trainable_parameters: expected"),

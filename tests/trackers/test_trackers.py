@@ -15,7 +15,7 @@ from tensorboard.plugins.hparams import plugin_data_pb2
 from tests.curves import curve
 from wst.errors import InputError
 from wst.records import Epoch, Intent, Outcome
-from wst.trackers import Tracker, Trackers, names, open_tracker
+from wst.trackers import LIBRARIES, Tracker, Trackers, is_installed, names, open_tracker, run_id
 
 
 def _intent(number: int = 0, stage: Any = "search", **hyperparameters: Any) -> Intent:
@@ -39,6 +39,9 @@ class Recorder(Tracker):
     def end(self, intent: Intent, outcome: Outcome) -> None:
         self.heard.append(("end", intent.trial_id, outcome.state))
 
+    def ranked(self, rows: Any) -> None:
+        self.heard.append(("ranked", rows))
+
     def close(self) -> None:
         self.heard.append(("close",))
 
@@ -53,9 +56,9 @@ def _tell_all(tracker: Tracker, intent: Intent, epochs: list[Epoch]) -> None:
 def test_names_are_the_files_and_nothing_heavy_is_imported() -> None:
     code = (
         "import sys, wst.trackers\n"
-        "assert 'tensorboard' in wst.trackers.names()\n"
+        "assert all(wst.trackers.is_installed(name) for name in wst.trackers.names())\n"
         "loaded = {name.split('.')[0] for name in sys.modules}\n"
-        "assert not loaded & {'torch', 'tensorboard', 'tensorboardX', 'ray'}, loaded\n"
+        "assert not loaded & {'torch', 'tensorboard', 'tensorboardX', 'mlflow', 'wandb', 'ray'}, loaded\n"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert run.returncode == 0, run.stderr
@@ -66,26 +69,56 @@ def test_unknown_name_lists_the_known_ones(tmp_path: Path) -> None:
         InputError,
         match=r"^tracker: .* tensorboard.*; found 'tensorbord' \(did you mean 'tensorboard'\?\)$",
     ):
-        open_tracker("tensorbord", tmp_path)
+        open_tracker("tensorbord", tmp_path, "mine")
 
 
 def test_name_is_no_path(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="expected one of"):
-        open_tracker("..ledger", tmp_path)
+        open_tracker("..ledger", tmp_path, "mine")
 
 
+@pytest.mark.parametrize("name", LIBRARIES)
 def test_missing_library_is_said_with_the_command_that_brings_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for module in list(sys.modules):
-        if module == "wst.trackers.tensorboard" or module.startswith("torch.utils.tensorboard"):
+        if module == f"wst.trackers.{name}" or module.startswith("torch.utils.tensorboard"):
             monkeypatch.delitem(sys.modules, module)
-    monkeypatch.setitem(sys.modules, "tensorboard", None)
-    expected = (
-        r"^tracker tensorboard: expected its library \(pip install 'wst\[tensorboard\]'\); found no module"
-    )
+    monkeypatch.setitem(sys.modules, name, None)
+    expected = rf"^tracker {name}: expected its library \(pip install 'wst\[{name}\]'\); found no module"
     with pytest.raises(InputError, match=expected):
-        open_tracker("tensorboard", tmp_path)
+        open_tracker(name, tmp_path, "mine")
+
+
+def test_folder_that_is_called_like_a_library_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """W&B's own scripts leave a folder ``wandb`` where they run."""
+    (tmp_path / "wandb").mkdir()
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    monkeypatch.delitem(sys.modules, "wandb", raising=False)
+    assert not is_installed("wandb")
+
+
+def test_what_a_library_says_to_the_users_settings_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise ValueError("no such\nmode")
+
+    monkeypatch.setattr("wst.trackers.tensorboard.tracker", refuse)
+    with pytest.raises(InputError, match=r"^tracker tensorboard: .*; found ValueError: no such mode$"):
+        open_tracker("tensorboard", tmp_path, "mine")
+
+
+def test_ids_of_runs_stay_with_the_study(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    found = run_id(tmp_path / "one", "digits.wst.search.0000")
+    assert found != run_id(tmp_path / "one", "digits.wst.search.0001")
+    assert found != run_id(tmp_path / "two", "digits.wst.search.0000")
+    (tmp_path / "one").rename(tmp_path / "moved")
+    assert run_id(tmp_path / "moved", "digits.wst.search.0000") == found
 
 
 def test_own_tracker_hears_of_everything_in_order() -> None:
@@ -93,12 +126,14 @@ def test_own_tracker_hears_of_everything_in_order() -> None:
     with Trackers([recorder]) as trackers:
         _tell_all(trackers, intent, curve(intent, 3))
         trackers.epochs(intent, [])  # a report without new epochs
+        trackers.ranked([{"variant": "wst-r2"}])
     trackers.close()  # again
     assert recorder.heard == [
         ("start", intent.trial_id),
         ("epochs", intent.trial_id, [1, 2]),
         ("epochs", intent.trial_id, [3]),
         ("end", intent.trial_id, "completed"),
+        ("ranked", [{"variant": "wst-r2"}]),
         ("close",),
     ]
 
@@ -107,6 +142,7 @@ def test_methods_that_are_not_overridden_do_nothing() -> None:
     intent = _intent()
     with Trackers([Tracker()]) as trackers:
         _tell_all(trackers, intent, curve(intent, 3))
+        trackers.ranked([])
 
 
 @pytest.mark.parametrize("method", ["start", "epochs", "end", "close"])
@@ -156,7 +192,7 @@ def _points(found: EventAccumulator, name: str) -> list[tuple[int, float]]:
 
 def test_tensorboard_gets_every_curve_and_the_last_metrics(tmp_path: Path) -> None:
     search, final = _intent(stage="search"), _intent(stage="final")
-    tracker = open_tracker("tensorboard", tmp_path)
+    tracker = open_tracker("tensorboard", tmp_path, "mine")
     epochs, last = curve(search, 4), curve(final, 4)
     tested = Outcome("completed", epochs=tuple(last), test_top1=0.8, test_images=797)
     tracker.start(search)
@@ -177,7 +213,7 @@ def test_tensorboard_gets_every_curve_and_the_last_metrics(tmp_path: Path) -> No
 
 def test_tensorboard_shows_hyperparameters_of_every_variant(tmp_path: Path) -> None:
     """No run's list of columns stands for all: TensorBoard would take the first one it meets."""
-    tracker = open_tracker("tensorboard", tmp_path)
+    tracker = open_tracker("tensorboard", tmp_path, "mine")
     for number, settings in enumerate(({}, {"scale": 0.1, "downsampling": "dwt"})):
         intent = _intent(number, **settings)
         _tell_all(tracker, intent, curve(intent, 2))
@@ -217,10 +253,10 @@ def test_curve_that_is_sent_again_stands_once(tmp_path: Path) -> None:
     """The study was killed, no tracker was closed; the trial goes on and sends what came before."""
     intent = _intent()
     epochs = curve(intent, 4)
-    killed = open_tracker("tensorboard", tmp_path)
+    killed = open_tracker("tensorboard", tmp_path, "mine")
     killed.start(intent)
     killed.epochs(intent, epochs[:3])
-    again = open_tracker("tensorboard", tmp_path)
+    again = open_tracker("tensorboard", tmp_path, "mine")
     _tell_all(again, intent, epochs)
     again.close()
     assert _points(_read(tmp_path, intent.trial_id), "val_top1") == [(e.epoch, e.val_top1) for e in epochs]
@@ -231,7 +267,7 @@ def test_trial_that_starts_again_in_the_same_study_keeps_its_curve(tmp_path: Pat
     """After running out of memory: the driver has the first epochs and does not send them again."""
     intent = _intent()
     epochs = curve(intent, 4)
-    tracker = open_tracker("tensorboard", tmp_path)
+    tracker = open_tracker("tensorboard", tmp_path, "mine")
     tracker.start(intent)
     tracker.epochs(intent, epochs[:2])
     tracker.start(intent)
@@ -242,7 +278,7 @@ def test_trial_that_starts_again_in_the_same_study_keeps_its_curve(tmp_path: Pat
 
 def test_failed_and_unfinished_trials_leave_readable_runs(tmp_path: Path) -> None:
     failed, running = _intent(0), _intent(1)
-    with Trackers([open_tracker("tensorboard", tmp_path)]) as trackers:
+    with Trackers([open_tracker("tensorboard", tmp_path, "mine")]) as trackers:
         trackers.start(failed)
         trackers.end(failed, Outcome("failed", error_type="ValueError"))
         trackers.start(running)
@@ -254,11 +290,11 @@ def test_failed_and_unfinished_trials_leave_readable_runs(tmp_path: Path) -> Non
 def test_not_a_number_is_written_as_such(tmp_path: Path) -> None:
     intent = _intent()
     epoch = replace(curve(intent, 1)[0], train_loss=float("nan"))
-    with Trackers([open_tracker("tensorboard", tmp_path)]) as trackers:
+    with Trackers([open_tracker("tensorboard", tmp_path, "mine")]) as trackers:
         _tell_all(trackers, intent, [epoch])
     (event,) = _read(tmp_path, intent.trial_id).Scalars("train_loss")
     assert event.value != event.value
 
 
 def test_every_tracker_has_its_function() -> None:
-    assert names() == ["tensorboard"]
+    assert names() == ["mlflow", "tensorboard", "wandb"]

@@ -91,8 +91,8 @@ def test_they_are_computed_once_for_all_trials_of_a_task(
     mini_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen = []
-    first = features.Features._first
-    monkeypatch.setattr(features.Features, "_first", lambda s, x: (seen.append(len(x)), first(s, x))[1])
+    first = features.Features.first
+    monkeypatch.setattr(features.Features, "first", lambda s, x: (seen.append(len(x)), first(s, x))[1])
     for lr in (1e-2, 1e-3):
         for again in range(2):
             Trial(spec(mini_root, variant="linear", settings={**LINEAR, "lr": lr}))

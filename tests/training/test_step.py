@@ -231,12 +231,12 @@ def test_losses_of_stacked_trials_are_theirs_alone(backbone: str) -> None:
     leaves = [{n: p.detach().clone().requires_grad_() for n, p in t.trainable.items()} for t in trials]
     stacked = {name: torch.stack([own[name] for own in leaves]) for name in leaves[0]}
     scales = torch.stack([t.model.get_buffer("scale") for t in trials])
-    losses = vmap(first.step.loss)(
+    logits = vmap(first.step.logits)(
         {**stacked, "scale": scales},
         torch.stack([t.images() for t in trials]),
-        torch.stack([t.labels() for t in trials]),
         torch.stack([t.draw.masks for t in trials]),
     )
+    losses = torch.stack([first.step.loss(own, t.labels()) for own, t in zip(logits, trials, strict=True)])
     losses.sum().backward()
     for trial, own, loss in zip(trials, leaves, losses, strict=True):
         expected, gradients = trial()
@@ -248,9 +248,8 @@ def test_losses_of_stacked_trials_are_theirs_alone(backbone: str) -> None:
 def test_a_shared_batch_need_not_be_stacked() -> None:
     stepped = Stepped(_model())
     two = {name: torch.stack([p.detach(), 2 * p.detach()]) for name, p in stepped.trainable.items()}
-    losses = vmap(stepped.step.loss, in_dims=(0, None, None, None))(
-        two, stepped.images(), stepped.labels(), stepped.draw.masks
-    )
+    found = vmap(stepped.step.logits, in_dims=(0, None, None))(two, stepped.images(), stepped.draw.masks)
+    losses = torch.stack([stepped.step.loss(one, stepped.labels()) for one in found])
     logits = functional_call(
         stepped.model,
         {

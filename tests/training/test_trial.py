@@ -89,6 +89,15 @@ def test_interrupted_trial_continues_to_the_same_weights(
     assert (tmp_path / "t.pt").stat().st_size < 1_000_000
 
 
+def test_a_trial_validated_at_its_reports_has_the_same_numbers_there(mini_root: Path, alone: Numbers) -> None:
+    curve, trained = _trained(spec(mini_root, validated=frozenset({1})))
+    assert [epoch.val_top1 is None for epoch in curve] == [False, True, False]  # the last in any case
+    among = [
+        replace(epoch, val_loss=None, val_top1=None) if i == 1 else epoch for i, epoch in enumerate(alone[0])
+    ]
+    _assert_equal((curve, trained), (among, alone[1]))
+
+
 def test_trials_of_one_seed_see_the_same_batches_whatever_they_drop(mini_root: Path) -> None:
     orders = []
     for rate in (0.0, 0.3):

@@ -31,6 +31,16 @@ def _updated(steps: int, rates: tuple[float, ...] = (1e-2,)) -> tuple[Stepped, U
     return stepped, update, losses
 
 
+def test_a_gradient_that_lies_otherwise_in_memory_is_the_same_gradient() -> None:
+    stepped, update, _ = _updated(1)
+    other, transposed, _ = _updated(1)
+    gradients = {name: torch.rand_like(tensor) for name, tensor in update.trainable.items()}
+    update.apply(gradients, 1e-2)
+    transposed.apply({n: g.t().contiguous().t() if g.ndim == 2 else g for n, g in gradients.items()}, 1e-2)
+    found, expected = other.model.state_dict(), stepped.model.state_dict()
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
 def test_steps_are_those_of_plain_training() -> None:
     """Adam's step on gradients of plain backward; a tensor that is not reached is not decayed either."""
     rates = (1e-2, 5e-3, 2e-3)

@@ -150,7 +150,8 @@ class Results:
         Args:
             over: ``mean of groups``, ``mean of tasks``, a group, or a task.
             against: ``parameters``, ``seconds`` or ``memory``.
-            settings, literature: as :meth:`leaderboard`.
+            settings: as :meth:`leaderboard`.
+            literature: as :meth:`leaderboard`.
             static: matplotlib's, for papers and for pages that run no scripts.
 
         Raises:

@@ -68,6 +68,16 @@ def _options(key: str) -> list[dict[str, Any]]:
     ]
 
 
+def _trackers() -> list[dict[str, Any]]:
+    return [{"name": name, "installed": trackers.is_installed(name)} for name in trackers.names()]
+
+
+def _tracker_line(one: dict[str, Any]) -> str:
+    return str(one["name"]) + (
+        "" if one["installed"] else f" (not installed: pip install 'wst[{one['name']}]')"
+    )
+
+
 def _search(key: str) -> _Kind:
     return _Kind(lambda: [one["name"] for one in _options(key)], lambda: _options(key))
 
@@ -105,7 +115,7 @@ _KINDS = {
     "studies": _shipped("studies"),
     "samplers": _search("sampler"),
     "pruners": _search("pruner"),
-    "trackers": _names(trackers.names),
+    "trackers": _Kind(lambda: [_tracker_line(one) for one in _trackers()], _trackers),
 }
 
 

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from wst.cli import completion
-from wst.cli.analysis import draw_pareto, show_leaderboard
+from wst.cli.analysis import draw_pareto, leaderboard_rows, show_leaderboard
 from wst.cli.failures import ALL_FAILED, say
 from wst.cli.output import (
     Folder,
@@ -76,7 +76,7 @@ def tune(
     track: Annotated[
         list[str] | None,
         typer.Option(
-            help="Also tell this tracker, such as tensorboard; may be given again.",
+            help="Also tell this tracker, such as wandb (all: wst ls trackers); may be given again.",
             autocompletion=completion.trackers,
         ),
     ] = None,
@@ -173,6 +173,7 @@ def _run(study: Any, folder: Path, told: Console, **options: Any) -> Planner:
             folder,
             display=lambda planner: Progress(planner, told),
             told=lambda line: print_line(line, told),
+            leaderboard=leaderboard_rows,
             **options,
         )
     failed = failures(planner)

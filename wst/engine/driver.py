@@ -19,6 +19,7 @@ from wst.data.check.gate import TUNING
 from wst.data.lists import SPLITS
 from wst.engine.environment import Environment, checkpoint_path
 from wst.engine.faults import CHANGED, DISK_FULL, OUT_OF_MEMORY, WORKER_LOST, message, no_room
+from wst.engine.passes import Passes
 from wst.engine.plan import Plan
 from wst.errors import InputError
 from wst.ledger import Ledger, reads
@@ -77,6 +78,7 @@ class Driver:
         self.fatal: str | None = None
         """Why the study has to stop now; the ledger is whole."""
         self._purpose, self._retried = purpose, frozenset(retried)
+        self._passes = Passes(study)
         self._trackers = trackers or Trackers()
         self._jobs: dict[str, dict[str, _Running]] = {}
         self._again: dict[str, _Running] = {}
@@ -109,26 +111,28 @@ class Driver:
             self._held = None
             if intent is None or not self._fit(intent):
                 return None
-            intents = [intent, *self._company(intent)]
-            for one in intents:
-                if not self.ledger.begun(one.trial_id):
-                    # One of that name may have been lost, and must not lend this one its state.
-                    self._drop_checkpoint(one.trial_id)
-                    self._write(self.ledger.add_intent, one)
-            outcome = self.planner.settled(intent)
-            if self.fatal is not None:
+            intents = [one for one in self._with_company(intent) if not self._settled(one)]
+            places = [place for one in intents if (place := self._adapter_place(one)) is not None]
+            if self.fatal is not None or not all(self._write(check_place, place) for place in places):
                 return None
-            if outcome is None:
-                places = [place for one in intents if (place := self._adapter_place(one)) is not None]
-                if not all(self._write(check_place, place) for place in places):
-                    return None
+            if intents:
                 return self._start(job_id, intents)
-            self._trackers.start(intent)
-            if not self._write(self.ledger.add_trial, intent, outcome):
-                return None
+        return None
+
+    def _settled(self, intent: Intent) -> bool:
+        """Write down that a trial was asked for, and its end where it need not run."""
+        if not self.ledger.begun(intent.trial_id):
+            # One of that name may have been lost, and must not lend this one its state.
+            self._drop_checkpoint(intent.trial_id)
+            self._write(self.ledger.add_intent, intent)
+        outcome = self.planner.settled(intent)
+        if outcome is None or self.fatal is not None:
+            return False
+        self._trackers.start(intent)
+        if self._write(self.ledger.add_trial, intent, outcome):
             self.planner.finish(intent.trial_id, outcome)
             self._trackers.end(intent, outcome)
-        return None
+        return True
 
     def _stop(self, reason: str) -> None:
         """End the study, whoever calls: engines look between two events."""
@@ -147,15 +151,29 @@ class Driver:
         self._held = intent
         return False
 
-    def _company(self, intent: Intent) -> list[Intent]:
-        """Further seeds that share a final trial's job."""
-        if intent.stage != "final" or self.study.final is None:
-            return []
-        found: list[Intent] = []
-        while len(found) + 1 < self.study.final.seeds_per_job:
-            another = self.planner.ask_alike(intent)
-            if another is None:
-                break
+    def _with_company(self, intent: Intent) -> list[Intent]:
+        """A trial and those that share its job: further seeds of a final, and a pass's others.
+
+        One that ran out of memory before has a pass to itself.
+        """
+        found = [intent]
+        final, most = self.study.final, self.study.resources.trials_per_pass
+        seeds = final.seeds_per_job if final is not None and intent.stage == "final" else 1
+        while len(found) < seeds and (another := self.planner.ask_alike(intent)) is not None:
+            found.append(another)
+        if len(found) >= most or intent.trial_id in self._again:
+            return found
+        kind = self._passes.kind(intent)
+
+        def fits(other: Intent) -> bool:
+            beside = self.environment.beside
+            seen = other.stage != "final" or beside is None or beside.seen(other.task)
+            return seen and other.trial_id not in self._again and self._passes.kind(other) == kind
+
+        def searches(task: str, variant: str) -> bool:
+            return intent.stage == "search" and self._passes.kind_of_search(task, variant) == kind
+
+        while len(found) < most and (another := self.planner.ask_beside(found, fits, searches)) is not None:
             found.append(another)
         return found
 

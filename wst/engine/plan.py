@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from wst.records import Epoch, Intent, Outcome
@@ -21,6 +22,11 @@ class Plan(Protocol):
 
     def ask_alike(self, intent: Intent) -> Intent | None:
         """A further trial with the settings of one, if any."""
+
+    def ask_beside(
+        self, others: Sequence[Intent], fits: Callable[[Intent], bool], searches: Callable[[str, str], bool]
+    ) -> Intent | None:
+        """A further trial to share a pass with some, if any."""
 
     def settled(self, intent: Intent) -> Outcome | None:
         """The outcome of a trial that need not run."""

@@ -72,8 +72,6 @@ _TRIAL: list[_Column] = [
     ("backbone", pa.string(), "timm model name, or micro"),
     ("recipe_hash", pa.string(), "equal for equal recipes"),
     ("configuration", pa.string(), "everything that defines the trial, as JSON"),
-    ("pass_id", pa.string(), "shared pass over the backbone; null for a trial alone"),
-    ("pass_size", pa.int64(), "trials in that pass"),
     ("code_version", pa.string(), "version of wst"),
     ("code_commit", pa.string(), "git commit, with + when the tree had changes; null outside a clone"),
     ("library_versions", pa.string(), "versions of Python and the libraries, as JSON"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 from wst.records import Epoch, Intent, Outcome
 
 
@@ -32,6 +34,12 @@ class OneTrial:
 
     def ask_alike(self, intent: Intent) -> Intent | None:
         """None: there is no other trial."""
+        return None
+
+    def ask_beside(
+        self, others: Sequence[Intent], fits: Callable[[Intent], bool], searches: Callable[[str, str], bool]
+    ) -> Intent | None:
+        """None, likewise."""
         return None
 
     def settled(self, intent: Intent) -> Outcome | None:

@@ -6,6 +6,7 @@ takes in every trial in the order of the asks and stands where it stood.  It kno
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -19,6 +20,9 @@ from wst.study import Study
 # Seeds are shared by all cells, so that variants can be compared paired by task and seed.  Each stage has its
 # own: settings are not judged under the seed that chose them.
 _FIRST_SEED: dict[Stage, int] = {"search": 0, "confirm": 1001, "final": 1}
+
+_MOST_OF_A_SEARCH = 4
+"""Trials of a search that learns from its results which a pass brings to run at once."""
 
 CountParameters = Callable[[str, Hyperparameters], int]
 """Trainable parameters, without the head, of a variant with these settings."""
@@ -115,11 +119,11 @@ class Planner:
             assert self.done, "nothing runs and nothing can start, but the study is not done"
         return intent
 
-    def _next_interrupted(self) -> Intent | None:
+    def _next_interrupted(self, wanted: Callable[[Intent], bool] = lambda _: True) -> Intent | None:
         """The first that need not wait: settings that came again end as their first trial does, after it."""
         unended = {*self.running, *(intent.trial_id for intent in self.interrupted)}
         for place, intent in enumerate(self.interrupted):
-            if intent.stage != "search" or intent.parent not in unended:
+            if wanted(intent) and (intent.stage != "search" or intent.parent not in unended):
                 return self.interrupted.pop(place)
         return None
 
@@ -141,6 +145,35 @@ class Planner:
         if found is not None:
             self.running[found.trial_id] = found
         return found
+
+    def ask_beside(
+        self, others: Sequence[Intent], fits: Callable[[Intent], bool], searches: Callable[[str, str], bool]
+    ) -> Intent | None:
+        """A further trial, to share a pass with some that were asked for; None where there is none now.
+
+        Cells that have fewest trials among them come first.  A search that learns from its results has at
+        most four trials running, whose results none of them knows: with eight it would need half as many
+        trials again.
+
+        Args:
+            others: the trials.
+            fits: whether a trial can share their pass.
+            searches: whether every trial that the search of a cell (task, variant) suggests can.
+        """
+        beside = Counter((other.task, other.variant) for other in others)
+        running = Counter((o.task, o.variant) for o in self.running.values() if o.stage == "search")
+        learns = self.study.search is not None and self.study.search.learns
+
+        def may_search(cell: Cell) -> bool:
+            few = not learns or running[cell.task, cell.variant] < _MOST_OF_A_SEARCH
+            return few and searches(cell.task, cell.variant)
+
+        cells = sorted(self.cells.values(), key=lambda cell: beside[cell.task, cell.variant])
+        intent = self._next_interrupted(fits) or next(self._later_intents(cells, fits), None)
+        intent = intent or self._next_search(beside, may_search)
+        if intent is not None:
+            self.running[intent.trial_id] = intent
+        return intent
 
     def settled(self, intent: Intent) -> Outcome | None:
         """The outcome of a trial that was asked for and need not run; None when it must.
@@ -217,11 +250,16 @@ class Planner:
                         self._begin(cell, intent)
                         yield intent
 
-    def _next_search(self) -> Intent | None:
-        searching = [cell for cell in self.cells.values() if cell.searching]
+    def _next_search(
+        self, beside: Counter[tuple[str, str]] | None = None, wanted: Callable[[Cell], bool] = lambda _: True
+    ) -> Intent | None:
+        searching = [cell for cell in self.cells.values() if cell.searching and wanted(cell)]
+        among = Counter() if beside is None else beside
         # The cell that is furthest behind: cells advance together, and few trials of one cell run at a time,
         # so that each suggestion knows as many results of its cell as it can.
-        for cell in sorted(searching, key=lambda c: c.asked["search"] / c.searches):
+        for cell in sorted(
+            searching, key=lambda c: (among[c.task, c.variant], c.asked["search"] / c.searches)
+        ):
             intent = self._search_intent(cell)
             if intent is not None:
                 return intent

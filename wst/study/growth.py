@@ -24,6 +24,7 @@ _FREE = {
     "resources",
     "faults",
     "report_every",
+    "validate_at",
     "checkpoint_every",
     "accept",
     "final.save_adapters",

@@ -122,9 +122,14 @@ class Search(Strict):
         return self
 
     @property
+    def learns(self) -> bool:
+        """Whether results change which settings it tries."""
+        return not isinstance(self.sampler, Random | Grid)
+
+    @property
     def same_anywhere(self) -> bool:
         """Whether results change nothing in it: neither which settings it tries nor how long these train."""
-        return isinstance(self.sampler, Random | Grid) and isinstance(self.pruner, NoPruner)
+        return not self.learns and isinstance(self.pruner, NoPruner)
 
     def rungs(self, epochs: int) -> list[int]:
         """Epochs before the last at which successive halving decides."""

@@ -35,6 +35,7 @@ from wst.yaml_files import Strict, first_error, shown, write_yaml
 
 _MOST_CELLS = 10_000
 _MOST_SLOTS = 10_000
+_MOST_TOGETHER = 64
 _LARGEST_IMAGE = 8_192
 Name = Annotated[Text, Field(pattern=NAME, max_length=LONGEST_NAME)]
 
@@ -62,6 +63,10 @@ class Resources(Strict):
     gpus_per_trial: NonNegative = Field(0.0, le=_MOST_SLOTS)
     slots: Annotated[Whole, Field(ge=1, le=_MOST_SLOTS)] | None = None
     """Jobs at a time; as many as the machines hold when left out."""
+    trials_per_pass: Whole = Field(1, ge=1, le=_MOST_TOGETHER)
+    """Trials that train together in a slot, in one pass over the backbone that they share."""
+    capture: Flag = False
+    """Replay a training step as a CUDA graph, where trials train on a GPU."""
 
     @field_validator("gpus_per_trial")
     @classmethod
@@ -121,6 +126,8 @@ class Study(Strict):
     resources: Resources = Resources()
     report_every: Count = 10
     """Epochs between two reports of a running trial; the pruner's rungs are reported besides."""
+    validate_at: Literal["epochs", "reports"] = "epochs"
+    """When a trial is scored on val: after every epoch, or at its reports alone, which takes less time."""
     checkpoint_every: Count = 10
     """Epochs between two checkpoints of a running trial."""
 
@@ -183,6 +190,8 @@ class Study(Strict):
             )
         if self.search is None and self.final is None:
             raise ValueError("expected a stage ('search', 'final' or both); found neither")
+        if self.validate_at == "reports" and self.search is not None and self.search.pruner.type == "median":
+            raise ValueError("validate_at: expected epochs, with the median pruner; found reports")
         if self.confirm is not None and self.search is None:
             raise ValueError("expected 'search' before 'confirm'; found none")
         for name, variant in self.variants.items():
@@ -295,7 +304,8 @@ class Study(Strict):
     def identity(self) -> dict[str, Any]:
         """What makes this study this one: everything but where it runs and how often it reports."""
         return self.model_dump(
-            mode="json", exclude={"resources", "report_every", "checkpoint_every", "faults", "accept"}
+            mode="json",
+            exclude={"resources", "report_every", "validate_at", "checkpoint_every", "faults", "accept"},
         )
 
     def digest(self) -> str:

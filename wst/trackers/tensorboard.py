@@ -71,6 +71,6 @@ class TensorBoard(Tracker):
             self._writers.popitem()[1].close()
 
 
-def tracker(folder: Path) -> Tracker:
+def tracker(folder: Path, study: str) -> Tracker:
     """Write below ``folder``."""
     return TensorBoard(folder / "tensorboard")

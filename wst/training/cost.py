@@ -55,7 +55,7 @@ class Clock:
         try:
             yield
         finally:
-            self.training_seconds += time.perf_counter() - begin
+            self.add_training(time.perf_counter() - begin)
 
     @contextmanager
     def evaluation(self) -> Iterator[None]:
@@ -64,15 +64,23 @@ class Clock:
         try:
             yield
         finally:
-            self.evaluation_seconds += time.perf_counter() - begin
+            self.add_evaluation(time.perf_counter() - begin)
 
     def stop(self) -> None:
-        """The trial waits from here on."""
+        """The trial waits from here on, but for the training and the evaluation that are added."""
         self._earlier, self._running = self.seconds, None
 
+    def add_training(self, seconds: float) -> None:
+        """Seconds of training: its share, where the trial shared them with others while its clock stands."""
+        self.training_seconds += seconds
+        self._add(seconds)
+
     def add_evaluation(self, seconds: float) -> None:
-        """Seconds of an evaluation that it shared with others, in which its clock may stand."""
+        """Seconds of an evaluation, likewise."""
         self.evaluation_seconds += seconds
+        self._add(seconds)
+
+    def _add(self, seconds: float) -> None:
         if self._running is None:
             self._earlier += seconds
 
@@ -100,6 +108,7 @@ def cost(
     clock: Clock,
     images: int,
     device: torch.device,
+    shared: tuple[str, int] | None,
 ) -> Cost:
     """What a trial took so far, and with what it ran.
 
@@ -111,6 +120,7 @@ def cost(
         clock: the trial's.
         images: number that it trained on so far; one in two epochs counts twice.
         device: where.
+        shared: the pass that it trained in with others, by its first trial, and how many these were.
     """
     counts, node = parameter_counts(model), socket.gethostname()
     return Cost(
@@ -126,6 +136,8 @@ def cost(
         precision=recipe.precision,
         node=node,
         slot=f"{node}:{os.getpid()}",
+        pass_id=shared[0] if shared else None,
+        pass_size=shared[1] if shared else None,
         checkpoint_hash=spec.weights,
         normalisation=input_spec.describe_normalisation(),
         data_hash=spec.data_hash,

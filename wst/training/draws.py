@@ -43,11 +43,13 @@ class Draw:
         indices: (B,) int64, the images.
         masks: (modules, B), of the stochastic depth.
         seed: of whatever else the model draws, as dropout does.
+        last: whether the epoch ends with it.
     """
 
     indices: Tensor
     masks: Tensor
     seed: int
+    last: bool = False
 
 
 class Draws:
@@ -95,7 +97,11 @@ class Draws:
         order = order.to(self._device)
         for step, seed in enumerate(seeds):
             indices = order[step * batch_size : (step + 1) * batch_size]
-            yield Draw(indices, masks[step, :, : len(indices)], seed)
+            yield Draw(indices, masks[step, :, : len(indices)], seed, last=step == self.steps - 1)
+
+    def of(self, indices: Tensor) -> Draw:
+        """A step on given images that drops nothing; no generator moves on."""
+        return Draw(indices, torch.ones(len(self._depth.names), len(indices), device=self._device), 0)
 
     def state_dict(self) -> dict[str, Tensor]:
         """Where the generators are, between two epochs."""

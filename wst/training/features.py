@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import os
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING
@@ -30,7 +30,8 @@ from wst.training.draws import seeded
 from wst.training.precision import autocast
 
 if TYPE_CHECKING:
-    from wst.data.lists import Split
+    from wst.data.hashes import Hashes
+    from wst.data.lists import ImageList, Split
     from wst.study import Recipe
     from wst.training.spec import TrialSpec
 
@@ -71,7 +72,8 @@ class Features:
     ):
         self._halves, self._spec, self._recipe, self._images = halves, spec, recipe, images
         self._normalise, self._device = normalise, device
-        example = self._first(torch.zeros(1, 3, images.size, images.size, dtype=torch.uint8, device=device))
+        self._lists: dict[Split, tuple[ImageList, Hashes]] = {}
+        example = self.first(torch.zeros(1, 3, images.size, images.size, dtype=torch.uint8, device=device))
         # Kept in the order of memory that the model gives them, on which later sums depend in the last bit.
         self._order = sorted(range(1, example.ndim), key=example.stride, reverse=True)
         self._shape, self._type = example.permute(0, *self._order).shape[1:], example.dtype
@@ -84,8 +86,9 @@ class Features:
         with seeded(0, self._device), autocast(self._recipe, self._device):
             return self._halves.hold(self._normalise(noise.to(torch.uint8).to(self._device)))
 
-    def fit(self, images: int) -> bool:
-        """Whether those of as many images are few enough to be kept."""
+    def fit(self, splits: Sequence[Split]) -> bool:
+        """Whether those of each of some splits are few enough to be kept."""
+        images = max(len(self._listed(split)[0].images) for split in splits)
         if self._device.type == "cuda":
             memory = int(torch.cuda.mem_get_info(self._device)[1] * self._spec.gpu_share)
         else:
@@ -100,7 +103,7 @@ class Features:
             TestSplitClosedError, ChangedError, InputError: as :meth:`wst.data.splits.TaskData.open`.
         """
         spec, size = self._spec, self._images.size
-        listed, found = spec.data.listed(split, spec.intent.stage)
+        listed, found = self._listed(split)
         cuda = self._device.type == "cuda"
         device = torch.cuda.get_device_name(self._device) if cuda else torch.backends.cpu.get_cpu_capability()
         contents = entries.Contents(
@@ -132,7 +135,7 @@ class Features:
 
     def of(self, split: Resident) -> Resident:
         """The features of images that are at hand; nothing is kept."""
-        found = self._first(split.inputs).permute(0, *self._order).contiguous()
+        found = self.first(split.inputs).permute(0, *self._order).contiguous()
         return Resident(found.clone(), split.labels)
 
     def restored(self, kept: Tensor) -> Tensor:
@@ -147,12 +150,19 @@ class Features:
         self._halves.eval()
         try:
             for images, _ in spec.data.open(split, self._images.size, spec.intent.stage).batches(BATCH):
-                found = self._first(torch.from_numpy(images).to(self._device)).permute(0, *self._order)
+                found = self.first(torch.from_numpy(images).to(self._device)).permute(0, *self._order)
                 yield from found.cpu().contiguous().view(torch.uint8).view(len(images), -1).numpy()
         finally:
             self._halves.train(training)
 
+    def _listed(self, split: Split) -> tuple[ImageList, Hashes]:
+        """A split's list: asked for once, since to look at its files takes a while."""
+        if split not in self._lists:
+            self._lists[split] = self._spec.data.listed(split, self._spec.intent.stage)
+        return self._lists[split]
+
     @torch.inference_mode()
-    def _first(self, images: Tensor) -> Tensor:
+    def first(self, images: Tensor) -> Tensor:
+        """Images (B, 3, H, W) uint8 -> features (B, ...), in the model's order of memory."""
         with autocast(self._recipe, self._device):
             return self._halves.first(self._normalise(images))

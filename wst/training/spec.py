@@ -27,6 +27,7 @@ class TrialSpec:
         device: where to train.
         checkpoint_path: where the trial's own state is kept while it runs; None keeps none.
         checkpoint_every: epochs between two states kept.
+        validated: epochs (1-based) after which it is scored on val, besides the last; each where left out.
         threads: CPU threads that the trial may use.
         data_hash: hash of the task's data, for the ledger.
         tuning_hash: of train and val alone.
@@ -34,6 +35,8 @@ class TrialSpec:
         adapter_path: where a final trial keeps its trainable tensors; None keeps none.
         gpu_share: share of a GPU's memory that the trial may take.
         time_limit: longest that it may train, in seconds.
+        together: train in one pass with the other trials of the job.
+        capture: replay its steps as a CUDA graph, on a GPU.
     """
 
     intent: Intent
@@ -47,6 +50,7 @@ class TrialSpec:
     device: Device = "cpu"
     checkpoint_path: str | None = None
     checkpoint_every: int = 10
+    validated: frozenset[int] | None = None
     threads: int = 1
     data_hash: str | None = None
     tuning_hash: str | None = None
@@ -54,6 +58,8 @@ class TrialSpec:
     adapter_path: str | None = None
     gpu_share: float = 1.0
     time_limit: float | None = None
+    together: bool = False
+    capture: bool = False
 
     @property
     def settings(self) -> Settings:
@@ -92,6 +98,7 @@ def trial_spec(
         device=device or device_of(study),
         checkpoint_path=str(checkpoint_path.absolute()) if checkpoint_path else None,
         checkpoint_every=study.checkpoint_every,
+        validated=frozenset(study.report_epochs()) if study.validate_at == "reports" else None,
         threads=study.resources.cpus_per_trial,
         data_hash=data_hash,
         tuning_hash=tuning_hash,
@@ -99,6 +106,8 @@ def trial_spec(
         adapter_path=str(adapter_path.absolute()) if adapter_path else None,
         gpu_share=min(1.0, study.resources.gpus_per_trial or 1.0),
         time_limit=study.faults.time_limit,
+        together=study.resources.trials_per_pass > 1,
+        capture=study.resources.capture,
     )
 
 

@@ -25,7 +25,7 @@ class Step:
     A call reads nothing but its arguments and what is closed over and never changes (frozen parameters,
     images, labels), and it changes nothing: neither the model, nor its parameters' ``.grad``, nor torch's
     generators.  The optimiser stands outside, and with it the learning rate.  Since the loss is a function
-    of tensors, a step can be captured, compiled, or stacked over several trials; see :meth:`loss`.
+    of tensors, a step can be captured, compiled, or stacked over several trials.
 
     The model must be in training mode, and must not keep statistics of what it sees, as batch norm does.
 
@@ -36,6 +36,9 @@ class Step:
         prepare: makes the input of ``called`` of the split's inputs.
         recipe: precision and label smoothing.
         called: the second half of the model, which has it as ``model``, where inputs are features.
+
+    Attributes:
+        depth: as given.
     """
 
     def __init__(
@@ -47,7 +50,7 @@ class Step:
         recipe: Recipe,
         called: nn.Module | None = None,
     ):
-        self._called, self._depth, self._split, self._prepare = called or model, depth, split, prepare
+        self._called, self.depth, self._split, self._prepare = called or model, depth, split, prepare
         self._owner = "" if called is None else "model."
         self._recipe, self._device = recipe, split.labels.device
         names: dict[int, list[str]] = {}
@@ -56,28 +59,36 @@ class Step:
                 names.setdefault(id(parameter), []).append(name)
         self._tied = [found for found in names.values() if len(found) > 1]
 
-    def loss(self, tensors: Mapping[str, Tensor], inputs: Tensor, labels: Tensor, masks: Tensor) -> Tensor:
-        """Mean cross-entropy, a scalar in float32, of a model that draws nothing itself.
+    def batch(self, draw: Draw) -> tuple[Tensor, Tensor]:
+        """What a draw takes of the split: images (B, 3, H, W), normalised, or features (B, ...), valid until
+        the next call; and labels (B,) int64."""
+        inputs = self._prepare(self._split.inputs.index_select(0, draw.indices))
+        return inputs, self._split.labels[draw.indices]
 
-        ``torch.func.vmap`` over stacked ``tensors`` (and masks, and images where they differ) gives the
-        losses of several trials in one pass; the gradients of their sum are those of each trial, since no
-        trial's tensors touch another's loss.
+    def logits(self, tensors: Mapping[str, Tensor], inputs: Tensor, masks: Tensor) -> Tensor:
+        """Logits (B, classes) of a model that draws nothing itself.
+
+        ``torch.func.vmap`` over stacked arguments gives those of several trials in one pass, see
+        :class:`wst.training.stack.Stack`.
 
         Args:
             tensors: parameters and buffers by name, in the place of the model's own; it must have the
                 others.  Hyperparameters that change no shape are buffers.
-            inputs: images (B, 3, H, W), normalised, or features (B, ...).
-            labels: (B,) int64.
+            inputs: as :meth:`batch` gives them.
             masks: (modules, B) of the stochastic depth.
         """
-        substituted = {**tensors, **self._depth.buffers(masks)}
+        substituted = {**tensors, **self.depth.buffers(masks)}
         # functional_call would look for tied parameters in each call, which takes longer than the rest of it
         for first, *others in self._tied:
             if first in tensors:
                 substituted |= dict.fromkeys(others, tensors[first])
         named = {self._owner + name: tensor for name, tensor in substituted.items()}
         with autocast(self._recipe, self._device):
-            logits = functional_call(self._called, named, inputs, tie_weights=False)
+            logits: Tensor = functional_call(self._called, named, inputs, tie_weights=False)
+        return logits
+
+    def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Mean cross-entropy of logits (B, classes) on labels (B,): a scalar in float32."""
         return F.cross_entropy(logits.float(), labels, label_smoothing=self._recipe.label_smoothing)
 
     def __call__(
@@ -97,10 +108,10 @@ class Step:
         Returns:
             The loss, and the gradients by name, without those of tensors that the loss does not depend on.
         """
-        inputs = self._prepare(self._split.inputs.index_select(0, draw.indices))
+        inputs, labels = self.batch(draw)
         leaves = {name: tensor.detach().requires_grad_() for name, tensor in trainable.items()}
         with seeded(draw.seed, self._device), torch.enable_grad():
-            loss = self.loss(leaves, inputs, self._split.labels[draw.indices], draw.masks)
+            loss = self.loss(self.logits(leaves, inputs, draw.masks), labels)
             gradients = torch.autograd.grad(loss, list(leaves.values()), loss_scale, allow_unused=True)
         found = zip(leaves, gradients, strict=True)
         return loss.detach(), {name: gradient for name, gradient in found if gradient is not None}

@@ -5,12 +5,13 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 
 from wst.data.lists import Split
 from wst.data.splits import TRAINING_SPLIT
@@ -24,7 +25,7 @@ from wst.records import Cost, Epoch, Score
 from wst.training import cost, precision, state
 from wst.training.adapter import card
 from wst.training.batches import Normaliser, Resident, resident
-from wst.training.draws import Draws, seeded
+from wst.training.draws import Draw, Draws, seeded
 from wst.training.drop_path import StochasticDepth
 from wst.training.features import Features
 from wst.training.finite import check_loss, check_score, check_trained
@@ -40,7 +41,8 @@ from wst.training.update import Update
 class Trial:
     """A trial in progress.
 
-    Iterating over :meth:`epochs` trains; between epochs the whole state is kept at the spec's
+    Iterating over :meth:`epochs` trains, or, beside other trials, answering to the steps of :meth:`epoch`;
+    between epochs the whole state is kept at the spec's
     ``checkpoint_path``, and a new ``Trial`` of the same spec continues from it with the very numbers that an
     undisturbed one has.  These numbers come from the spec alone, whoever trains in this process before or
     in between.
@@ -57,13 +59,17 @@ class Trial:
         recipe: the spec's, with the precision that it comes to here.
         model: maps normalised images to logits.
         halves: the same in two halves, where its method leaves blocks untouched.
+        features: what it trains on where these are kept; None where it trains on images.
+        called: the model, or its second half where it trains on features.
         input: size and normalisation of its images.
         val: what it validates on; None in stage ``final``, which trains on it.
         normalise: makes its input of images.
         draws: what chance decides, an epoch at a time.
-        update: an optimiser step, in training mode.
+        step: loss and gradients, in training mode.
+        update: an optimiser step on these.
         curve: the epochs so far.
         clock: the seconds so far.
+        shared: the pass that it trains in with others, by its first trial, and their number; None alone.
 
     Raises:
         ChangedError: data or weights are not those that the spec expects.
@@ -102,14 +108,17 @@ class Trial:
         size, largest = self.input.size, max(recipe.batch_size, SCORING_BATCH)
         self.normalise = Normaliser(self.input.mean, self.input.std, size, largest, self.device)
         training, seed = TRAINING_SPLIT[spec.intent.stage], spec.intent.seed
-        self._features = self._kept_features(training) if keeps_features else None
+        self.features = self._kept_features(training) if keeps_features else None
         split = self._sample(training) if sample else self._resident(training)
-        images = self._count(training) if sample else len(split)
+        images = self._images(training) if sample else len(split)
         self.val = self._resident("val") if spec.intent.stage != "final" and not sample else None
         self.draws = Draws(seed, images, recipe.batch_size, recipe.drop_last, depth, self.device)
-        step = Step(model, depth, split, self._prepare, recipe, self.halves if self._features else None)
-        self.update = Update(model, step, recipe, settings.lr, settings.weight_decay, self.device)
+        second = self.halves if self.features is not None else None
+        self.called: nn.Module = model if second is None else second
+        self.step = Step(model, depth, split, self._prepare, recipe, second)
+        self.update = Update(model, self.step, recipe, settings.lr, settings.weight_decay, self.device)
         self.curve: list[Epoch] = []
+        self.shared: tuple[str, int] | None = None
         self._restore()
 
     def epochs(self) -> Iterator[Epoch]:
@@ -119,9 +128,59 @@ class Trial:
             DivergedError: a loss is not finite, or in stage ``final``, which does not validate, what was
                 trained.
         """
-        while len(self.curve) < self.spec.recipe.epochs:
-            yield self._epoch()
+        while not self.trained:
+            steps = self.epoch()
+            try:
+                draw, lr = next(steps)
+                while True:
+                    with self.clock.training():
+                        loss = self.update(draw, lr)
+                    draw, lr = steps.send(loss)
+            except StopIteration as end:
+                epoch: Epoch = end.value
+            yield epoch
         self.clock.stop()
+
+    @property
+    def trained(self) -> bool:
+        """Whether the last epoch has ended."""
+        return len(self.curve) == self.spec.recipe.epochs
+
+    def epoch(self) -> Generator[tuple[Draw, float], Tensor, Epoch]:
+        """Train the next epoch, whoever does the steps.
+
+        Yields the draw and the learning rate of each step, and is sent the loss before it once it is done.
+        Whoever does it counts its seconds.
+
+        Returns:
+            The epoch.
+
+        Raises:
+            DivergedError: as :meth:`epochs`.
+        """
+        recipe, begin = self.spec.recipe, self.clock.seconds
+        done, steps = len(self.curve), self.draws.steps
+        self.model.train()
+        total, lr = torch.zeros((), device=self.device), 0.0
+        for number, draw in enumerate(self.draws.epoch()):
+            lr = learning_rate(recipe, self.spec.settings.lr, done + number / steps)
+            total += yield draw, lr
+        with self.clock.training():  # which waits for the device
+            train_loss = total.item() / steps
+        check_loss("training", train_loss, done + 1)
+        with self.clock.evaluation():
+            val_loss, val_top1 = self._validate(done + 1)
+        check_loss("validation", val_loss, done + 1)
+        # Weights may break in the last step of all, and a loss comes before its step.
+        if val_loss is None and done + 1 == recipe.epochs:
+            check_trained(self.model, done + 1)
+        epoch = Epoch(done + 1, lr, train_loss, val_loss, val_top1, self.clock.seconds - begin)
+        self.curve.append(epoch)
+        last = epoch.epoch == recipe.epochs
+        # The last epoch of a final trial is kept too: scoring a large test split may be interrupted.
+        if self.spec.intent.stage == "final" if last else epoch.epoch % self.spec.checkpoint_every == 0:
+            self._save()
+        return epoch
 
     @property
     def seconds(self) -> float:
@@ -161,7 +220,9 @@ class Trial:
     def cost(self) -> Cost:
         """What the trial took so far, and with what it ran."""
         images = len(self.curve) * self.draws.images_per_epoch
-        return cost.cost(self.spec, self.recipe, self.model, self.input, self.clock, images, self.device)
+        return cost.cost(
+            self.spec, self.recipe, self.model, self.input, self.clock, images, self.device, self.shared
+        )
 
     def _save(self) -> None:
         if self.spec.checkpoint_path is not None:
@@ -205,39 +266,13 @@ class Trial:
         self.clock.load_state_dict(parts["clock"])
         self.curve = curve
 
-    def _epoch(self) -> Epoch:
-        recipe, begin = self.spec.recipe, time.perf_counter()
-        done, steps = len(self.curve), self.draws.steps
-        with self.clock.training():
-            self.model.train()
-            total, lr = torch.zeros((), device=self.device), 0.0
-            for number, draw in enumerate(self.draws.epoch()):
-                lr = learning_rate(recipe, self.spec.settings.lr, done + number / steps)
-                total += self.update(draw, lr)
-            train_loss = total.item() / steps
-        check_loss("training", train_loss, done + 1)
-        with self.clock.evaluation():
-            val_loss, val_top1 = self._validate()
-        check_loss("validation", val_loss, done + 1)
-        # Weights may break in the last step of all, and a loss comes before its step.
-        if val_loss is None and done + 1 == recipe.epochs:
-            check_trained(self.model, done + 1)
-        epoch = Epoch(done + 1, lr, train_loss, val_loss, val_top1, time.perf_counter() - begin)
-        self.curve.append(epoch)
-        last = epoch.epoch == recipe.epochs
-        # The last epoch of a final trial is kept too: scoring a large test split may be interrupted.
-        if self.spec.intent.stage == "final" if last else epoch.epoch % self.spec.checkpoint_every == 0:
-            self._save()
-        return epoch
-
-    def _validate(self) -> tuple[float | None, float | None]:
-        """Loss and accuracy on ``val``; None in stage ``final``, which trains on it."""
-        split = self.val
-        if split is None:
+    def _validate(self, epoch: int) -> tuple[float | None, float | None]:
+        """Loss and accuracy on ``val``; None between validations and in stage ``final``, which trains on it."""
+        split, wanted = self.val, self.spec.validated
+        if split is None or not (wanted is None or epoch in wanted or epoch == self.spec.recipe.epochs):
             return None, None
-        called = self.halves if self._features and self.halves else self.model
         batches = split.batches(SCORING_BATCH)
-        ((correct, loss),) = score([called], batches, self._prepare, self.recipe, self.device)
+        ((correct, loss),) = score([self.called], batches, self._prepare, self.recipe, self.device)
         return loss / len(split), correct / len(split)
 
     def _kept_features(self, split: Split) -> Features | None:
@@ -248,10 +283,10 @@ class Trial:
             return None  # a package's, whose code nothing tells apart
         found = Features(self.halves, self.spec, self.recipe, self.input, self.normalise, self.device)
         stage = self.spec.intent.stage
-        images = max(map(self._count, [split] if stage == "final" else [split, "val"]))
-        return found if found.fit(images) and found.hold() else None
+        splits: list[Split] = [split] if stage == "final" else [split, "val"]
+        return found if found.fit(splits) and found.hold() else None
 
-    def _count(self, split: Split) -> int:
+    def _images(self, split: Split) -> int:
         """Images of a split, none of them decoded."""
         return len(self.spec.data.listed(split, self.spec.intent.stage)[0].images)
 
@@ -261,14 +296,14 @@ class Trial:
         found = resident(spec.data, split, self.input.size, spec.intent.stage, self.device)
         size = self.recipe.batch_size
         first = Resident(found.inputs[:size], found.labels[:size])
-        return first if self._features is None else self._features.of(first)
+        return first if self.features is None else self.features.of(first)
 
-    def _prepare(self, inputs: torch.Tensor) -> torch.Tensor:
-        return self.normalise(inputs) if self._features is None else self._features.restored(inputs)
+    def _prepare(self, inputs: Tensor) -> Tensor:
+        return self.normalise(inputs) if self.features is None else self.features.restored(inputs)
 
     def _resident(self, split: Split) -> Resident:
-        if self._features is not None:
-            return self._features.resident(split)
+        if self.features is not None:
+            return self.features.resident(split)
         return resident(self.spec.data, split, self.input.size, self.spec.intent.stage, self.device)
 
 
@@ -285,8 +320,11 @@ def score_together(trials: Sequence[Trial]) -> list[Score]:
     split = asking.spec.data.open("test", asking.input.size, asking.spec.intent.stage)
     # Streamed: a test split may be larger than the memory.
     batches = split.batches(SCORING_BATCH)
-    models = [trial.model for trial in trials]
-    scores = score(models, batches, first.normalise, first.recipe, first.device)
+    if first.features is not None and all(trial.features is not None for trial in trials):
+        prepare, called = first.features.first, [trial.called for trial in trials]
+    else:
+        prepare, called = first.normalise, [trial.model for trial in trials]
+    scores = score(called, batches, prepare, first.recipe, first.device)
     share = (time.perf_counter() - begin) / len(trials)
     for trial in trials:
         trial.clock.add_evaluation(share)

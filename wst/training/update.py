@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -26,6 +27,9 @@ class Update:
         lr: peak learning rate.
         weight_decay: AdamW's.
         device: where the model is.
+
+    Attributes:
+        trainable: trainable tensors by name.
     """
 
     def __init__(
@@ -37,28 +41,37 @@ class Update:
         weight_decay: float,
         device: torch.device,
     ):
+        self.trainable = {name: p for name, p in model.named_parameters() if p.requires_grad}
         self._step = step
-        self._trainable = {name: p for name, p in model.named_parameters() if p.requires_grad}
         self._optimiser = optimiser(model, recipe, lr, weight_decay)
         self._scaler = gradient_scaler(recipe, device)
         self._one = torch.ones((), device=device)
 
     def __call__(self, draw: Draw, lr: float) -> Tensor:
         """One step; returns the loss before it, a scalar."""
-        scale = self._scaler.scale(self._one)
-        loss, gradients = self._step(self._trainable, draw, scale)
-        for name, parameter in self._trainable.items():
-            parameter.grad = gradients.get(name)
+        loss, gradients = self._step(self.trainable, draw, self.loss_scale())
+        self.apply(gradients, lr)
+        return loss
+
+    def loss_scale(self) -> Tensor:
+        """Factor that the next gradients are to have, a scalar."""
+        return self._scaler.scale(self._one)
+
+    def apply(self, gradients: Mapping[str, Tensor], lr: float) -> None:
+        """Step along gradients of the trainable tensors by name, which have :meth:`loss_scale` in them."""
+        for name, parameter in self.trainable.items():
+            gradient = gradients.get(name)
+            # fused AdamW walks through memory, and does not ask in which order a gradient lies there
+            parameter.grad = None if gradient is None else gradient.contiguous()
         for group in self._optimiser.param_groups:
             group["lr"] = lr
         self._scaler.step(self._optimiser)  # which divides the gradients by the scale
         self._scaler.update()
-        return loss
 
     def state_dict(self) -> dict[str, Any]:
         """Trainable tensors, moments, and the scale of lower precision."""
         return {
-            "trainable": {name: parameter.detach() for name, parameter in self._trainable.items()},
+            "trainable": {name: parameter.detach() for name, parameter in self.trainable.items()},
             "optimiser": self._optimiser.state_dict(),
             "scaler": self._scaler.state_dict(),
         }
@@ -71,9 +84,9 @@ class Update:
             ValueError: it was taken of other tensors.
         """
         kept = state["trainable"]
-        if {name: t.shape for name, t in kept.items()} != {n: p.shape for n, p in self._trainable.items()}:
+        if {name: t.shape for name, t in kept.items()} != {n: p.shape for n, p in self.trainable.items()}:
             raise ValueError("expected this model's trainable tensors; found others")
-        for name, parameter in self._trainable.items():
+        for name, parameter in self.trainable.items():
             parameter.copy_(kept[name])
         self._optimiser.load_state_dict(state["optimiser"])
         for tensor, moments in self._optimiser.state.items():

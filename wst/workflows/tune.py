@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from wst.engine.address import asked_for
 from wst.engine.driver import Driver
@@ -35,6 +36,7 @@ def run_study(
     track: Sequence[str] = (),
     display: Callable[[Planner], Tracker] = lambda planner: Tracker(),
     told: Callable[[str], None] = lambda line: None,
+    leaderboard: Callable[[Path], Sequence[Mapping[str, Any]]] = lambda folder: (),
 ) -> Planner:
     """Run a study, or go on with the one in ``out``; returns the planner as it stands at the end.
 
@@ -49,6 +51,7 @@ def run_study(
         track: names of trackers, see :mod:`wst.trackers`.
         display: a tracker that shows where the planner stands.
         told: told, a line each, what the check of the data warns of that the ledger does not hold yet.
+        leaderboard: gives the trackers the rows of the leaderboard of ``out``, once the study is complete.
 
     Raises:
         InputError: bad input; no trial was lost.
@@ -63,7 +66,7 @@ def run_study(
     study = typed(resolve_warm_starts(study))
     checked = check(study, root, told)
     with ExitStack() as stack:
-        trackers = stack.enter_context(Trackers([open_tracker(name, out) for name in track]))
+        trackers = stack.enter_context(Trackers([open_tracker(name, out, study.name) for name in track]))
         same = partial(check_rows, out, study, checked.fingerprint, stage_seeds(study))
         ledger = stack.enter_context(Ledger(out, study, provenance.code(), same))
         intents, ended = history(out, checked=True)
@@ -79,6 +82,8 @@ def run_study(
         environment = Environment(checked.data, checked.fingerprint, address, deadline, beside=beside)
         trackers.add(display(planner))
         _engine(inline)(Driver(study, planner, ledger, environment, trackers, retried=retried))
+        if track and planner.done and (rows := leaderboard(out)):
+            trackers.ranked(rows)
     return planner
 
 
