@@ -38,7 +38,7 @@ from wst.data.splits import TaskData, data_root
 from wst.data.suites import find_suite
 from wst.data.tasks import Task
 from wst.machine import usable_cpus
-from wst.planning.planner import Planner
+from wst.records import Intent
 from wst.study import Study
 from wst.training.spec import TrialSpec, trial_spec
 from wst.training.trial import Trial
@@ -119,8 +119,8 @@ def our_spec(given: Given, backbone: str, precision: str, epochs: int, state: Pa
             "resources": {"cpus_per_trial": given.threads},
         }
     )
-    intent = Planner(study).ask()
-    assert intent is not None
+    settings = study.recipe.complete(SETTINGS)
+    intent = Intent(f"{TASK.name}.wst.final.0000", TASK.name, "wst", "final", 0, 0, 1, settings)
     return trial_spec(study, intent, data=given.data, device=DEVICE, checkpoint_path=state)
 
 
@@ -287,7 +287,7 @@ def alone(function: Callable[..., Any], *arguments: object) -> Any:
     context = multiprocessing.get_context("forkserver")
     # Forked from one that has done nothing but import, which takes seconds.
     context.set_forkserver_preload(
-        ["benchmarks.pages", "benchmarks.reference.training", "wst.planning.planner", "wst.training.trial"]
+        ["benchmarks.pages", "benchmarks.reference.training", "wst.training.trial"]
     )
     with ProcessPoolExecutor(1, context) as pool:
         return pool.submit(function, *arguments).result()

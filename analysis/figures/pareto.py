@@ -256,5 +256,5 @@ def _details(point: Point, found: Front) -> str:
         "seconds": f"{point.cost:,.1f} s",
         "parameters": f"{point.cost:,.0f} parameters",
     }[found.against]
-    lines = [cost, point.settings, point.note, point.published and f"published: {point.published}"]
+    lines = [cost, point.settings.shown, point.note, point.published and f"published: {point.published}"]
     return "<br>".join(html.escape(line) for line in lines if line)

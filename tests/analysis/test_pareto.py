@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.leaderboard.board import Leaderboard, Row, Score, read_leaderboard
+from analysis.leaderboard.board import Leaderboard, read_leaderboard
+from analysis.leaderboard.row import Row, Score
 from analysis.pareto import Front, as_table, choices, front
 from wst.data.mini import MINI
 from wst.errors import InputError

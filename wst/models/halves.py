@@ -73,19 +73,19 @@ def halves(model: nn.Module, method: Method, settings: Mapping[str, object]) -> 
         settings: its hyperparameters.
     """
     if isinstance(model, OnFrozen):
-        return None if _draws(model.backbone) else _Beside(model)
+        return None if draws(model.backbone) else _Beside(model)
     untouched = method.untouched(model, **settings)
     around: Any = model  # peft's model is one around timm's
     timm_model = around.get_base_model() if hasattr(around, "get_base_model") else model
     of_a_family = isinstance(timm_model, FAMILIES)
     every = len(blocks(timm_model)) if of_a_family else 1
     if untouched >= every and _only_the_head_is_own(model):
-        return None if _draws(model) else _Head(model, settings)
+        return None if draws(model) else _Head(model, settings)
     if not of_a_family:
         return None
     kept = 0
     for block in blocks(timm_model)[:untouched]:
-        if _draws(block):
+        if draws(block):
             break
         kept += 1
     return _Blocks(model, timm_model, kept) if kept else None
@@ -100,7 +100,7 @@ def _only_the_head_is_own(model: nn.Module) -> bool:
     )
 
 
-def _draws(module: nn.Module) -> bool:
+def draws(module: nn.Module) -> bool:
     """Whether it drops something in training."""
     return any(
         (isinstance(one, DropPath) and one.drop_prob > 0) or (isinstance(one, _DropoutNd) and one.p > 0)
