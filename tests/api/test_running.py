@@ -43,9 +43,8 @@ def test_trials_that_failed_are_a_warning(tmp_path: Path) -> None:
     study = {**STUDY, "variants": {"wild": {"method": "lora", "fixed": {"lr": 1e30}}}}
     with pytest.warns(UserWarning) as told:
         results = wst.tune(study, tmp_path / "out", inline=True, quiet=True)
-    first, second = (str(one.message) for one in told)
-    assert first.startswith("1 trials failed: ") and "every trial failed of digits, wild" in second
-    assert told[0].filename == __file__
+    own = [str(one.message) for one in told if one.filename == __file__]
+    assert own[0].startswith("1 trials failed: ") and "every trial failed of digits, wild" in own[1]
     assert results.trials()["state"].tolist() == ["failed"]
     with pytest.raises(RuntimeError, match=r"DivergedError: "):
         wst.train("digits", "lora", lr=1e30, epochs=1, out=tmp_path / "once", quiet=True)
