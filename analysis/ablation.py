@@ -297,7 +297,7 @@ def _by_seed(cell: pd.DataFrame) -> dict[int, float]:
 def _baseline(asked: str | None, labels: list[str], studies: Mapping[str, Study]) -> str:
     if asked is not None:
         if asked not in labels:
-            raise InputError(f"--baseline: {one_of(asked, labels)}")
+            raise InputError(f"baseline: {one_of(asked, labels)}")
         return asked
     for study in studies.values():
         sources = [v.settings_from for v in study.variants.values() if v.settings_from]

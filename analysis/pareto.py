@@ -95,7 +95,7 @@ def front(board: Leaderboard, over: str = "mean of groups", against: Cost = "par
         InputError: there is no such task or group, or no row of ours has both numbers.
     """
     if over not in choices(board):
-        raise InputError(f"--over: {one_of(over, choices(board))}")
+        raise InputError(f"over: {one_of(over, choices(board))}")
     several = len({row.study for row in board.rows if not row.source}) > 1
     measured, left_out = [], []
     drawn = [member for row in board.rows for member in _members(row, _tasks(row, board, over))]

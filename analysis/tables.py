@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+import pandas as pd
 from rich import box
 from rich.console import Console, JustifyMethod
 from rich.measure import Measurement
@@ -298,6 +299,16 @@ def flat_rows(table: Table) -> list[dict[str, Any]]:
                 flat[f"{column.name} std"] = cell.deviation if isinstance(cell, Estimate) else None
         rows.append(flat)
     return rows
+
+
+def as_frame(table: Table) -> pd.DataFrame:
+    """Rows at full precision as a data frame, its numbers as floats; title and notes are in its ``attrs``."""
+    rows = flat_rows(table)
+    frame = pd.DataFrame(rows, columns=list(rows[0]) if rows else [column.name for column in table.columns])
+    numbers = {column.name for column in table.columns if column.kind != "text"}
+    frame = frame.astype({name: float for name in frame if str(name).removesuffix(" std") in numbers})
+    frame.attrs = {"title": table.title, "notes": table.notes}
+    return frame
 
 
 def comma_separated(table: Table) -> str:

@@ -120,7 +120,7 @@ def leaderboard(
     asked = {task for study in studies.values() for task in study.tasks}
     for task in tasks:
         if task not in asked:
-            raise InputError(f"--task: {one_of(task, sorted(asked))}")
+            raise InputError(f"task: {one_of(task, sorted(asked))}")
     order = tuple(task.name for task in suite.tasks if task.name in (set(tasks) or asked))
     trials = trials[trials["task"].isin(order)]
     counting = trials[trials["place"] > 0]

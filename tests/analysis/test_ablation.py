@@ -91,7 +91,7 @@ def test_other_images_are_not_compared(alpha: Path, beta: Path) -> None:
 
 
 def test_bad_baselines_are_refused(alpha: Path, beta: Path) -> None:
-    with pytest.raises(InputError, match=r"--baseline: expected one of base, .*; found 'nobody'"):
+    with pytest.raises(InputError, match=r"baseline: expected one of base, .*; found 'nobody'"):
         read_ablation([alpha], "nobody")
     with pytest.raises(
         InputError, match="expected at least two variants with completed final trials; found 1"

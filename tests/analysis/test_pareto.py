@@ -50,7 +50,7 @@ def test_other_costs(alpha: Path) -> None:
 
 def test_what_cannot_be_drawn_is_refused(alpha: Path) -> None:
     board = read_leaderboard([alpha])
-    with pytest.raises(InputError, match="--over: expected one of"):
+    with pytest.raises(InputError, match="over: expected one of"):
         front(board, "sprite_count")
     with pytest.raises(InputError, match="expected a variant whose final trials are complete"):
         front(replace(board, rows=[]))

@@ -337,8 +337,8 @@ def test_train_needs_a_task_and_known_settings(wst, tmp_path: Path) -> None:  # 
     _refused(wst("train"), "--task: expected a task")
     _refused(wst("train", "--task", "digits"), "learning rate")
     _refused(wst("train", "--task", "digits", "--set", "lr"), "expected NAME=VALUE")
-    _refused(wst("train", "--task", "digits", "--released"), "--released", "VTAB-1K task", "'digits'")
-    _refused(wst("train", "--task", "nothing", "--set", "lr=1"), "--task", "'nothing'")
+    _refused(wst("train", "--task", "digits", "--released"), "released", "VTAB-1K task", "'digits'")
+    _refused(wst("train", "--task", "nothing", "--set", "lr=1"), "task", "'nothing'")
     micro = ["train", "--task", "svhn", "--released", "--backbone", "micro"]
     _refused(wst(*micro), "expected a backbone that the authors used", "'micro'")
     _refused(wst("train", "--task", "caltech101", "--released"), "vit_base_patch16_224.orig_in21k", "weights")

@@ -15,6 +15,7 @@ from rich.text import Text
 from analysis import tables
 from wst.cli.output import (
     Caption,
+    Force,
     Form,
     Formatted,
     Json,
@@ -28,10 +29,10 @@ from wst.cli.output import (
     print_json,
     print_line,
 )
-from wst.cli.outputs import Force, check_output, whole
 from wst.errors import InputError
 from wst.records import Tuning
 from wst.screen import printable
+from wst.workflows.outputs import check_output, whole
 
 if TYPE_CHECKING:
     from analysis.sameness import Aspect

@@ -77,7 +77,7 @@ def _plain(found: Bench) -> dict[str, object]:
 
 
 def _show(found: Bench, name: str) -> None:
-    from wst.cli.progress import duration
+    from wst.workflows.progress import duration
 
     noun = "CPUs" if found.device == "cpu" else "GPUs"
     peaks = ", ".join(f"{peak / 1e12:.3g} TFLOP/s in {precision}" for precision, peak in found.peaks.items())

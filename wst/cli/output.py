@@ -109,6 +109,7 @@ def form_of(style: Style, as_json: bool, caption: str | None, label: str | None)
     return Form(found, caption or "", label or "")
 
 
+Force = Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Formatted = Annotated[Style, typer.Option("--format", help="How to print the table.")]
 Caption = Annotated[

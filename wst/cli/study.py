@@ -20,6 +20,7 @@ from wst.cli.failures import ALL_FAILED, say
 from wst.cli.output import (
     Caption,
     Folder,
+    Force,
     Form,
     Formatted,
     Json,
@@ -37,18 +38,16 @@ from wst.cli.output import (
     print_json,
     print_line,
 )
-from wst.cli.outputs import Force, check_output, whole
 from wst.engine.faults import OutOfTime, StudyStoppedError
 from wst.errors import InputError
 from wst.files import replacing
-from wst.records import EndedTrial, Outcome, Stage
+from wst.records import Stage
+from wst.workflows.outputs import check_output, whole
 
 if TYPE_CHECKING:
     from wst.planning.planner import Planner
 
 study_app = typer.Typer()
-_NAMED = 5
-"""Cells that a line names."""
 
 
 @study_app.command()
@@ -96,8 +95,6 @@ def tune(
     from wst.workflows.status import status_rows
     from wst.workflows.warm_start import resolve_warm_starts
 
-    if inline and address is not None:
-        raise InputError(f"--inline: expected no --address beside it; found {address}")
     try:
         limit = parse_duration(stop_after) if stop_after is not None else None
     except ValueError as error:
@@ -128,9 +125,9 @@ def tune(
 
 
 def _print_costs(study: Any, root: str | None, as_json: bool) -> None:
-    from wst.cli.progress import duration
     from wst.workflows.costs import expected_costs
     from wst.workflows.preflight import check
+    from wst.workflows.progress import duration
 
     costs = expected_costs(study, check(study, root))
     if as_json:
@@ -173,7 +170,8 @@ def stopping(folder: Path) -> Iterator[None]:
 
 def _run(study: Any, folder: Path, told: Console, **options: Any) -> Planner:
     """Run it, with its progress on that console; the planner as it stands at the end."""
-    from wst.cli.progress import Progress
+    from wst.workflows.failures import failures
+    from wst.workflows.progress import Progress
     from wst.workflows.tune import run_study
 
     with stopping(folder):
@@ -185,7 +183,7 @@ def _run(study: Any, folder: Path, told: Console, **options: Any) -> Planner:
             leaderboard=leaderboard_rows,
             **options,
         )
-    failed = sum(trial.outcome.state == "failed" for trial in _run_trials(planner))
+    failed = failures(planner)
     if failed:
         print_line(
             f"{failed} trials failed: see error_text in the ledger; --retry-failed runs them again.",
@@ -194,38 +192,14 @@ def _run(study: Any, folder: Path, told: Console, **options: Any) -> Planner:
     return planner
 
 
-def _run_trials(planner: Planner) -> list[EndedTrial]:
-    """Ended trials that were run: not those above the ceiling, nor settings that came again."""
-    ended = (trial for cell in planner.cells.values() for trials in cell.ended.values() for trial in trials)
-    return [trial for trial in ended if trial.outcome.attempts > 0]
-
-
 def _end_if_barren(planner: Planner) -> None:
-    """Leave with a status of its own, and a line, when every trial of a cell failed in one of its stages, or
-    no settings were completed on all of the tasks that share them."""
-    stages: dict[tuple[str, str, str], list[Outcome]] = {}
-    for trial in _run_trials(planner):
-        intent = trial.intent
-        stages.setdefault((intent.task, intent.variant, intent.stage), []).append(trial.outcome)
-    barren = {key: ends for key, ends in stages.items() if all(end.state == "failed" for end in ends)}
-    if not barren:
-        searched = [cell for cell in planner.cells.values() if cell.source is cell]
-        none = {cell.variant: None for cell in searched if cell.shared and cell.best is None}
-        if none:
-            say(f"{', '.join(none)}: expected shared settings that every task completed; found none")
-            raise typer.Exit(ALL_FAILED)
-        return
-    names = [
-        f"{task}, {variant} ({stage}: {ends[-1].error_type})"
-        for (task, variant, stage), ends in barren.items()
-    ]
-    more = f"; and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    last = [line for line in (next(iter(barren.values()))[-1].error_text or "").splitlines() if line.strip()]
-    say(
-        f"every trial failed of {'; '.join(names[:_NAMED])}{more}; the first one's: "
-        f"{' '.join(last[-1].split())[:200] if last else 'no text'} (all of it: error_text in the ledger)"
-    )
-    raise typer.Exit(ALL_FAILED)
+    """Leave with a status of its own, and a line, where a part of the study came to nothing."""
+    from wst.workflows.failures import barren
+
+    found = barren(planner)
+    if found is not None:
+        say(found)
+        raise typer.Exit(ALL_FAILED)
 
 
 @study_app.command()

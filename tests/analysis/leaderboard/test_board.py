@@ -119,5 +119,5 @@ def test_fewer_tasks_on_request(alpha: Path) -> None:
 
 
 def test_a_task_that_no_study_asked_for_is_refused(alpha: Path) -> None:
-    with pytest.raises(InputError, match=r"--task: expected one of .*; found 'sprite_count'"):
+    with pytest.raises(InputError, match=r"task: expected one of .*; found 'sprite_count'"):
         read_leaderboard([alpha], ["sprite_count"])

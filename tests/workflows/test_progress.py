@@ -10,9 +10,9 @@ from rich.console import Console
 
 from tests.conftest import small_study
 from tests.synthetic import run_all
-from wst.cli.progress import _COLUMNS, Progress, Snapshot, TaskRow, duration, fold, lines
 from wst.data.suites import find_suite
 from wst.planning.planner import Planner
+from wst.workflows.progress import _COLUMNS, Progress, Snapshot, TaskRow, duration, fold, lines
 
 VTAB = [task.name for task in find_suite("vtab1k").tasks]
 
