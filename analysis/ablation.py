@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -13,7 +13,7 @@ import pandas as pd
 
 from analysis.load import common_suite, studies_of
 from analysis.results import read_finals
-from analysis.sameness import MADE_WITH, differing
+from analysis.sameness import MADE_WITH, Aspect, Made, made_of
 from analysis.statistics import (
     LEVEL,
     average_ranks,
@@ -39,7 +39,6 @@ COLUMNS = (
     "state",
     "reason",
     "test_top1",
-    "data_hash",
     *MADE_WITH,
     "trainable_parameters",
 )
@@ -65,6 +64,8 @@ class Comparison:
         p_holm: the same after Holm's correction for all the comparisons made.
         by_task: mean difference by task.
         lacking: tasks of the baseline without a pair.
+        made: what both were made with on these tasks, where that differs among the rows: one value, or two
+            with ``against`` between them.
     """
 
     variant: str
@@ -81,6 +82,7 @@ class Comparison:
     by_task: dict[str, float]
     lacking: tuple[str, ...] = ()
     note: str = ""
+    made: Mapping[Aspect, str] = field(default_factory=dict)
 
     @property
     def verdict(self) -> Verdict:
@@ -104,7 +106,7 @@ class Ablation:
 
     Attributes:
         ranks: mean over tasks of the variant's rank by mean accuracy, 1 the best, ties shared; over the
-            tasks that every variant has.
+            tasks on which every variant was compared.
         ranked_tasks: number of those tasks.
     """
 
@@ -123,15 +125,13 @@ class Runs:
     A label is a variant, with its study's name in front where there are several studies.
 
     Attributes:
-        hashes: of the images behind them, by label and task.
         notes: where a label's settings come from, in words.
-        differing: a line on what the studies were made with, where that differs.
+        made: what they were made with.
     """
 
     accuracies: dict[str, dict[str, dict[int, float]]]
-    hashes: dict[tuple[str, str], set[str]]
     notes: dict[str, str]
-    differing: list[str]
+    made: Made
 
     @property
     def means(self) -> dict[str, dict[str, float]]:
@@ -142,12 +142,13 @@ class Runs:
         }
 
 
-def runs_of(trials: pd.DataFrame) -> Runs:
+def runs_of(trials: pd.DataFrame, studies: Mapping[str, Study]) -> Runs:
     """What there is to compare among final trials.
 
     Args:
         trials: :data:`COLUMNS`, and ``place`` (:func:`analysis.results.places`), of the final trials of one
             or more ledgers; those of place 1 are compared.
+        studies: the studies by name.
     """
     chosen = trials[trials["place"] == 1]
     completed = chosen[chosen["state"] == "completed"].dropna(subset=["test_top1"])
@@ -160,12 +161,8 @@ def runs_of(trials: pd.DataFrame) -> Runs:
             str(who): {str(task): _by_seed(cell) for task, cell in part.groupby("task", sort=False)}
             for who, part in completed.groupby("label", sort=False)
         },
-        hashes={
-            (str(who), str(task)): set(part["data_hash"].dropna())
-            for (who, task), part in completed.groupby(["label", "task"])
-        },
         notes={str(who): str(part["reason"].iloc[0]) for who, part in completed.groupby("label")},
-        differing=differing(completed),
+        made=made_of(completed, completed["label"], studies),
     )
 
 
@@ -182,25 +179,74 @@ def check_several(runs: Runs) -> None:
         )
 
 
-def compare(runs: Runs, one: str, other: str) -> tuple[Comparison | None, list[str]]:
-    """Compare ``one`` with ``other``, paired by task and seed where their images are the same.
+Unlike = Mapping[tuple[Aspect, ...], tuple[str, list[str]]]
+"""What forbids to compare two labels: by the aspects, what to say of them, and the tasks."""
+
+
+def compare(
+    runs: Runs, one: str, other: str, across: Collection[Aspect] = ()
+) -> tuple[Comparison | None, Unlike]:
+    """Compare ``one`` with ``other``, paired by task and seed where both were made alike.
+
+    Args:
+        runs: what there is.
+        one, other: labels in it.
+        across: in what they may differ.
 
     Returns:
-        The comparison, with a ``p_holm`` for it alone, and lines on what was left out; None where they have
-        no pair.
+        The comparison, with a ``p_holm`` for it alone, and what was left out; None where they have no pair.
     """
     ours, theirs = runs.accuracies[one], runs.accuracies[other]
-    tasks = [task for task in theirs if task in ours]
-    differ = [task for task in tasks if runs.hashes[other, task] != runs.hashes[one, task]]
-    lines = [f"{one}: data of {', '.join(differ)} differ from {other}'s; not compared there."] * bool(differ)
-    pairs = {
-        task: shared
-        for task in tasks
-        if task not in differ and (shared := sorted(set(theirs[task]) & set(ours[task])))
-    }
+    left_out: dict[tuple[Aspect, ...], tuple[str, list[str]]] = {}
+    pairs = {}
+    for task in theirs:
+        if task in ours and (unlike := runs.made.unlike(one, other, task, across)):
+            words = ", ".join(f"{aspect} ({words})" if words else aspect for aspect, words in unlike.items())
+            left_out.setdefault(tuple(unlike), (words, []))[1].append(task)
+        elif task in ours and (shared := sorted(set(theirs[task]) & set(ours[task]))):
+            pairs[task] = shared
     if not pairs:
-        return None, [*lines, f"{one}: no task and seed in common with {other}; not compared."]
-    return _compare(one, ours, theirs, pairs, runs.notes[one]), lines
+        return None, left_out
+    made = {}
+    for aspect in runs.made.differing:
+        mine, its = (runs.made.cell(label, aspect, pairs) for label in (one, other))
+        made[aspect] = mine if mine == its else f"{mine or 'not known'} against {its or 'not known'}"
+    return replace(_compare(one, ours, theirs, pairs, runs.notes[one]), made=made), left_out
+
+
+_NAMED = 8
+"""Labels that a line names."""
+
+
+def not_compared(left_out: Iterable[tuple[str, Comparison | None, Unlike]], noun: str) -> list[str]:
+    """Lines on what was not compared, equal ones in one.
+
+    Args:
+        left_out: what is named, and what :func:`compare` returned of it.
+        noun: what these are, where they are too many to name.
+    """
+    alike: dict[str, list[str]] = {}
+    for name, comparison, unlike in left_out:
+        for aspects, (words, tasks) in unlike.items():
+            on = f" on {', '.join(tasks)}" if comparison is not None or len(unlike) > 1 else ""
+            wanted = " ".join(f"--across {aspect}" for aspect in aspects)
+            alike.setdefault(f"{on}, since they differ in {words}; {wanted} compares them.", []).append(name)
+        if comparison is None and not unlike:
+            alike.setdefault(": no task and seed in common.", []).append(name)
+    return [
+        f"Not compared: {', '.join(names) if len(names) <= _NAMED else f'{len(names)} {noun}'}{words}"
+        for words, names in alike.items()
+    ]
+
+
+def check_found(what: str, found: Collection[Comparison], lines: Sequence[str]) -> None:
+    """Refuse a table without a row, since none was made as what it would be compared with.
+
+    Raises:
+        InputError: nothing was compared, and the lines of :func:`not_compared` say why.
+    """
+    if not found and lines:
+        raise InputError(f"ablation: expected {what}; found none. {lines[0]}")
 
 
 def corrected(found: Sequence[Comparison]) -> list[Comparison]:
@@ -210,7 +256,11 @@ def corrected(found: Sequence[Comparison]) -> list[Comparison]:
 
 
 def ablation(
-    trials: pd.DataFrame, studies: Mapping[str, Study], suite: str, baseline: str | None = None
+    trials: pd.DataFrame,
+    studies: Mapping[str, Study],
+    suite: str,
+    baseline: str | None = None,
+    across: Collection[Aspect] = (),
 ) -> Ablation:
     """Compare every variant with the baseline.
 
@@ -220,22 +270,24 @@ def ablation(
         suite: name of the suite.
         baseline: a variant (``study: variant`` where several studies have one of that name); by default the
             one whose settings the others take over, else the first of the first study.
+        across: in what variants that are compared may differ.
 
     Raises:
         InputError: there is no such baseline, or nothing to compare it with.
     """
-    runs = runs_of(trials)
+    runs = runs_of(trials, studies)
     check_several(runs)
     labels = list(runs.accuracies)
     name = _baseline(baseline, labels, studies)
-    found, caveats = [], list(runs.differing)
-    for other in labels:
-        if other != name:
-            comparison, lines = compare(runs, other, name)
-            caveats += lines
-            found += [] if comparison is None else [comparison]
-    ranks, ranked_tasks = average_ranks(runs.means)
-    return Ablation(suite, name, corrected(found), ranks, ranked_tasks, caveats + _caveats(found))
+    compared = [(other, *compare(runs, other, name, across)) for other in labels if other != name]
+    found = [comparison for _, comparison, _ in compared if comparison is not None]
+    lines = not_compared(compared, "variants")
+    check_found(f"a variant to compare with {name}", found, lines)
+    means, on = runs.means, {c.variant: c.by_task for c in found}
+    alike = {label: {task: means[label][task] for task in tasks} for label, tasks in on.items()}
+    ranks, ranked_tasks = average_ranks({name: means[name], **alike})
+    caveats = [*runs.made.line(), *lines, *_caveats(found)]
+    return Ablation(suite, name, corrected(found), ranks, ranked_tasks, caveats)
 
 
 def _by_seed(cell: pd.DataFrame) -> dict[int, float]:
@@ -245,7 +297,7 @@ def _by_seed(cell: pd.DataFrame) -> dict[int, float]:
 def _baseline(asked: str | None, labels: list[str], studies: Mapping[str, Study]) -> str:
     if asked is not None:
         if asked not in labels:
-            raise InputError(f"--baseline: {one_of(asked, labels)}")
+            raise InputError(f"baseline: {one_of(asked, labels)}")
         return asked
     for study in studies.values():
         sources = [v.settings_from for v in study.variants.values() if v.settings_from]
@@ -310,7 +362,10 @@ def _caveats(found: Sequence[Comparison]) -> list[str]:
 
 
 def read_ablation(
-    folders: Sequence[Path], baseline: str | None = None, tuning: Tuning | None = None
+    folders: Sequence[Path],
+    baseline: str | None = None,
+    tuning: Tuning | None = None,
+    across: Collection[Aspect] = (),
 ) -> Ablation:
     """Compare the variants of the studies in these folders; of the ledgers, only what it needs is read.
 
@@ -318,13 +373,14 @@ def read_ablation(
         folders: output folders of studies.
         baseline: as in :func:`ablation`.
         tuning: only variants whose settings come about in this way.
+        across: in what variants that are compared may differ.
 
     Raises:
         InputError: the folders are no studies, or there is nothing to compare.
     """
     studies = studies_of(folders)
     finals = of_tuning(read_finals(folders, studies, COLUMNS), studies, tuning)
-    return ablation(finals, studies, common_suite(studies, folders).name, baseline)
+    return ablation(finals, studies, common_suite(studies, folders).name, baseline, across)
 
 
 def _baseline_rank(found: Ablation) -> list[str]:
@@ -336,24 +392,35 @@ def _baseline_rank(found: Ablation) -> list[str]:
     ]
 
 
+def unlike_columns(found: Iterable[Comparison]) -> list[Column]:
+    """Columns for what the compared rows were made with, where that is not one thing for all."""
+    values: dict[Aspect, set[str]] = {}
+    for comparison in found:
+        for aspect, words in comparison.made.items():
+            values.setdefault(aspect, set()).add(words)
+    return [Column(a) for a, own in values.items() if len(own) > 1 or " against " in min(own)]
+
+
 def as_table(found: Ablation) -> Table:
     """The comparisons as a table, the largest difference first."""
+    unlike = unlike_columns(found.comparisons)
     ordered = sorted(found.comparisons, key=lambda c: -c.difference)
     return Table(
         title=f"Test accuracy against {found.baseline}, suite {found.suite} (points, paired)",
         columns=[
             Column("variant"),
-            Column("difference", "difference"),
+            Column("difference", "difference", best=True),
             Column("95 % from", "difference"),
             Column("to", "difference"),
-            Column("± noise", "number"),
-            Column("P(improvement)", "number"),
+            Column("± noise", "decimal"),
+            Column("P(improvement)", "decimal"),
             Column("p (Wilcoxon)", "p"),
             Column("p (Holm)", "p"),
-            Column("average rank", "number"),
+            Column("average rank", "decimal"),
             Column("tasks", "count"),
             Column("pairs", "count"),
             Column("verdict"),
+            *unlike,
         ],
         rows=[
             {
@@ -369,6 +436,7 @@ def as_table(found: Ablation) -> Table:
                 "tasks": c.tasks,
                 "pairs": c.pairs,
                 "verdict": c.verdict,
+                **{column.name: c.made[column.name] for column in unlike},  # type: ignore[index]
             }
             for c in ordered
         ],

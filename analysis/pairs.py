@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 
 import pandas as pd
 
-from analysis.ablation import COLUMNS, Comparison, check_several, compare, corrected, runs_of
+from analysis.ablation import (
+    COLUMNS,
+    Comparison,
+    check_found,
+    check_several,
+    compare,
+    corrected,
+    not_compared,
+    runs_of,
+    unlike_columns,
+)
 from analysis.load import common_suite, studies_of
 from analysis.results import read_finals
+from analysis.sameness import Aspect
 from analysis.tables import Cell, Column, Table
 from analysis.tuning import of_tuning
 from wst.records import Tuning
+from wst.study import Study
 
 
 @dataclass(frozen=True)
@@ -36,31 +48,36 @@ class Pairs:
     caveats: list[str]
 
 
-def pairs(trials: pd.DataFrame, suite: str) -> Pairs:
+def pairs(
+    trials: pd.DataFrame, studies: Mapping[str, Study], suite: str, across: Collection[Aspect] = ()
+) -> Pairs:
     """Compare every two variants.
 
     Args:
         trials: as :func:`analysis.ablation.runs_of`.
+        studies: the studies by name.
         suite: name of the suite.
+        across: in what variants that are compared may differ.
 
     Raises:
         InputError: fewer than two variants have completed trials.
     """
-    runs = runs_of(trials)
+    runs = runs_of(trials, studies)
     check_several(runs)
     means = {label: statistics.fmean(tasks.values()) for label, tasks in runs.means.items()}
     labels = tuple(sorted(means, key=lambda label: (-means[label], label)))
-    found, caveats = {}, list(runs.differing)
-    for one, other in combinations(labels, 2):
-        comparison, lines = compare(runs, one, other)
-        caveats += lines
-        if comparison is not None:
-            found[one, other] = comparison
+    compared = {both: compare(runs, *both, across) for both in combinations(labels, 2)}
+    found = {both: comparison for both, (comparison, _) in compared.items() if comparison is not None}
+    named = ((f"{one} with {other}", *made) for (one, other), made in compared.items())
+    lines = not_compared(named, "pairs")
+    check_found("two variants to compare", found.values(), lines)
     held = dict(zip(found, corrected(list(found.values())), strict=True))
-    return Pairs(suite, labels, means, held, caveats)
+    return Pairs(suite, labels, means, held, [*runs.made.line(), *lines])
 
 
-def read_pairs(folders: Sequence[Path], tuning: Tuning | None = None) -> Pairs:
+def read_pairs(
+    folders: Sequence[Path], tuning: Tuning | None = None, across: Collection[Aspect] = ()
+) -> Pairs:
     """Compare every two variants of the studies in these folders.
 
     Raises:
@@ -68,7 +85,7 @@ def read_pairs(folders: Sequence[Path], tuning: Tuning | None = None) -> Pairs:
     """
     studies = studies_of(folders)
     finals = of_tuning(read_finals(folders, studies, COLUMNS), studies, tuning)
-    return pairs(finals, common_suite(studies, folders).name)
+    return pairs(finals, studies, common_suite(studies, folders).name, across)
 
 
 def as_matrix(found: Pairs) -> Table:
@@ -94,18 +111,20 @@ def as_matrix(found: Pairs) -> Table:
 
 def as_list(found: Pairs) -> Table:
     """A row a pair, with all numbers."""
+    unlike = unlike_columns(found.comparisons.values())
     return Table(
         title=f"Pairs of variants, suite {found.suite} (points of test accuracy, paired)",
         columns=[
             Column("variant"),
             Column("other"),
             Column("difference", "difference"),
-            Column("± noise", "number"),
-            Column("P(improvement)", "number"),
+            Column("± noise", "decimal"),
+            Column("P(improvement)", "decimal"),
             Column("p (Holm)", "p"),
             Column("tasks", "count"),
             Column("pairs", "count"),
             Column("verdict"),
+            *unlike,
         ],
         rows=[
             {
@@ -118,6 +137,7 @@ def as_list(found: Pairs) -> Table:
                 "tasks": c.tasks,
                 "pairs": c.pairs,
                 "verdict": c.verdict,
+                **{column.name: c.made[column.name] for column in unlike},  # type: ignore[index]
             }
             for (one, other), c in found.comparisons.items()
         ],

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
 
-from analysis.leaderboard.board import Leaderboard, Row
+from analysis.leaderboard.board import Leaderboard
 from analysis.leaderboard.notes import caveats
-from analysis.tables import Column, Estimate, Table
+from analysis.leaderboard.row import Row
+from analysis.sameness import Aspect
+from analysis.tables import Column, Estimate, Rounded, Table
 from wst.data.tasks import GROUPS
 from wst.errors import InputError
 from wst.planning.ranking import on_front
@@ -37,6 +39,7 @@ class Point:
             accuracy, one of the two strictly.  Published points are never on it.
         settings: hyperparameters in words.
         published: where the point was printed, for results that were not run here; else empty.
+        made: what it was made with, where that differs among the points.
     """
 
     label: str
@@ -44,9 +47,10 @@ class Point:
     accuracy: float
     deviation: float | None
     on_front: bool
-    settings: str = ""
+    settings: Rounded
     note: str = ""
     published: str = ""
+    made: Mapping[Aspect, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -91,7 +95,7 @@ def front(board: Leaderboard, over: str = "mean of groups", against: Cost = "par
         InputError: there is no such task or group, or no row of ours has both numbers.
     """
     if over not in choices(board):
-        raise InputError(f"--over: {one_of(over, choices(board))}")
+        raise InputError(f"over: {one_of(over, choices(board))}")
     several = len({row.study for row in board.rows if not row.source}) > 1
     measured, left_out = [], []
     drawn = [member for row in board.rows for member in _members(row, _tasks(row, board, over))]
@@ -119,6 +123,7 @@ def front(board: Leaderboard, over: str = "mean of groups", against: Cost = "par
             settings=row.settings(_tasks(row, board, over)),
             note=row.note,
             published=row.source,
+            made=row.made,
         )
         for place, (row, label, cost, accuracy) in enumerate(measured)
     ]
@@ -180,6 +185,7 @@ def _cost(row: Row, board: Leaderboard, over: str, against: Cost) -> float | Non
 
 def as_table(found: Front) -> Table:
     """The points as a table."""
+    unlike = list(dict.fromkeys(aspect for point in found.points for aspect in point.made))
     kind = {"parameters": "count", "seconds": "seconds", "memory": "bytes"}[found.against]
     rows: list[dict[str, Any]] = [
         {
@@ -187,6 +193,7 @@ def as_table(found: Front) -> Table:
             found.against: point.cost,
             "accuracy": Estimate(point.accuracy, point.deviation),
             "on the front": "" if point.published else point.on_front,
+            **{aspect: point.made.get(aspect, "") for aspect in unlike},
             "settings": point.settings,
             "note": point.published or point.note,
         }
@@ -198,11 +205,13 @@ def as_table(found: Front) -> Table:
         columns=[
             Column("variant"),
             Column(found.against, kind),  # type: ignore[arg-type]
-            Column("accuracy", "percent"),
+            Column("accuracy", "percent", best=True),
             Column("on the front"),
-            Column("settings"),
-            Column("note"),
+            *(Column(aspect) for aspect in unlike),
+            Column("settings", aside=True),
+            Column("note", aside=True),
         ],
         rows=rows,
         notes=[*notes, *found.caveats],
+        unranked=frozenset(i for i, point in enumerate(found.points) if point.published),
     )

@@ -1,4 +1,4 @@
-"""Tables and their formats: terminal, Markdown, LaTeX, CSV, HTML and JSON, all from the same cells."""
+"""Tables and their formats: terminal, Markdown, CSV, HTML, JSON and LaTeX, all from the same cells."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+import pandas as pd
 from rich import box
 from rich.console import Console, JustifyMethod
 from rich.measure import Measurement
@@ -20,7 +21,7 @@ from wst.errors import InputError
 from wst.screen import printable
 from wst.suggest import hint
 
-Kind = Literal["text", "percent", "difference", "number", "p", "count", "seconds", "bytes"]
+Kind = Literal["text", "percent", "difference", "number", "decimal", "p", "count", "seconds", "bytes"]
 Format = Literal["terminal", "markdown", "latex", "csv", "html", "json"]
 
 
@@ -32,7 +33,15 @@ class Estimate:
     deviation: float | None = None
 
 
-Cell = str | float | int | bool | Estimate | None
+@dataclass(frozen=True)
+class Rounded:
+    """A text with rounded numbers in it, and the same in full, as CSV and JSON have it."""
+
+    shown: str
+    full: str
+
+
+Cell = str | float | int | bool | Estimate | Rounded | None
 
 
 @dataclass(frozen=True)
@@ -44,12 +53,16 @@ class Column:
         kind: how a cell is written; ``text`` is set to the left.
         best: True where the highest cell is shown in bold.
         section: True where a rule stands before it in the terminal's layout.
+        over: what stands over this column and its neighbours in LaTeX.
+        aside: True where LaTeX leaves it out unless it is asked for.
     """
 
     name: str
     kind: Kind = "text"
     best: bool = False
     section: bool = False
+    over: str = ""
+    aside: bool = False
 
 
 @dataclass(frozen=True)
@@ -70,16 +83,24 @@ class Table:
     keys: int = 1
 
     def best(self, column: Column) -> frozenset[int]:
-        """Indices of the rows that share a column's highest value; none where it is not ranked."""
-        if not column.best:
-            return frozenset()
+        """Indices of the rows that share a column's highest value; none where it is not ranked.
+
+        What is shown as equal is equal.
+        """
+        return self._of_place(column, 0)
+
+    def second(self, column: Column) -> frozenset[int]:
+        """Indices of the rows that share the highest value below the best."""
+        return self._of_place(column, 1)
+
+    def _of_place(self, column: Column, place: int) -> frozenset[int]:
         values = {
-            i: round(number, 6)
+            i: float(format(number, _SPEC[column.kind].replace(",", "")))
             for i, row in enumerate(self.rows)
-            if i not in self.unranked and (number := mean(row[column.name])) is not None
+            if column.best and i not in self.unranked and (number := mean(row[column.name])) is not None
         }
-        highest = max(values.values(), default=None)
-        return frozenset(i for i, value in values.items() if value == highest)
+        highest = sorted(set(values.values()), reverse=True)[place : place + 1]
+        return frozenset(i for i, value in values.items() if value in highest)
 
 
 def mean(cell: Cell) -> float | None:
@@ -93,6 +114,7 @@ _SPEC: dict[Kind, str] = {
     "percent": ".1f",
     "difference": "+.2f",
     "number": ".3g",
+    "decimal": ".2f",
     "p": ".3f",
     "count": ",.0f",
     "seconds": ",.1f",
@@ -104,6 +126,8 @@ def text(cell: Cell, kind: Kind) -> str:
     """A cell in words: accuracies with one decimal, counts with separators, a dash for what is missing."""
     if cell is None:
         return "-"
+    if isinstance(cell, Rounded):
+        cell = cell.shown
     if isinstance(cell, str):
         return printable(cell)
     if isinstance(cell, bool):
@@ -116,6 +140,28 @@ def text(cell: Cell, kind: Kind) -> str:
     if kind == "p" and cell < 0.001:
         return "< 0.001"
     return format(cell, _SPEC[kind])
+
+
+def settings_in_words(settings: Mapping[str, Sequence[Any]]) -> Rounded:
+    """Hyperparameters by name, each with its smallest and its largest value, or the one that it has.
+
+    Numbers have three significant digits, and rates of learning an exponent: ``lr 1.00e-3``.
+    """
+
+    def words(value: Callable[[str, Any], str]) -> str:
+        ends = {name: dict.fromkeys(value(name, end) for end in own) for name, own in settings.items()}
+        return ", ".join(f"{name} {' to '.join(own)}" for name, own in ends.items())
+
+    return Rounded(words(_rounded), words(lambda _, value: str(value).removesuffix(".0")))
+
+
+def _rounded(name: str, value: Any) -> str:
+    if not isinstance(value, float):
+        return str(value)
+    if "lr" not in name.split("_"):
+        return f"{value:.3g}"
+    digits, exponent = f"{value:.2e}".split("e")
+    return f"{digits}e{int(exponent)}"
 
 
 def terminal(table: Table, width: int) -> list[RichTable]:
@@ -168,7 +214,7 @@ def _drawn(table: Table, cells: Mapping[str, Sequence[str]], widths: Mapping[str
     )
     for column in table.columns:
         side: JustifyMethod = "left" if column.kind == "text" else "right"
-        drawn.add_column(Text(column.name), justify=side, width=widths[column.name])
+        drawn.add_column(Text(column.name), justify=side, width=widths[column.name], overflow="fold")
     bold = {column.name: table.best(column) for column in table.columns}
     for i in range(len(table.rows)):
         drawn.add_row(*(Text(cells[c.name][i], "bold" if i in bold[c.name] else "") for c in table.columns))
@@ -190,7 +236,8 @@ def of_columns(table: Table, names: Sequence[str]) -> Table:
             )
     keys = [column.name for column in table.columns[: table.keys]]
     leading = next((place for place, name in enumerate(names) if name not in keys), len(names))
-    return replace(table, columns=[known[name] for name in names], keys=max(leading, 1))
+    chosen = [replace(known[name], aside=False) for name in names]
+    return replace(table, columns=chosen, keys=max(leading, 1))
 
 
 def narrowest(drawn: RichTable, console: Console) -> int:
@@ -235,40 +282,6 @@ def markdown(table: Table) -> str:
     return "\n".join([*lines, "", *(f"- {escape(printable(note))}" for note in table.notes)]).rstrip()
 
 
-_LATEX = {c: f"\\{c}" for c in "&%$#_{}"} | {
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "±": r"$\pm$",
-    "†": r"$^\dagger$",
-    "<": r"$<$",
-    ">": r"$>$",
-}
-
-
-def latex(table: Table) -> str:
-    """A ``tabular`` for the booktabs package, notes as comments."""
-
-    def escape(words: str) -> str:
-        return "".join(_LATEX.get(character, character) for character in words)
-
-    bold = {column.name: table.best(column) for column in table.columns}
-    lines = [
-        *(f"% {printable(note)}" for note in table.notes),
-        r"\begin{tabular}{" + "".join("l" if c.kind == "text" else "r" for c in table.columns) + "}",
-        r"\toprule",
-        " & ".join(escape(column.name) for column in table.columns) + r" \\",
-        r"\midrule",
-    ]
-    for i, row in enumerate(table.rows):
-        cells = [escape(text(row[c.name], c.kind)) for c in table.columns]
-        marked = [
-            rf"\textbf{{{w}}}" if i in bold[c.name] else w for w, c in zip(cells, table.columns, strict=True)
-        ]
-        lines.append(" & ".join(marked) + r" \\")
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"])
-
-
 def flat_rows(table: Table) -> list[dict[str, Any]]:
     """Rows at full precision; an estimate's deviation goes into a column of its own, ``<name> std``."""
     spread = {c.name for c in table.columns if any(isinstance(r[c.name], Estimate) for r in table.rows)}
@@ -277,11 +290,25 @@ def flat_rows(table: Table) -> list[dict[str, Any]]:
         flat: dict[str, Any] = {}
         for column in table.columns:
             cell = row[column.name]
-            flat[column.name] = cell.mean if isinstance(cell, Estimate) else cell
+            flat[column.name] = cell
+            if isinstance(cell, Estimate):
+                flat[column.name] = cell.mean
+            elif isinstance(cell, Rounded):
+                flat[column.name] = cell.full
             if column.name in spread:
                 flat[f"{column.name} std"] = cell.deviation if isinstance(cell, Estimate) else None
         rows.append(flat)
     return rows
+
+
+def as_frame(table: Table) -> pd.DataFrame:
+    """Rows at full precision as a data frame, its numbers as floats; title and notes are in its ``attrs``."""
+    rows = flat_rows(table)
+    frame = pd.DataFrame(rows, columns=list(rows[0]) if rows else [column.name for column in table.columns])
+    numbers = {column.name for column in table.columns if column.kind != "text"}
+    frame = frame.astype({name: float for name in frame if str(name).removesuffix(" std") in numbers})
+    frame.attrs = {"title": table.title, "notes": table.notes}
+    return frame
 
 
 def comma_separated(table: Table) -> str:
@@ -337,19 +364,29 @@ def as_json(table: Table, **more: Any) -> str:
 
 _WRITERS: Mapping[str, Callable[[Table], str]] = {
     "markdown": markdown,
-    "latex": latex,
     "csv": comma_separated,
     "html": html_table,
     "json": as_json,
 }
 
 
-def show(table: Table, style: Format, console: Console) -> None:
-    """Print a table: drawn on the console, or as plain text in one of the other formats."""
+def show(table: Table, style: Format, console: Console, caption: str = "", label: str = "") -> None:
+    """Print a table: drawn on the console, or as plain text in one of the other formats.
+
+    Args:
+        table: what to print.
+        style: the format.
+        console: where.
+        caption, label: of LaTeX.
+    """
+    from analysis.latex import latex  # which is made of what is above
+
     if style == "terminal":
         for part in terminal(table, console.width):
             console.print(part)
         for note in table.notes:
             console.print(Text(printable(note)))
+    elif style == "latex":
+        print(latex(table, caption, label), file=console.file)
     else:
         print(_WRITERS[style](table), file=console.file)

@@ -17,7 +17,7 @@ import multiprocessing
 import os
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,7 +38,8 @@ from wst.data.splits import TaskData, data_root
 from wst.data.suites import find_suite
 from wst.data.tasks import Task
 from wst.machine import usable_cpus
-from wst.planning.planner import Planner
+from wst.models.create import without_weights
+from wst.records import Intent
 from wst.study import Study
 from wst.training.spec import TrialSpec, trial_spec
 from wst.training.trial import Trial
@@ -119,8 +120,8 @@ def our_spec(given: Given, backbone: str, precision: str, epochs: int, state: Pa
             "resources": {"cpus_per_trial": given.threads},
         }
     )
-    intent = Planner(study).ask()
-    assert intent is not None
+    settings = study.recipe.complete(SETTINGS)
+    intent = Intent(f"{TASK.name}.wst.final.0000", TASK.name, "wst", "final", 0, 0, 1, settings)
     return trial_spec(study, intent, data=given.data, device=DEVICE, checkpoint_path=state)
 
 
@@ -157,9 +158,11 @@ def steps_of(side: Side, backbone: str, given: Given) -> Steps:
     return ours
 
 
-def step_times(backbone: str, given: Given, repeats: int) -> list[list[float]]:
+def step_times(
+    backbone: str, given: Given, repeats: int, compared: Sequence[Side] = SIDES
+) -> list[list[float]]:
     """Milliseconds a step, for each side in each repeat; by turns, so that a busy spell hits all alike."""
-    sides = [steps_of(side, backbone, given) for side in SIDES]
+    sides = [steps_of(side, backbone, given) for side in compared]
     counts = []
     for steps in sides:
         warm = seconds(steps, WARM_STEPS) / WARM_STEPS
@@ -207,13 +210,13 @@ def step_table(backbones: list[str], given: Given, repeats: int) -> list[str]:
     return table([*columns, "peak, MB", "of it growth, MB", "reference's growth / this"], rows, text=2)
 
 
-def reference_trial(given: Given, epochs: int) -> tuple[dict[str, float], float]:
+def reference_trial(given: Given, epochs: int, backbone: str) -> tuple[dict[str, float], float]:
     """Seconds by part, and the accuracy on the test split."""
     torch.set_num_threads(given.threads)
     lists: list[ImageList] = [given.data.list("trainval"), given.data.list("test")]
     watch = Stopwatch()
     top1 = reference.run(
-        "micro",
+        backbone,
         TASK.classes,
         *lists,
         epochs=epochs,
@@ -225,14 +228,15 @@ def reference_trial(given: Given, epochs: int) -> tuple[dict[str, float], float]
     return dict(watch.seconds), top1
 
 
-def our_trial(given: Given, epochs: int) -> tuple[dict[str, float], float]:
+def our_trial(given: Given, epochs: int, backbone: str) -> tuple[dict[str, float], float]:
     """The same of ours.  The training images are decoded first, so that this can be told from the rest."""
     watch = Stopwatch()
     with tempfile.TemporaryDirectory() as name:
         os.environ["WST_CACHE"] = f"{name}/cache"
-        spec = our_spec(given, "micro", PRECISION, epochs, Path(name) / "state")
+        spec = our_spec(given, backbone, PRECISION, epochs, Path(name) / "state")
+        size = without_weights(spec.backbone, "linear", {}, num_classes=1).input.size
         with watch("data"):
-            given.data.open("trainval", 32, "final")
+            given.data.open("trainval", size, "final")
         with watch("setup"):
             trial = Trial(spec)
         with watch("training"):
@@ -244,12 +248,12 @@ def our_trial(given: Given, epochs: int) -> tuple[dict[str, float], float]:
     return dict(watch.seconds), top1
 
 
-def trial_table(given: Given, epochs: int, repeats: int) -> list[str]:
+def trial_table(given: Given, epochs: int, repeats: int, backbone: str = "micro") -> list[str]:
     runs = {"reference": reference_trial, "wst": our_trial}
     found: dict[str, list[tuple[dict[str, float], float]]] = {name: [] for name in runs}
     for _ in range(repeats):  # by turns
         for name, run in runs.items():
-            found[name].append(alone(run, given, epochs))
+            found[name].append(alone(run, given, epochs, backbone))
     totals = {name: [sum(parts.values()) for parts, _ in each] for name, each in found.items()}
     rows = []
     for name, each in found.items():
@@ -287,7 +291,7 @@ def alone(function: Callable[..., Any], *arguments: object) -> Any:
     context = multiprocessing.get_context("forkserver")
     # Forked from one that has done nothing but import, which takes seconds.
     context.set_forkserver_preload(
-        ["benchmarks.pages", "benchmarks.reference.training", "wst.planning.planner", "wst.training.trial"]
+        ["benchmarks.pages", "benchmarks.reference.training", "wst.training.trial"]
     )
     with ProcessPoolExecutor(1, context) as pool:
         return pool.submit(function, *arguments).result()

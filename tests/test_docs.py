@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import typer
+from PIL import Image
 
 from tests.conftest import ROOT
 from tools.fill_tables import commands, filled
@@ -20,15 +21,30 @@ def _blocks(page: Path, language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", page.read_text(), flags=re.DOTALL)
 
 
-@pytest.mark.slow  # one of them trains
+def _pictures(folder: Path) -> None:
+    """Two classes of 20 pictures."""
+    for name, red in (("cat", 200), ("dog", 60)):
+        (folder / name).mkdir(parents=True)
+        for index in range(20):
+            Image.new("RGB", (32, 32), (red + index, 100 - index, 60)).save(folder / name / f"{index}.png")
+
+
+@pytest.mark.slow  # some of them train
 @pytest.mark.parametrize(
     "block",
-    [block for page in ("method.md", "studies.md") for block in _blocks(ROOT / "docs" / page, "python")],
+    [
+        block
+        for page in ("method.md", "python.md", "studies.md")
+        for block in _blocks(ROOT / "docs" / page, "python")
+    ],
 )
 def test_python_blocks_run(block: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if "from peft" in block:
         pytest.importorskip("peft")
     monkeypatch.chdir(tmp_path)
+    if 'suite="pets"' in block:
+        _pictures(tmp_path / "pets")
+        assert len(block.splitlines()) <= 25
     exec(compile(block, "a page", "exec"), {})
 
 

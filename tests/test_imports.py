@@ -50,7 +50,7 @@ def _modules(*packages: str, without: tuple[str, ...] = ()) -> list[str]:
 def test_need_neither_torch_nor_ray() -> None:
     ours = _modules("wst.study", "wst.ledger", "wst.planning", "wst.data", "wst.simulation", "wst.export")
     outside = ["wst", "wst.records", "wst.methods.registry", "wst.trackers", "wst.training.spec"]
-    commands = _modules("wst.cli")
+    commands = [*_modules("wst.cli"), "wst.api.results"]
     _imports([*outside, *ours, *commands, *_modules("analysis")], ["torch", "torchvision", "timm", "ray"])
 
 
@@ -63,10 +63,3 @@ def test_trials_need_neither_ray_nor_optuna() -> None:
 def test_all_but_two_files_need_no_ray() -> None:
     rays = ("wst.engine.ray_tune", "wst.engine.cluster")
     _imports(_modules("wst.engine", "wst.workflows", without=rays), ["ray"])
-
-
-def test_unknown_name_of_the_package_is_an_attribute_error() -> None:
-    import wst
-
-    with pytest.raises(AttributeError, match="nothing_of_the_kind"):
-        _ = wst.nothing_of_the_kind

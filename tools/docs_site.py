@@ -8,6 +8,7 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Iterator
+from inspect import ismodule
 from pathlib import Path
 
 from mkdocs.config.defaults import MkDocsConfig
@@ -62,7 +63,7 @@ def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -
 def _entry(name: str) -> str:
     """A public name's place in the API, wherever it was imported from."""
     found = getattr(wst, name)
-    where = f"{found.__module__}.{found.__qualname__}"
+    where = found.__name__ if ismodule(found) else f"{found.__module__}.{found.__qualname__}"
     return f"::: {where}\n    options:\n      heading: wst.{name}\n      toc_label: {name}\n"
 
 

@@ -6,10 +6,13 @@ import html
 import math
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from analysis.pareto import Front, Point
 from wst.errors import InputError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 FORMATS = (".png", ".svg", ".pdf", ".html")
 # Okabe and Ito's colours, which stay apart for colour-blind readers.
@@ -64,24 +67,28 @@ def _short(value: float) -> str:
     return f"{value:.3g}"
 
 
-def _draw_paper(found: Front, path: Path) -> None:
-    import matplotlib
+# SVG and PDF without a date, and SVG with fixed ids, so that the same ledger gives the same file.
+_FOR_PAPER: Any = {"svg.hashsalt": "wst", "svg.fonttype": "none", "pdf.fonttype": 42, "font.size": 8}
 
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
+
+def _draw_paper(found: Front, path: Path) -> None:
+    from matplotlib import rc_context
+
+    dated = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(path.suffix)
+    with rc_context(_FOR_PAPER):
+        static_figure(found).savefig(path, dpi=300, metadata=dated)
+
+
+def static_figure(found: Front) -> Figure:
+    """The front as a matplotlib figure, of a size for a paper's column; notebooks show it as it is."""
+    from matplotlib import rc_context
     from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
-    # SVG and PDF without a date, and SVG with fixed ids, so that the same ledger gives the same file.
-    style: Any = {
-        "svg.hashsalt": "wst",
-        "svg.fonttype": "none",
-        "pdf.fonttype": 42,
-        "font.size": 8,
-    }
-    with plt.rc_context(style):
-        picture, axes = plt.subplots(
-            figsize=_LARGER if len(found.points) > _CROWD else _COLUMN, layout="constrained"
-        )
+    from analysis.figures.picture import Picture
+
+    with rc_context(_FOR_PAPER):
+        picture = Picture(figsize=_LARGER if len(found.points) > _CROWD else _COLUMN, layout="constrained")
+        axes = picture.add_subplot()
         zero, marks = zero_of(found.points), ticks(found.points)
         groups = (
             ("published, not re-run here", PUBLISHED_COLOUR, "D", [p for p in found.points if p.published]),
@@ -120,9 +127,7 @@ def _draw_paper(found: Front, path: Path) -> None:
             axes.legend(fontsize=6.5, frameon=False, loc="lower right")
         picture.canvas.draw()
         _label(axes, found, zero)
-        dated = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(path.suffix)
-        picture.savefig(path, dpi=300, metadata=dated)
-        plt.close(picture)
+    return picture
 
 
 def front_line(found: Front) -> tuple[list[float], list[float]]:
@@ -251,5 +256,5 @@ def _details(point: Point, found: Front) -> str:
         "seconds": f"{point.cost:,.1f} s",
         "parameters": f"{point.cost:,.0f} parameters",
     }[found.against]
-    lines = [cost, point.settings, point.note, point.published and f"published: {point.published}"]
+    lines = [cost, point.settings.shown, point.note, point.published and f"published: {point.published}"]
     return "<br>".join(html.escape(line) for line in lines if line)

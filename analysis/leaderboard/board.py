@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,12 +10,12 @@ from typing import Any
 
 import pandas as pd
 
+from analysis.leaderboard.row import Row, Score
 from analysis.load import common_suite, hyperparameter_columns, studies_of
 from analysis.results import CELL, read_finals
-from analysis.sameness import MADE_WITH, differing
-from analysis.tables import Estimate
+from analysis.sameness import MADE_WITH, Made, made_of
 from analysis.tuning import of_tuning
-from wst.data.tasks import GROUPS, Suite
+from wst.data.tasks import Suite
 from wst.errors import InputError
 from wst.ledger.reads import TaskReads, count_reads
 from wst.planning.ranking import DIGITS
@@ -41,170 +39,9 @@ COLUMNS = (
     "head_parameters",
     "train_seconds",
     "peak_memory",
-    "data_hash",
     "test_overlap",
 )
 """Columns of ``trials`` that the leaderboard needs."""
-
-
-@dataclass(frozen=True)
-class Score:
-    """One variant on one task, over the seeds that completed.
-
-    Attributes:
-        by_seed: test accuracy in per cent.
-        trials: ids of the trials behind it.
-        planned: seeds that the study asked for.
-        trainable: trainable parameters without the head.
-        head: parameters of the head.
-        seconds: mean wall seconds of training.
-        memory: highest peak memory in bytes; None where it was not measured.
-        settings: hyperparameters.
-        front: the other members of the cell's front, by falling accuracy on val, in a study of several
-            objectives; they count in no average.
-        test_overlap: share of the test images that are also in train or val; None where it was not measured.
-    """
-
-    by_seed: dict[int, float]
-    trials: tuple[str, ...] = ()
-    planned: int = 1
-    trainable: float | None = None
-    head: float | None = None
-    seconds: float | None = None
-    memory: float | None = None
-    data_hash: str = ""
-    test_overlap: float | None = None
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    front: tuple[Score, ...] = ()
-
-    @property
-    def mean(self) -> float:
-        """Mean over seeds in per cent."""
-        return statistics.fmean(self.by_seed.values())
-
-    @property
-    def deviation(self) -> float | None:
-        """Sample standard deviation over seeds; None with a single seed."""
-        return statistics.stdev(self.by_seed.values()) if len(self.by_seed) > 1 else None
-
-
-@dataclass(frozen=True)
-class Row:
-    """One variant of one study, or one published method.
-
-    Attributes:
-        scores: by task; a task without a completed final trial is missing.
-        expected: tasks of the leaderboard that this row is on.
-        stages: stages of the study and how many trials a cell they have, in words.
-        note: where the settings come from, when not from a search of this variant.
-        source: where a published row was printed; empty for our own.
-        printed_mean: a published mean of the group means whose tasks were not printed.
-    """
-
-    study: str
-    variant: str
-    method: str
-    scores: dict[str, Score]
-    expected: tuple[str, ...]
-    stages: str = ""
-    normalisation: str = ""
-    note: str = ""
-    source: str = ""
-    printed_mean: float | None = None
-    printed_parameters: float | None = None
-
-    @property
-    def complete(self) -> bool:
-        """True when every task has a score."""
-        return set(self.expected) <= set(self.scores)
-
-    def average(self, tasks: Sequence[str]) -> Estimate | None:
-        """Mean over tasks in per cent; None while one is missing.
-
-        The deviation is that of the mean: over the seeds that every one of the tasks has.
-        """
-        if not tasks or not set(tasks) <= set(self.scores):
-            return None
-        shared = set.intersection(*(set(self.scores[task].by_seed) for task in tasks))
-        means = [
-            statistics.fmean(self.scores[task].by_seed[seed] for task in tasks) for seed in sorted(shared)
-        ]
-        spread = statistics.stdev(means) if len(means) > 1 else None
-        return Estimate(statistics.fmean(self.scores[task].mean for task in tasks), spread)
-
-    def group_tasks(self, suite: Suite, group: str) -> list[str]:
-        """Tasks of a group that this row should have."""
-        return [task.name for task in suite.tasks if task.group == group and task.name in self.expected]
-
-    def mean_of_tasks(self) -> Estimate | None:
-        """Mean over tasks; None while a task is missing."""
-        return self.average(self.expected)
-
-    def mean_of_groups(self, suite: Suite) -> Estimate | None:
-        """Mean of the group means, as most papers print it; None while a task is missing."""
-        if self.printed_mean is not None:
-            return Estimate(self.printed_mean)
-        if not self.complete or not self.expected:
-            return None
-        groups = [tasks for group in GROUPS if (tasks := self.group_tasks(suite, group))]
-        shared = set.intersection(*(set(self.scores[task].by_seed) for task in self.expected))
-        by_seed = [
-            statistics.fmean(
-                statistics.fmean(self.scores[task].by_seed[seed] for task in tasks) for tasks in groups
-            )
-            for seed in sorted(shared)
-        ]
-        spread = statistics.stdev(by_seed) if len(by_seed) > 1 else None
-        means = [statistics.fmean(self.scores[task].mean for task in tasks) for tasks in groups]
-        return Estimate(statistics.fmean(means), spread)
-
-    def seeds(self) -> str:
-        """Seeds a task: ``3``, ``1-3`` where tasks differ, ``2-3 of 3`` where some did not complete."""
-        if self.source:
-            return ""
-        counts = sorted({len(score.by_seed) for score in self.scores.values()})
-        planned = max((score.planned for score in self.scores.values()), default=0)
-        words = "-".join(map(str, dict.fromkeys([counts[0], counts[-1]]))) if counts else "0"
-        return words if counts and counts[0] >= planned else f"{words} of {planned}"
-
-    def trainable(self) -> float | None:
-        """Trainable parameters without the head, mean over tasks."""
-        return self.printed_parameters if self.source else self._mean_over_tasks("trainable")
-
-    def head(self) -> float | None:
-        """Parameters of the head, mean over tasks."""
-        return self._mean_over_tasks("head")
-
-    def _mean_over_tasks(self, what: str) -> float | None:
-        known = [value for s in self.scores.values() if (value := getattr(s, what)) is not None]
-        return statistics.fmean(known) if known else None
-
-    def settings(self, tasks: Sequence[str] | None = None) -> str:
-        """Hyperparameters in words; where tasks differ, from the smallest to the largest."""
-        chosen = [s.settings for t, s in self.scores.items() if tasks is None or t in tasks]
-        words = []
-        for name in dict.fromkeys(name for settings in chosen for name in settings):
-            values = sorted({settings[name] for settings in chosen if name in settings}, key=_sortable)
-            ends = [f"{v:.3g}" if isinstance(v, float) else str(v) for v in (values[0], values[-1])]
-            words.append(f"{name} {' to '.join(dict.fromkeys(ends))}")
-        return ", ".join(words)
-
-    def readout(self) -> str:
-        """What the head reads: a setting of the method, or ``paper`` for what the method does unasked."""
-        if self.source:
-            return ""
-        return " and ".join(sorted({str(s.settings.get("readout", "paper")) for s in self.scores.values()}))
-
-    def data(self) -> str:
-        """Eight digits that are equal for rows on equal data of equal tasks."""
-        hashes = sorted((task, score.data_hash) for task, score in self.scores.items())
-        return "" if self.source else hashlib.sha256(repr(hashes).encode()).hexdigest()[:8]
-
-    def protocol(self) -> str:
-        """How the numbers came about, in one line."""
-        if self.source:
-            return f"published ({self.source}), selected on test or unknown, not re-run here"
-        return f"{self.stages}; {self.seeds()} seeds; data {self.data()}; {self.normalisation}"
 
 
 @dataclass(frozen=True)
@@ -215,7 +52,7 @@ class Leaderboard:
         failed: final trials that failed, of those that count.
         put_aside: final trials of settings that the search has put aside since, by row and task.
         reads: how often each task's test images have been read, by these studies and by others.
-        differing: a line on what the studies were made with, where that differs.
+        made: what the rows were made with.
         several: whether they are of several studies.
     """
 
@@ -225,7 +62,7 @@ class Leaderboard:
     failed: int = 0
     put_aside: dict[str, dict[str, int]] = field(default_factory=dict)
     reads: Mapping[str, TaskReads] = field(default_factory=dict)
-    differing: Sequence[str] = ()
+    made: Made = field(default_factory=Made)
     several: bool = False
 
     def readers(self, task: str) -> dict[str, tuple[str, ...]]:
@@ -251,10 +88,6 @@ class Leaderboard:
             if largest:
                 found[task] = largest
         return found
-
-    def data_differ(self, one: str, other: str) -> bool:
-        """True where two studies share a task but not its images."""
-        return any({one, other} <= set(who) for who in self.different_data().values())
 
 
 def _measured(row: Row, task: str) -> bool:
@@ -287,13 +120,19 @@ def leaderboard(
     asked = {task for study in studies.values() for task in study.tasks}
     for task in tasks:
         if task not in asked:
-            raise InputError(f"--task: {one_of(task, sorted(asked))}")
+            raise InputError(f"task: {one_of(task, sorted(asked))}")
     order = tuple(task.name for task in suite.tasks if task.name in (set(tasks) or asked))
     trials = trials[trials["task"].isin(order)]
     counting = trials[trials["place"] > 0]
     completed = counting[counting["state"] == "completed"]
+    several = len(studies) > 1
+    labels = [_label(*who, several) for who in zip(completed["study"], completed["variant"], strict=True)]
+    made = made_of(completed, pd.Series(labels, completed.index, dtype=object), studies)
     rows = [
-        _row(str(study), str(variant), part, studies[str(study)], order)
+        replace(
+            _row(str(study), str(variant), part, studies[str(study)], order),
+            made={aspect: made.cell(_label(study, variant, several), aspect) for aspect in made.differing},
+        )
         for (study, variant), part in completed.groupby(["study", "variant"], sort=False)
     ]
     return Leaderboard(
@@ -301,10 +140,10 @@ def leaderboard(
         order,
         ranked(rows, suite),
         failed=int((counting["state"] == "failed").sum()),
-        put_aside=_put_aside(trials[trials["place"] == 0], len(studies) > 1),
+        put_aside=_put_aside(trials[trials["place"] == 0], several),
         reads={task: reads[task] for task in order if task in reads},
-        differing=differing(completed),
-        several=len(studies) > 1,
+        made=made,
+        several=several,
     )
 
 
@@ -366,10 +205,6 @@ def _score(seeds: pd.DataFrame, study: Study) -> Score:
         test_overlap=_known(seeds["test_overlap"].max()),
         data_hash="+".join(sorted(map(str, seeds["data_hash"].dropna().unique()))),
     )
-
-
-def _sortable(value: Any) -> tuple[bool, bool, Any]:
-    return isinstance(value, str), isinstance(value, tuple), value
 
 
 def _known(value: Any) -> float | None:

@@ -28,7 +28,7 @@ def caveats(board: Leaderboard) -> list[str]:
         f"Data of {task} differ between {' and '.join(who)}: these numbers do not compare."
         for task, who in board.different_data().items()
     ]
-    lines += board.differing
+    lines += board.made.line(without=["data"])
     lines += _readouts(board)
     lines += [overlap_note("test", task, share) for task, share in board.overlaps().items()]
     if board.failed:

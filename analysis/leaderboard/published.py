@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis.leaderboard.board import Leaderboard, Row, Score, ranked
+from analysis.leaderboard.board import Leaderboard, ranked
+from analysis.leaderboard.row import Row, Score
 from wst.data.suites import find_suite
 from wst.errors import InputError
 

@@ -8,8 +8,9 @@ from typing import get_args
 
 from analysis.ablation import COLUMNS as RUNS
 from analysis.ablation import Runs, compare, runs_of
-from analysis.leaderboard.board import COLUMNS, Leaderboard, Row, leaderboard
+from analysis.leaderboard.board import COLUMNS, Leaderboard, leaderboard
 from analysis.leaderboard.notes import caveats
+from analysis.leaderboard.row import Row
 from analysis.load import common_suite, hyperparameter_columns, studies_of
 from analysis.results import read_finals
 from analysis.tables import Cell, Column, Table
@@ -31,7 +32,7 @@ def read_side_by_side(folders: Sequence[Path], tasks: Sequence[str] = ()) -> Tab
     finals = read_finals(folders, studies, list(names))
     suite = common_suite(studies, folders)
     board = leaderboard(finals, suite, studies, tasks, count_reads(folders))
-    return side_by_side(board, runs_of(finals[finals["task"].isin(board.tasks)]), studies)
+    return side_by_side(board, runs_of(finals[finals["task"].isin(board.tasks)], studies), studies)
 
 
 def side_by_side(board: Leaderboard, runs: Runs, studies: Mapping[str, Study]) -> Table:
@@ -57,6 +58,7 @@ def side_by_side(board: Leaderboard, runs: Runs, studies: Mapping[str, Study]) -
     methods.sort(key=lambda found: min(board.rows.index(row) for row in found.values()))
     kinds = [kind for kind in get_args(Tuning) if any(kind in found for found in methods)]
     first, others = kinds[0], kinds[1:]
+    unlike = [aspect for aspect in board.made.differing if aspect != "budget"]  # which the columns are about
     percent = [Column(kind, "percent", best=True) for kind in kinds]
     gains = [(Column(f"over {kind}", "difference"), Column(f"verdict on {kind}")) for kind in others]
     return Table(
@@ -67,6 +69,7 @@ def side_by_side(board: Leaderboard, runs: Runs, studies: Mapping[str, Study]) -
             *(column for both in gains for column in both),
             *(Column(f"{kind} trainable", "count") for kind in kinds),
             Column("readout"),
+            *(Column(aspect) for aspect in unlike),
         ],
         rows=[_filled(found, board, runs, first, others) for found in methods],
         notes=[
@@ -83,6 +86,10 @@ def _filled(
     filled: dict[str, Cell] = {
         "method": next(found[kind].variant for kind in (first, *others) if kind in found),
         "readout": " and ".join(sorted({row.readout() for row in found.values()})),
+        **{
+            aspect: " and ".join(dict.fromkeys(row.made[aspect] for row in found.values()))
+            for aspect in board.made.differing
+        },
     }
     for kind in (first, *others):
         filled[f"{kind} trainable"] = found[kind].trainable() if kind in found else None
@@ -90,7 +97,9 @@ def _filled(
     for kind in others:
         comparison = None
         if first in found and kind in found:
-            comparison, _ = compare(runs, _label(found[first], runs), _label(found[kind], runs))
+            comparison, _ = compare(
+                runs, _label(found[first], runs), _label(found[kind], runs), across=["budget"]
+            )
         filled[f"over {kind}"] = comparison.difference if comparison else None
         filled[f"verdict on {kind}"] = comparison.verdict if comparison else None
     return filled

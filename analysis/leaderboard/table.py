@@ -6,8 +6,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
-from analysis.leaderboard.board import Leaderboard, Row
+from analysis.latex import MEAN
+from analysis.leaderboard.board import Leaderboard
 from analysis.leaderboard.notes import caveats, front_members
+from analysis.leaderboard.row import Row
+from analysis.sameness import Aspect
 from analysis.tables import Cell, Column, Estimate, Kind, Table
 from wst.data.tasks import GROUPS, Suite
 
@@ -23,36 +26,51 @@ def _group_cell(row: Row, suite: Suite, group: str) -> Cell:
     return row.average(row.group_tasks(suite, group))
 
 
+def _made_with(row: Row, aspect: Aspect) -> Cell:
+    return row.made.get(aspect, "")
+
+
 def registry(board: Leaderboard) -> list[tuple[Column, Fill]]:
     """The table's columns, in order, each with how a row fills it.  A new column is one entry here."""
     suite, tasks = board.suite, board.tasks
+    unlike = [aspect for aspect in board.made.differing if aspect not in ("normalisation", "data")]
     several = len({row.study for row in board.rows}) > 1
-    groups = [g for g in GROUPS if any(t.group == g for t in suite.tasks if t.name in tasks)]
+    group_of = {task.name: task.group for task in suite.tasks if task.name in tasks}
+    groups = [group for group in GROUPS if group in group_of.values()]
+    readouts = {row.readout() for row in board.rows if not row.source}
+    alone = [group for group in groups if list(group_of.values()).count(group) == 1]
 
-    def percent(name: str, section: bool = False) -> Column:
-        return Column(name, "percent", best=True, section=section)
+    def percent(name: str, over: str, section: bool = False, aside: bool = False) -> Column:
+        return Column(name, "percent", best=True, section=section, over=over, aside=aside)
 
-    def plain(name: str, kind: Kind = "text", section: bool = False) -> Column:
-        return Column(name, kind, section=section)
+    def plain(name: str, kind: Kind = "text", section: bool = False, aside: bool = False) -> Column:
+        return Column(name, kind, section=section, aside=aside)
+
+    def protocol(name: str, section: bool = False) -> Column:
+        return plain(name, section=section, aside=name not in board.made.differing)
 
     return [
         (plain("variant"), lambda row: row.variant + (" †" if row.source else "")),
-        *([(plain("study"), lambda row: row.study)] if several else []),
-        *((percent(task), partial(_task_cell, task=task)) for task in tasks),
+        *([(plain("study", aside=not board.several), lambda row: row.study)] if several else []),
+        *((percent(task, group_of[task]), partial(_task_cell, task=task)) for task in tasks),
         *(
-            (percent(group, group == groups[0]), partial(_group_cell, suite=suite, group=group))
+            (
+                percent(group, MEAN, section=group == groups[0], aside=group in alone),
+                partial(_group_cell, suite=suite, group=group),
+            )
             for group in groups
         ),
-        (percent("mean of groups", True), lambda row: row.mean_of_groups(suite)),
-        (percent("mean of tasks"), Row.mean_of_tasks),
+        (percent("mean of groups", MEAN, section=True), lambda row: row.mean_of_groups(suite)),
+        (percent("mean of tasks", MEAN), Row.mean_of_tasks),
         (plain("trainable", "count", section=True), Row.trainable),
-        (plain("head", "count"), Row.head),
-        (plain("seeds"), Row.seeds),
-        (plain("stages", section=True), lambda row: row.stages),
-        (plain("data"), Row.data),
-        (plain("normalisation"), lambda row: row.normalisation),
-        (plain("readout"), Row.readout),
-        (plain("settings"), Row.settings),
+        (plain("head", "count", aside=True), Row.head),
+        (protocol("seeds"), Row.seeds),
+        (protocol("stages", section=True), lambda row: row.stages),
+        (protocol("data"), Row.data),
+        (protocol("normalisation"), lambda row: row.normalisation),
+        (plain("readout", aside=len(readouts) < 2), Row.readout),
+        *((plain(aspect), partial(_made_with, aspect=aspect)) for aspect in unlike),
+        (protocol("settings"), Row.settings),
     ]
 
 
@@ -63,7 +81,7 @@ def as_table(board: Leaderboard) -> Table:
     """
     entries = registry(board)
     if any(row.source for row in board.rows):
-        entries.append((Column("protocol"), Row.protocol))
+        entries.append((Column("protocol", aside=True), Row.protocol))
     return Table(
         title=f"Test accuracy (%), suite {board.suite.name}",
         columns=[column for column, _ in entries],
@@ -88,7 +106,7 @@ def accuracies(board: Leaderboard) -> Table:
     """The leaderboard of many variants for a terminal: a row each, with tasks or groups and an average."""
     table = as_table(board)
     tasks = board.tasks if len(board.tasks) <= _MOST_TASKS else GROUPS
-    kept = ("variant", "study", *tasks, "mean of groups", "trainable")
+    kept = ("variant", "study", *tasks, "mean of groups", "trainable", *board.made.differing)
     return replace(table, columns=[column for column in table.columns if column.name in kept])
 
 

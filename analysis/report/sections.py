@@ -109,7 +109,10 @@ def _ablation(folders: Sequence[Path], board: Leaderboard) -> Section:
     title = "Variants compared"
     if len(board.rows) < 2:
         return Section("ablation", title, [text("Only one variant has final trials: nothing to compare.")])
-    found = ablation.read_ablation(folders)
+    try:
+        found = ablation.read_ablation(folders)
+    except InputError as refused:  # none was made as the first was
+        return Section("ablation", title, [text(str(refused))])
     words = (
         f"Mean difference from {found.baseline} over tasks, paired by task and seed; bars are 95 % bootstrap "
         "intervals over seeds, stratified by task."

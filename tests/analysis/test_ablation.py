@@ -84,11 +84,14 @@ def test_other_images_are_not_compared(alpha: Path, beta: Path) -> None:
     assert list(other.by_task) == ["emoji_group", "sprite_loc", "sprite_ori"]
     assert other.difference == pytest.approx(sum(other.by_task.values()) / 3)
     assert other.by_task["emoji_group"] == pytest.approx(-0.5)  # 60 and 61 against 60 and 62: seeds 1 and 2
-    assert "beta: wst5: data of digits differ from alpha: base's; not compared there." in found.caveats
+    assert (
+        "Not compared: beta: wst5 on digits, since they differ in data; --across data compares them."
+        in found.caveats
+    )
 
 
 def test_bad_baselines_are_refused(alpha: Path, beta: Path) -> None:
-    with pytest.raises(InputError, match=r"--baseline: expected one of base, .*; found 'nobody'"):
+    with pytest.raises(InputError, match=r"baseline: expected one of base, .*; found 'nobody'"):
         read_ablation([alpha], "nobody")
     with pytest.raises(
         InputError, match="expected at least two variants with completed final trials; found 1"
@@ -147,8 +150,11 @@ def test_what_has_nothing_in_common_is_named_and_the_others_are_compared() -> No
     found = ablation(trials, {}, "mini", "base")
     assert [(c.variant, c.note) for c in found.comparisons] == [("later", "why")]
     assert list(found.comparisons[0].by_task) == ["y", "x", "z"]  # in the order of the ledger
-    assert "alone: no task and seed in common with base; not compared." in found.caveats
+    assert "Not compared: alone: no task and seed in common." in found.caveats
     other = (trials["variant"] == "later") & trials["task"].isin(["x", "y"])
     found = ablation(trials.assign(data_hash=other.map({True: "e", False: "d"})), {}, "mini", "base")
     assert list(found.comparisons[0].by_task) == ["z"]
-    assert "later: data of y, x differ from base's; not compared there." in found.caveats
+    assert (
+        "Not compared: later on y, x, since they differ in data; --across data compares them."
+        in found.caveats
+    )

@@ -52,10 +52,10 @@ def test_python_queries(alpha: Path, tool: str) -> None:
 
 
 def test_loading_in_python(alpha: Path) -> None:
-    (block,) = [block for block in _blocks("python") if "analysis.load" in block]
+    (block,) = [block for block in _blocks("python") if "wst.open" in block]
     names: dict[str, Any] = {}
     exec(block.replace("DIR", str(alpha)), names)
-    assert len(names["trials"]) == 64
+    assert set(ALPHA) == set(names["board"]["variant"])
     assert list(names["curves"].columns) == ["task", "variant", "trial_id", "epoch", "val_top1"]
 
 

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.leaderboard.board import Leaderboard, Row, Score, read_leaderboard
+from analysis.leaderboard.board import Leaderboard, read_leaderboard
+from analysis.leaderboard.row import Row, Score
 from analysis.pareto import Front, as_table, choices, front
 from wst.data.mini import MINI
 from wst.errors import InputError
@@ -49,7 +50,7 @@ def test_other_costs(alpha: Path) -> None:
 
 def test_what_cannot_be_drawn_is_refused(alpha: Path) -> None:
     board = read_leaderboard([alpha])
-    with pytest.raises(InputError, match="--over: expected one of"):
+    with pytest.raises(InputError, match="over: expected one of"):
         front(board, "sprite_count")
     with pytest.raises(InputError, match="expected a variant whose final trials are complete"):
         front(replace(board, rows=[]))

@@ -148,7 +148,7 @@ def test_a_front_is_one_row_and_several_points(several: Path) -> None:
         "base": (100, pytest.approx(81), True),
         "base #2": (50, pytest.approx(76), True),
     }
-    assert "lr 0.001" in digits["base #2"].settings and "lr 0.002" in digits["base"].settings
+    assert "lr 1.00e-3" in digits["base #2"].settings.shown and "lr 2.00e-3" in digits["base"].settings.shown
     (emoji,) = pareto_front(board, "emoji_group").points
     assert (emoji.label, emoji.cost) == ("base", 60)
     # Over both tasks the one member on emoji_group stands in twice.

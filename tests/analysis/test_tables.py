@@ -19,8 +19,8 @@ from analysis.tables import (
     as_json,
     comma_separated,
     html_table,
-    latex,
     markdown,
+    settings_in_words,
     show,
     terminal,
     text,
@@ -51,6 +51,16 @@ def test_cells_in_words() -> None:
     assert text(-1.234, "difference") == "-1.23"
 
 
+def test_rates_of_learning_have_three_digits_and_machines_all_of_them() -> None:
+    settings = {"lr": [0.00123456], "min_lr": [1e-8], "scale": [0.1, 10.0], "r": [4], "readout": ["mean"]}
+    found = settings_in_words(settings)
+    assert found.shown == "lr 1.23e-3, min_lr 1.00e-8, scale 0.1 to 10, r 4, readout mean"
+    assert found.full == "lr 0.00123456, min_lr 1e-08, scale 0.1 to 10, r 4, readout mean"
+    table = Table("t", [Column("settings")], [{"settings": found}])
+    assert found.shown in markdown(table) and found.shown in html_table(table)
+    assert found.full in comma_separated(table) and found.full in as_json(table)
+
+
 def test_markdown_bolds_the_best_and_breaks_no_column() -> None:
     lines = markdown(TABLE).splitlines()
     assert lines[0] == "| variant | digits | trainable |"
@@ -58,14 +68,6 @@ def test_markdown_bolds_the_best_and_breaks_no_column() -> None:
     assert lines[2] == "| one | **91.2 ± 1.5** | 3,104 |"
     assert "<script>" not in markdown(TABLE)
     assert lines[3].replace("\\|", "").count("|") == 4
-
-
-def test_latex_is_escaped() -> None:
-    found = latex(TABLE)
-    assert r"\textbf{91.2 $\pm$ 1.5}" in found
-    assert r"\&\_\%" in found
-    assert found.startswith("% a note")
-    assert found.count(r"\\") == 4
 
 
 def test_csv_has_full_precision_and_deviations() -> None:
@@ -146,6 +148,14 @@ def test_a_terminal_table_fits_and_loses_nothing(
         assert [word for line in lines for word in line.split() if "±" in word] == [
             f"{10 + place}.0±1.5" for place in range(columns)
         ]
+
+
+def test_a_long_word_is_broken_and_not_cut() -> None:
+    name = "sprite_count.linear-default.search.0006"
+    cells = {"variant": "wst", "settings": "lr 1.00e-3, scale 10, drop_path 0.1 to 0.3", "from": name}
+    table = Table("T", [Column(key) for key in cells], [cells])
+    shown = _shown(60, *terminal(table, 60))
+    assert "…" not in shown and name[:20] in shown and name[-4:] in shown
 
 
 def test_parts_of_a_wide_table_share_all_its_keys() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import shutil
 from pathlib import Path
@@ -10,10 +11,10 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from tests.analysis.ledgers import Writer, alpha_study
+from tests.analysis.ledgers import BETA, Writer, alpha_study, beta_study
 from tests.data.trees import class_folders
 from wst.cli.analysis import analysis_app, draw_pareto, show_leaderboard
-from wst.cli.output import Style
+from wst.cli.output import Form
 from wst.errors import InputError
 
 pytestmark = pytest.mark.slow  # draws pictures and pages
@@ -96,7 +97,7 @@ def test_a_leaderboard_of_many_variants_fits(
     writer = Writer(tmp_path / "s", study)
     with writer.ledger:
         writer.finals({name: {task: [50, 51] for task in study.tasks} for name in names})
-    show_leaderboard([tmp_path / "s"], False, Console(width=width))
+    show_leaderboard([tmp_path / "s"], Form("terminal"), Console(width=width))
     shown = capsys.readouterr().out
     assert "…" not in shown and max(map(len, shown.splitlines())) <= width
     assert all(name in shown.split() for name in names)
@@ -114,6 +115,53 @@ def test_only_the_columns_that_are_asked_for(alpha: Path, tmp_path: Path) -> Non
     assert not picture.exists()
 
 
+def test_ablation_across_what_differs(beta: Path, tmp_path: Path) -> None:
+    with (
+        writer := Writer(tmp_path / "l", beta_study(name="l", recipe={"epochs": 5, "warmup_epochs": 1}))
+    ).ledger:
+        writer.finals(BETA, digits_data="-other")
+    with pytest.raises(InputError, match=r"found none\. .* epochs \(5 against 2\); --across epochs compares"):
+        _run("ablation", beta, tmp_path / "l")
+    with pytest.raises(InputError, match="--across epochs"):
+        _run("ablation", beta, tmp_path / "l", "--across", "budget", "--pairs")
+    words = ["ablation", beta, tmp_path / "l", "--across", "budget", "--across", "recipe", "--json"]
+    (row,) = json.loads(_run(*words))["rows"]
+    assert (row["verdict"], row["epochs"]) == ("inside the noise", "5 against 2")
+
+
+@pytest.mark.parametrize("verb", ["leaderboard", "pareto", "ablation", "importance"])
+def test_captions_and_labels_are_latex_alone(alpha: Path, tmp_path: Path, verb: str) -> None:
+    words = [verb, alpha, *(["-o", tmp_path / "f.svg"] if verb == "pareto" else [])]
+    with pytest.raises(InputError, match=r"^--caption: expected --format latex beside it; found terminal$"):
+        _run(*words, "--caption", "x")
+    with pytest.raises(InputError, match=r"^--label: expected --format latex beside it; found json$"):
+        _run(*words, "--format", "latex", "--label", "x", "--json")
+    with pytest.raises(InputError, match=r"^--label: expected letters, digits"):
+        _run(*words, "--format", "latex", "--label", "{")
+    assert not (tmp_path / "f.svg").exists()
+    words += ["--table", "selection"] if verb == "importance" else []
+    found = _run(*words, "--format", "latex", "--caption", "100%", "--label", "tab:x")
+    assert "\\caption{100\\%}\n\\label{tab:x}" in found
+
+
+def test_a_csv_is_one_table(alpha: Path, tmp_path: Path) -> None:
+    picture = ["-o", tmp_path / "f.svg"]
+    for words in (["leaderboard"], ["pareto", *picture], ["ablation"], ["ablation", "--pairs"]):
+        header, *rows = csv.reader(_run(words[0], alpha, *words[1:], "--format", "csv").splitlines())
+        assert rows and all(len(row) == len(header) for row in rows)
+    for style in ("csv", "latex"):
+        expected = (
+            f"^--format {style}: expected --table importance, selection, confirmation beside it; found none$"
+        )
+        with pytest.raises(InputError, match=expected):
+            _run("importance", alpha, "--format", style)
+    for table, name in (("importance", "lr"), ("selection", "best val"), ("confirmation", "optimism")):
+        lines = _run("importance", alpha, "--table", table, "--format", "csv").splitlines()
+        assert name in lines[0].split(",") and len({line.count(",") for line in lines}) == 1
+    found = json.loads(_run("importance", alpha, "--table", "selection", "--json"))
+    assert found["rows"][0]["tied for the best"] == 2
+
+
 def test_importance(alpha: Path) -> None:
     found = json.loads(_run("importance", alpha, "--json"))
     assert found["importance"]["rows"][0]["trials"] == 4
@@ -128,7 +176,7 @@ def test_report(alpha: Path, tmp_path: Path) -> None:
 
 
 def test_functions_for_other_verbs(alpha: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    show_leaderboard([alpha], False, Console(width=150))
+    show_leaderboard([alpha], Form("terminal"), Console(width=150))
     assert "mean of groups" in capsys.readouterr().out
     draw_pareto([alpha], tmp_path / "front.png")
     assert (tmp_path / "front.png").exists()
@@ -136,7 +184,7 @@ def test_functions_for_other_verbs(alpha: Path, tmp_path: Path, capsys: pytest.C
 
 def test_a_table_goes_where_the_console_writes(alpha: Path, tmp_path: Path) -> None:
     with (tmp_path / "board.md").open("w") as file:
-        show_leaderboard([alpha], False, Console(file=file), style=Style.markdown)
+        show_leaderboard([alpha], Form("markdown"), Console(file=file))
     assert (tmp_path / "board.md").read_text().startswith("| variant | digits |")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import shutil
@@ -250,7 +251,7 @@ def test_status_shows_a_best_accuracy_of_nothing(wst, tmp_path: Path) -> None:  
         epochs = tuple(Epoch(number, 0.1, 2.0, 3.0, 0.0, 1.0) for number in range(1, 5))
         ledger.add_trial(intent, Outcome("completed", epochs=epochs))
     line = wst("status", tmp_path / "s").out.splitlines()[-2]
-    assert line.split()[-1] == "0.0" and line.split()[-2] == "-"
+    assert line.split()[2:4] == ["1/6", "0.0"]
 
 
 def test_status_counts_trials_and_test_reads(wst, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
@@ -266,6 +267,30 @@ def test_status_counts_trials_and_test_reads(wst, tmp_path: Path) -> None:  # ty
     assert sum(row["test reads"] for row in rows) == 2
     assert "digits" in wst("status", tmp_path / "s").out
     _refused(wst("status", tmp_path), "expected a study's output folder")
+
+
+def test_status_and_best_in_every_format(wst, alpha: Path) -> None:  # type: ignore[no-untyped-def]
+    for verb, first, rates in (
+        ("status", "digits,base,6/6,-,2/2,", ()),
+        ("best", "digits,base,", ("2.00e-3", "0.002")),
+    ):
+        found = {
+            style: wst(verb, alpha, "--format", style).out for style in ("csv", "latex", "markdown", "html")
+        }
+        assert found["csv"].splitlines()[1].startswith(first)
+        assert len({len(row) for row in csv.reader(found["csv"].splitlines())}) == 1
+        assert "\\toprule" in found["latex"] and "| task | variant |" in found["markdown"]
+        assert found["html"].startswith("<table>")
+        assert wst(verb, alpha, "--format", "json").out == wst(verb, alpha, "--json").out
+        for style, text in found.items():
+            assert all((rate in text) == (place == (style == "csv")) for place, rate in enumerate(rates)), (
+                style
+            )
+        captioned = wst(verb, alpha, "--format", "latex", "--caption", "a_b", "--label", "tab:x").out
+        assert "\\caption{a\\_b}\n\\label{tab:x}" in captioned
+        _refused(
+            wst(verb, alpha, "--label", "x"), "--label: expected --format latex beside it; found terminal"
+        )
 
 
 @pytest.mark.slow
@@ -312,8 +337,8 @@ def test_train_needs_a_task_and_known_settings(wst, tmp_path: Path) -> None:  # 
     _refused(wst("train"), "--task: expected a task")
     _refused(wst("train", "--task", "digits"), "learning rate")
     _refused(wst("train", "--task", "digits", "--set", "lr"), "expected NAME=VALUE")
-    _refused(wst("train", "--task", "digits", "--released"), "--released", "VTAB-1K task", "'digits'")
-    _refused(wst("train", "--task", "nothing", "--set", "lr=1"), "--task", "'nothing'")
+    _refused(wst("train", "--task", "digits", "--released"), "released", "VTAB-1K task", "'digits'")
+    _refused(wst("train", "--task", "nothing", "--set", "lr=1"), "task", "'nothing'")
     micro = ["train", "--task", "svhn", "--released", "--backbone", "micro"]
     _refused(wst(*micro), "expected a backbone that the authors used", "'micro'")
     _refused(wst("train", "--task", "caltech101", "--released"), "vit_base_patch16_224.orig_in21k", "weights")

@@ -76,7 +76,7 @@ def test_predicts_most_images_of_files(kept: tuple[Path, float], mini_root: Path
     predictor = load_adapter(kept[0])
     split = TaskData.of(mini_root, MINI, MINI.task("digits")).open("test", 32, "final")
     files = sorted((mini_root / "mini" / "digits" / "images" / "test").iterdir())[:100]
-    probabilities = predictor.predict(files, batch_size=33)
+    probabilities = predictor.predict_proba(files, batch_size=33)
     assert probabilities.shape == (100, 10)
     assert torch.allclose(probabilities.sum(1), torch.ones(100), atol=1e-5)
     correct = (probabilities.argmax(1) == torch.tensor(split.labels[:100])).double().mean()

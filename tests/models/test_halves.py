@@ -65,7 +65,19 @@ def test_blocks_before_the_first_adapted_one_are_kept(family: str, last: int) ->
 def test_a_ladder_keeps_every_blocks_output(family: str) -> None:
     lst = registry.get("lst")
     model = lst(frozen(family), r=4)
-    _agree(model, halves(model, lst, {"r": 4}), "before and after every block")
+    _agree(model, halves(model, lst, {"r": 4}), "before and after each of 3 blocks")
+
+
+@pytest.mark.parametrize("kernel", [0, 3])
+@pytest.mark.parametrize("family", ["vit", "eva", "beit with a shared bias"])
+def test_a_side_path_keeps_the_blocks_before_its_first_join(family: str, kernel: int) -> None:
+    dtl = registry.get("dtl")
+    settings = {"r": 2, "kernel": kernel}
+    model = dtl(frozen(family), **settings)
+    with torch.no_grad():
+        for side_map in model.side_maps.values():  # type: ignore[operator, union-attr]
+            side_map.b.weight.normal_()
+    _agree(model, halves(model, dtl, settings), "before and after each of 1 blocks")
 
 
 @pytest.mark.parametrize("name", ["test_convnext", "test_resnet", "resnetv2_18", "volo_d1_224", "dpn48b"])

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from PIL import Image
 from pydantic import ValidationError
 
 from tests.conftest import LR, small_study
@@ -333,3 +335,59 @@ def test_shared_settings_take_one_list_to_start_from() -> None:
         study = small_study(variants={"v": variant}, search={"trials": 2, "sampler": sampler})
         assert study.variants["v"].first_points("digits") == [{"lr": 0.01}]
         assert Study.model_validate(yaml.safe_load(study.to_yaml())) == study
+
+
+def test_a_study_is_built_from_keywords_a_mapping_or_a_file(tmp_path: Path) -> None:
+    """Names of spaces and recipes are looked up as in a file, and nothing that was given is changed."""
+    variants = {"lora": {"method": "lora", "space": "lora"}}
+    keys: dict[str, Any] = {
+        "suite": "mini",
+        "tasks": ("digits",),
+        "backbone": "micro",
+        "search": {"trials": 2},
+    }
+    study = Study(name="mine", variants=variants, recipe="released", **keys)
+    assert variants == {"lora": {"method": "lora", "space": "lora"}}
+    assert study.recipe.epochs == 110 and "scale" in (study.variants["lora"].space or {})
+    assert Study({"name": "mine", "variants": variants, "recipe": "released"}, **keys) == study
+    path = tmp_path / "s.yaml"
+    path.write_text(study.to_yaml())
+    assert Study(path) == Study(str(path)) == load_study(str(path)) == study
+    assert Study(path, seed=3).seed == 3 and pickle.loads(pickle.dumps(study)) == study
+    assert Study("demo", tasks=["digits"]).tasks == ("digits",)
+
+
+def test_a_study_sees_a_method_and_a_suite_by_their_paths(tmp_path: Path) -> None:
+    for name in ("cat", "dog"):
+        (tmp_path / "pets" / name).mkdir(parents=True)
+        for index in range(10):
+            Image.new("RGB", (8, 8), (index, 0, 0)).save(tmp_path / "pets" / name / f"{index}.png")
+    method = tmp_path / "mine.py"
+    method.write_text("def mine(model):\n    return model\n")
+    study = Study(
+        name="own",
+        suite=tmp_path / "pets",
+        backbone="micro",
+        variants={"mine": {"method": method, "fixed": {"lr": 0.1}}},
+        final={},
+    )
+    assert study.suite == str((tmp_path / "pets").resolve()) and study.tasks == ("pets",)
+    assert study.variants["mine"].method == str(method) and study.variants["mine"].method_hash
+
+
+@pytest.mark.parametrize(
+    ("keys", "line"),
+    [
+        ({}, "study: suite: expected a value; found none"),
+        ({"sede": 1}, "study: expected only the keys .*found 'sede' .did you mean 'seed'"),
+        ({"variants": {"a": {"method": "lroa"}}}, "study: variants.a: method: .*did you mean 'lora'"),
+        ({"variants": {"a": {"method": "lora", "space": "lroa"}}}, "lroa: expected .*did you mean 'lora'"),
+        ({"recipe": "defualt"}, "defualt: expected .*did you mean 'default'"),
+    ],
+)
+def test_a_wrong_keyword_gets_one_line(keys: dict[str, Any], line: str) -> None:
+    with pytest.raises(InputError, match=line) as error:
+        Study(name="a", **keys)
+    assert "\n" not in str(error.value)
+    with pytest.raises(InputError, match="study: expected a path, a name or a mapping; found 3"):
+        Study(3)  # type: ignore[arg-type]

@@ -101,7 +101,7 @@ def test_heads_on_kept_features_are_trained_in_one_product(mini_root: Path) -> N
     [("lora", {"dropout": 0.5}), ("lora", {"r": 3})],
     ids=["draws itself", "another shape"],
 )
-def test_trials_that_cannot_share_a_pass_take_turns(
+def test_trials_that_cannot_share_a_pass_do_their_own_steps(
     mini_root: Path, method: str, settings: dict[str, object], caplog: pytest.LogCaptureFixture
 ) -> None:
     specs = [_member(mini_root, "digits", 0, method, **settings), _member(mini_root, "digits", 1, method)]
@@ -109,7 +109,7 @@ def test_trials_that_cannot_share_a_pass_take_turns(
     trials = [Trial(one) for one in specs]
     list(Pass(trials).rounds())
     assert [trial.cost().pass_size for trial in trials] == [None, None]
-    assert "they train in turns" in caplog.text
+    assert "each does its own steps" in caplog.text
     assert [[e.val_loss for e in trial.curve] for trial in trials] == [
         [e.val_loss for e in c] for c in curves
     ]

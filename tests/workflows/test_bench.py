@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
 from tests.cli.commands import caller
 from wst.machine import usable_cpus
+from wst.training.layouts import Layout
 from wst.training.timing import Speed
-from wst.workflows.bench import Bench, Layout
+from wst.workflows.bench import Bench
 
 SPEED = Speed(training=100.0, scoring=300.0, operations=10**7, precision="fp32", memory=None)
 
 
 def _bench(images: list[float | None], device: str = "cpu", devices: int = 4) -> Bench:
-    layouts = [Layout(2**place, 1, rate) for place, rate in enumerate(images)]
+    layouts = [Layout(2**place, 1, images=rate) for place, rate in enumerate(images)]
     return Bench(device, devices, {"fp32": 1e10}, {"wst": SPEED}, "wst", layouts, 3600.0)
 
 
@@ -36,16 +38,22 @@ def test_share_of_the_peak() -> None:
 
 @pytest.mark.slow
 def test_the_verb_prints_what_to_set(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     wst = caller(monkeypatch, capsys)
-    result = wst("bench", "demo", "--seconds", "0.1", "--set", "tasks=[digits]", "--json")
+    path = tmp_path / "small.yaml"
+    path.write_text(
+        "{name: small, suite: mini, tasks: [digits], backbone: micro, final: {seeds: 1}, variants: {"
+        "linear: {method: linear, fixed: {lr: 1e-3}}, wst-r2: {method: wst, fixed: {lr: 1e-3, r: 2}}}}"
+    )
+    result = wst("bench", str(path), "--seconds", "0.1", "--json")
     assert result.status == 0, result.err
     found = json.loads(result.out)
-    assert set(found["resources"]) == {"slots", "cpus_per_trial"}
+    assert set(found["resources"]) == {"slots", "cpus_per_trial", "trials_per_pass", "capture"}
     assert found["device"] == "cpu" and found["hours"] > 0 and found["gpu hours"] is None
     assert all(speed["training"] > 0 and speed["scoring"] > 0 for speed in found["variants"].values())
     assert 0 < found["variants"]["wst-r2"]["share of the peak"] < 2
     tried = found["layouts"]["tried"]
     assert found["layouts"]["variant"] != "linear" and all(layout["images"] > 0 for layout in tried)
     assert all(layout["slots"] * layout["threads"] <= usable_cpus() for layout in tried)
+    assert {(layout["together"], layout["captured"]) for layout in tried} == {(1, False), (4, False)}

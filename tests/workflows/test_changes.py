@@ -168,8 +168,8 @@ def test_a_test_split_that_changes_after_it_was_announced_is_not_scored(
 ) -> None:
     original = Job._announce
 
-    def announced(job: Job) -> Any:
-        reports = original(job)
+    def announced(job: Job, trials: Any) -> Any:
+        reports = original(job, trials)
         _flipped(own, "test")
         return reports
 

@@ -58,7 +58,7 @@ def test_a_ledger_keeps_lists_and_a_study_goes_on_with_them(study: Study, tmp_pa
     assert trials["hp_sizes[1]"].tolist() == [h["sizes"][1] for h in again[:8]]  # type: ignore[index]
     names = {name for one in importances(trials, studies) for name in one.shares}
     assert {"sizes[0]", "sizes[2]"} <= names
-    assert "sizes (" in read_leaderboard([tmp_path / "s"]).rows[0].settings()
+    assert "sizes (" in read_leaderboard([tmp_path / "s"]).rows[0].settings().shown
     (tries,) = export_optuna(tmp_path / "s", tmp_path / "study.db").values()
     assert tries == 8
     assert "sizes:" in study_without_search(tmp_path / "s")

@@ -129,7 +129,7 @@ def test_released_settings_are_the_authors() -> None:
 def test_released_option_takes_the_authors_recipe_seed_and_normalisation() -> None:
     study, intent = from_options(
         task="dtd",
-        assignments=["drop_path=0.5"],
+        settings={"drop_path": 0.5},
         released=True,
         recipe=None,
         epochs=None,
@@ -157,7 +157,7 @@ def _with_recipe(path: Path, epochs: int) -> Study:
     study, _ = from_options(
         task="digits",
         method="linear",
-        assignments=["lr=0.1"],
+        settings={"lr": 0.1},
         released=False,
         recipe=str(path),
         epochs=epochs,

@@ -3,20 +3,39 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.text import Text
 
 from analysis import tables
-from wst.cli.output import Formatted, Json, Style, Tasks, as_file, as_path, console, print_json, print_line
-from wst.cli.outputs import Force, check_output, whole
+from wst.cli.output import (
+    Caption,
+    Force,
+    Form,
+    Formatted,
+    Json,
+    Label,
+    Style,
+    Tasks,
+    as_file,
+    as_path,
+    console,
+    form_of,
+    print_json,
+    print_line,
+)
 from wst.errors import InputError
 from wst.records import Tuning
 from wst.screen import printable
+from wst.workflows.outputs import check_output, whole
+
+if TYPE_CHECKING:
+    from analysis.sameness import Aspect
 
 analysis_app = typer.Typer()
 
@@ -36,6 +55,28 @@ class Evaluator(StrEnum):
     fanova = "fanova"
 
 
+class Part(StrEnum):
+    """The tables on a search."""
+
+    importance = "importance"
+    selection = "selection"
+    confirmation = "confirmation"
+
+
+class Unlike(StrEnum):
+    """In what variants that are compared may differ."""
+
+    recipe = "recipe"
+    epochs = "epochs"
+    backbone = "backbone"
+    weights = "weights"
+    normalisation = "normalisation"
+    preprocessing = "preprocessing"
+    precision = "precision"
+    budget = "budget"
+    data = "data"
+
+
 Folders = Annotated[
     list[Path], typer.Argument(metavar="DIR...", parser=as_path, help="Output folders of studies.")
 ]
@@ -49,13 +90,13 @@ Settings = Annotated[
 Literature = Annotated[bool, typer.Option("--literature", help="Add published results, marked as such.")]
 
 
+Across = Annotated[
+    list[Unlike] | None,
+    typer.Option("--across", help="Compare variants that differ in this, too; may be given again."),
+]
 Columns = Annotated[
     str | None, typer.Option("--columns", metavar="NAME,NAME", help="Only these columns, in this order.")
 ]
-
-
-def _print(table: tables.Table, style: Style, as_json: bool, console: Console = console) -> None:
-    tables.show(table, "json" if as_json else style.value, console)
 
 
 def _with_columns(table: tables.Table, columns: str | None) -> tables.Table:
@@ -65,10 +106,9 @@ def _with_columns(table: tables.Table, columns: str | None) -> tables.Table:
 
 def show_leaderboard(
     folders: list[Path],
-    as_json: bool,
+    form: Form,
     console: Console,
     *,
-    style: Style = Style.terminal,
     tasks: list[str] | None = None,
     literature: bool = False,
     settings: Tuning | None = None,
@@ -82,7 +122,7 @@ def show_leaderboard(
     ours = leaderboard.read_leaderboard(folders, tasks or (), settings)
     board = published.with_published(ours) if literature else ours
     table = _with_columns(leaderboard_table.as_table(board), columns)
-    if as_json or style is Style.json:
+    if form.style == "json":
         found = tables.as_json(
             table,
             suite=board.suite.name,
@@ -94,8 +134,8 @@ def show_leaderboard(
             },
         )
         print(found, file=console.file)
-    elif style is not Style.terminal or columns is not None:
-        _print(table, style, False, console)
+    elif form.style != "terminal" or columns is not None:
+        form.show(table, console)
     else:
         drawn = [tables.transposed(leaderboard_table.without_settings(ours))]
         if tables.narrowest(drawn[0], console) > console.width:  # too many variants for columns
@@ -141,21 +181,23 @@ def leaderboard(
         bool, typer.Option("--side-by-side", help="A row a method: its tuned, shared and untuned variants.")
     ] = False,
     columns: Columns = None,
+    caption: Caption = None,
+    label: Label = None,
     as_json: Json = False,
 ) -> None:
     """Show test accuracies of the final stage: per task, group means, both averages, parameters, seeds."""
+    form = form_of(style, as_json, caption, label)
     if side_by_side:
         from analysis.leaderboard.side_by_side import read_side_by_side
 
         if literature or settings:
             raise InputError("--side-by-side: expected neither --literature nor --settings beside it")
-        _print(_with_columns(read_side_by_side(folders, task or ()), columns), style, as_json)
+        form.show(_with_columns(read_side_by_side(folders, task or ()), columns), console)
         return
     show_leaderboard(
         folders,
-        as_json,
+        form,
         console,
-        style=style,
         tasks=task,
         literature=literature,
         settings=settings,
@@ -177,6 +219,8 @@ def pareto(
     settings: Settings = None,
     columns: Columns = None,
     style: Formatted = Style.terminal,
+    caption: Caption = None,
+    label: Label = None,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
@@ -186,13 +230,14 @@ def pareto(
     from analysis.leaderboard.published import with_published
     from analysis.pareto import as_table, front
 
+    form = form_of(style, as_json, caption, label)
     check_output("-o", out, force=force, endings=FORMATS)
     board = read_leaderboard(folders, tuning=settings)
     found = front(with_published(board) if literature else board, over, against.value)
     table = _with_columns(as_table(found), columns)
     with whole(out) as aside:
         draw(found, aside)
-    _print(table, style, as_json)
+    form.show(table, console)
 
 
 @analysis_app.command()
@@ -204,30 +249,41 @@ def ablation(
         typer.Option("--pairs", help="Compare every two variants: a matrix (CSV and JSON: a row a pair)."),
     ] = False,
     settings: Settings = None,
+    across: Across = None,
     columns: Columns = None,
     style: Formatted = Style.terminal,
+    caption: Caption = None,
+    label: Label = None,
     as_json: Json = False,
 ) -> None:
     """Compare variants paired by task and seed, and say which differences are inside the noise."""
+    form = form_of(style, as_json, caption, label)
+    wanted: list[Aspect] = [unlike.value for unlike in across or ()]
     if pairs:
         from analysis.pairs import as_list, as_matrix, read_pairs
 
         if baseline is not None:
             raise InputError("--pairs: expected no --baseline beside it")
-        found = read_pairs(folders, settings)
-        listed = as_json or style in (Style.csv, Style.json)
-        _print(_with_columns(as_list(found) if listed else as_matrix(found), columns), style, as_json)
+        found = read_pairs(folders, settings, wanted)
+        table = as_list(found) if form.style in ("csv", "json") else as_matrix(found)
+        form.show(_with_columns(table, columns), console)
         return
     from analysis.ablation import as_table, read_ablation
 
-    _print(_with_columns(as_table(read_ablation(folders, baseline, settings)), columns), style, as_json)
+    compared = read_ablation(folders, baseline, settings, wanted)
+    form.show(_with_columns(as_table(compared), columns), console)
 
 
 @analysis_app.command()
 def importance(
     folders: Folders,
     method: Annotated[Evaluator, typer.Option(help="fanova needs scikit-learn.")] = Evaluator.ped_anova,
+    table: Annotated[
+        Part | None, typer.Option("--table", help="Only this table; CSV and LaTeX take one.")
+    ] = None,
     style: Formatted = Style.terminal,
+    caption: Caption = None,
+    label: Label = None,
     as_json: Json = False,
 ) -> None:
     """Show which hyperparameters mattered in the search, and how sure its choices were."""
@@ -236,25 +292,34 @@ def importance(
     from analysis.search import importance as importances
     from analysis.search.trials import read_search
 
+    form = form_of(style, as_json, caption, label)
+    if table is None and form.style in ("csv", "latex"):
+        raise InputError(f"--format {form.style}: expected --table {', '.join(Part)} beside it; found none")
     studies = studies_of(folders)
     trials, later = read_search(folders, studies)
-    table = importances.as_table(importances.importances(trials, studies, method.value), method.value)
     suite = common_suite(studies, folders)
-    choices = selection.selection_table(selection.selections(trials, later, suite, studies))
-    confirmed = confirmation.as_table(confirmation.confirmations(trials, later, studies))
-    held = agreement.agreement(trials, later)
-    if as_json or style is Style.json:
-        found = {
-            "importance": json.loads(tables.as_json(table)),
-            "selection": json.loads(tables.as_json(choices)),
-            "confirmation": json.loads(tables.as_json(confirmed)),
-            "validation against test": vars(held),
-        }
-        print_json(found)
+    makers: dict[Part, Callable[[], tables.Table]] = {
+        Part.importance: lambda: importances.as_table(
+            importances.importances(trials, studies, method.value), method.value
+        ),
+        Part.selection: lambda: selection.selection_table(
+            selection.selections(trials, later, suite, studies)
+        ),
+        Part.confirmation: lambda: confirmation.as_table(confirmation.confirmations(trials, later, studies)),
+    }
+    if table is not None:
+        form.show(makers[table](), console)
         return
-    for one in (table, choices, *([confirmed] if confirmed.rows else [])):
-        _print(one, style, False)
-    if style is Style.terminal:
+    made = {part: make() for part, make in makers.items()}
+    held = agreement.agreement(trials, later)
+    if form.style == "json":
+        found = {part.value: json.loads(tables.as_json(one)) for part, one in made.items()}
+        print_json(found | {"validation against test": vars(held)})
+        return
+    for part, one in made.items():
+        if one.rows or part is not Part.confirmation:
+            form.show(one, console)
+    if form.style == "terminal":
         print_line(agreement.in_words(held))
 
 

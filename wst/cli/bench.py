@@ -44,12 +44,19 @@ def bench(
         _show(found, loaded.name)
 
 
-def _resources(found: Bench) -> dict[str, float]:
+def _resources(found: Bench) -> dict[str, float | bool]:
     """What the study's ``resources`` would be with the best layout."""
     best = found.best
+    slots: dict[str, float | bool]
     if found.device == "cpu":
-        return {"slots": best.slots, "cpus_per_trial": best.threads}
-    return {"gpus_per_trial": round(1 / best.slots, 2), "slots": best.slots * found.devices}
+        slots = {"slots": best.slots, "cpus_per_trial": best.threads}
+    else:
+        slots = {"gpus_per_trial": round(1 / best.slots, 2), "slots": best.slots * found.devices}
+    return {**slots, "trials_per_pass": best.together, "capture": best.captured}
+
+
+def _yaml(value: float | bool) -> str:
+    return str(value).lower() if isinstance(value, bool) else f"{value:g}"
 
 
 def _plain(found: Bench) -> dict[str, object]:
@@ -70,7 +77,7 @@ def _plain(found: Bench) -> dict[str, object]:
 
 
 def _show(found: Bench, name: str) -> None:
-    from wst.cli.progress import duration
+    from wst.workflows.progress import duration
 
     noun = "CPUs" if found.device == "cpu" else "GPUs"
     peaks = ", ".join(f"{peak / 1e12:.3g} TFLOP/s in {precision}" for precision, peak in found.peaks.items())
@@ -89,16 +96,17 @@ def _show(found: Bench, name: str) -> None:
         )
     console.print(variants)
     layouts = Table(
-        *("trials at a time", "threads each", "images a second"),
+        *("jobs at a time", "threads each", "trials in a pass", "captured", "images a second"),
         title=f"Beside each other ({found.slowest}, the slowest)",
         title_justify="left",
         box=box.SIMPLE_HEAD,
     )
     for layout in found.layouts:
-        rate = "too little memory" if layout.images is None else f"{layout.images:,.0f}"
-        add_row(layouts, str(layout.slots), str(layout.threads), rate)
+        rate = layout.problem if layout.images is None else f"{layout.images:,.0f}"
+        numbers = (str(layout.slots), str(layout.threads), str(layout.together))
+        add_row(layouts, *numbers, "yes" if layout.captured else "no", rate or "")
     console.print(layouts)
-    settings = " ".join(f"--set resources.{key}={value:g}" for key, value in _resources(found).items())
+    settings = " ".join(f"--set resources.{key}={_yaml(value)}" for key, value in _resources(found).items())
     print_line(f"Best here: {settings}")
     cost = f"{name}: {duration(found.slot_seconds)} on one slot, {duration(found.wall_seconds)} so"
     if found.device != "cpu":

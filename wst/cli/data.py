@@ -16,6 +16,7 @@ from rich.progress import Progress as Bar
 from wst.cli import completion
 from wst.cli.failures import say
 from wst.cli.output import (
+    Force,
     Json,
     Root,
     Tasks,
@@ -27,11 +28,11 @@ from wst.cli.output import (
     print_json,
     print_line,
 )
-from wst.cli.outputs import Force, check_output
 from wst.errors import InputError
 from wst.files import is_file, is_folder
 from wst.screen import printable
 from wst.suggest import one_of
+from wst.workflows.outputs import check_output
 
 if TYPE_CHECKING:
     from wst.data.check.report import TaskReport

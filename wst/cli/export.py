@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from wst.cli.output import Folder, as_file, as_path, as_text, print_line
-from wst.cli.outputs import Force, check_no_study, check_output
+from wst.cli.output import Folder, Force, as_file, as_path, as_text, print_line
+from wst.workflows.outputs import check_no_study, check_output
 
 export_app = typer.Typer(
     no_args_is_help=True, help="Copy a study's ledger, or an adapter, for other programs."

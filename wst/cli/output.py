@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,7 +16,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from analysis import tables
+from analysis.latex import check_label
+from analysis.tables import Format
 from wst.cli import completion
+from wst.errors import InputError
 from wst.screen import printable
 
 # A pipe or a file has no width of its own, and lines may be longer there than on the narrowest terminal.
@@ -76,8 +81,41 @@ def as_text(given: str) -> str:
     return given
 
 
+@dataclass(frozen=True)
+class Form:
+    """How a verb prints its table: the format, and of LaTeX the caption and the label."""
+
+    style: Format
+    caption: str = ""
+    label: str = ""
+
+    def show(self, table: tables.Table, console: Console) -> None:
+        """Print a table so."""
+        tables.show(table, self.style, console, self.caption, self.label)
+
+
+def form_of(style: Style, as_json: bool, caption: str | None, label: str | None) -> Form:
+    """The form that the options of a verb ask for.
+
+    Raises:
+        InputError: a caption or a label without LaTeX, or a label that LaTeX does not take.
+    """
+    found: Format = "json" if as_json else style.value
+    for option, given in (("--caption", caption), ("--label", label)):
+        if given is not None and found != "latex":
+            raise InputError(f"{option}: expected --format latex beside it; found {found}")
+    if label is not None:
+        check_label(label)
+    return Form(found, caption or "", label or "")
+
+
+Force = Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Formatted = Annotated[Style, typer.Option("--format", help="How to print the table.")]
+Caption = Annotated[
+    str | None, typer.Option(parser=as_text, help="Caption of the LaTeX table, as plain text.")
+]
+Label = Annotated[str | None, typer.Option(parser=as_text, help="Label of the LaTeX table.")]
 Folder = Annotated[Path, typer.Argument(metavar="DIR", parser=as_path, help="A study's output folder.")]
 Root = Annotated[str | None, typer.Option(parser=as_text, help="Folder that holds the suite's folder.")]
 Tasks = Annotated[

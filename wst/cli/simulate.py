@@ -12,6 +12,7 @@ from rich.progress import Progress, TimeRemainingColumn
 from analysis.tables import Format, show
 from wst.cli import completion
 from wst.cli.output import (
+    Force,
     Formatted,
     Json,
     Overrides,
@@ -23,10 +24,10 @@ from wst.cli.output import (
     error_console,
     print_json,
 )
-from wst.cli.outputs import Force, check_output, whole
 from wst.errors import InputError
 from wst.machine import usable_cpus
 from wst.suggest import one_of
+from wst.workflows.outputs import check_output, whole
 
 simulate_app = typer.Typer()
 

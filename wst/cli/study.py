@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from analysis import tables
 from wst.cli import completion
 from wst.cli.analysis import draw_pareto, leaderboard_rows, show_leaderboard
 from wst.cli.failures import ALL_FAILED, say
 from wst.cli.output import (
+    Caption,
     Folder,
+    Force,
+    Form,
+    Formatted,
     Json,
+    Label,
     Overrides,
     Root,
     Style,
@@ -27,24 +34,22 @@ from wst.cli.output import (
     as_path,
     console,
     error_console,
-    narrow_table,
+    form_of,
     print_json,
     print_line,
 )
-from wst.cli.outputs import Force, check_output, whole
 from wst.engine.faults import OutOfTime, StudyStoppedError
 from wst.errors import InputError
 from wst.files import replacing
-from wst.records import EndedTrial, Outcome
+from wst.records import Stage
 from wst.trackers import check_name
+from wst.workflows.outputs import check_output, whole
 
 if TYPE_CHECKING:
     from wst.planning.planner import Planner
     from wst.study import Study
 
 study_app = typer.Typer()
-_NAMED = 5
-"""Cells that a line names."""
 
 
 @study_app.command()
@@ -89,8 +94,6 @@ def tune(
     """Start a study, or go on with the one in the output folder."""
     from wst.study.durations import parse_duration
 
-    if inline and address is not None:
-        raise InputError(f"--inline: expected no --address beside it; found {address}")
     try:
         limit = parse_duration(stop_after) if stop_after is not None else None
     except ValueError as error:
@@ -115,7 +118,7 @@ def tune(
     )
     print_line(f"ledger: {folder / 'ledger'}", told)
     if any(trial.outcome.state == "completed" for c in planner.cells.values() for trial in c.ended["final"]):
-        show_leaderboard([folder], as_json, console)
+        show_leaderboard([folder], Form("json" if as_json else "terminal"), console)
     elif as_json:
         from wst.workflows.status import status_rows
 
@@ -148,9 +151,9 @@ def _announced(
 
 
 def _print_costs(study: Study, root: str | None, as_json: bool) -> None:
-    from wst.cli.progress import duration
     from wst.workflows.costs import expected_costs
     from wst.workflows.preflight import check
+    from wst.workflows.progress import duration
     from wst.workflows.warm_start import resolve_warm_starts
 
     study = resolve_warm_starts(study)
@@ -195,7 +198,8 @@ def stopping(folder: Path) -> Iterator[None]:
 
 def _run(study: Study, folder: Path, told: Console, **options: Any) -> Planner:
     """Run it, with its progress on that console; the planner as it stands at the end."""
-    from wst.cli.progress import Progress
+    from wst.workflows.failures import failures
+    from wst.workflows.progress import Progress
     from wst.workflows.tune import run_study
 
     with stopping(folder):
@@ -207,7 +211,7 @@ def _run(study: Study, folder: Path, told: Console, **options: Any) -> Planner:
             leaderboard=leaderboard_rows,
             **options,
         )
-    failed = sum(trial.outcome.state == "failed" for trial in _run_trials(planner))
+    failed = failures(planner)
     if failed:
         print_line(
             f"{failed} trials failed: see error_text in the ledger; --retry-failed runs them again.",
@@ -216,38 +220,14 @@ def _run(study: Study, folder: Path, told: Console, **options: Any) -> Planner:
     return planner
 
 
-def _run_trials(planner: Planner) -> list[EndedTrial]:
-    """Ended trials that were run: not those above the ceiling, nor settings that came again."""
-    ended = (trial for cell in planner.cells.values() for trials in cell.ended.values() for trial in trials)
-    return [trial for trial in ended if trial.outcome.attempts > 0]
-
-
 def _end_if_barren(planner: Planner) -> None:
-    """Leave with a status of its own, and a line, when every trial of a cell failed in one of its stages, or
-    no settings were completed on all of the tasks that share them."""
-    stages: dict[tuple[str, str, str], list[Outcome]] = {}
-    for trial in _run_trials(planner):
-        intent = trial.intent
-        stages.setdefault((intent.task, intent.variant, intent.stage), []).append(trial.outcome)
-    barren = {key: ends for key, ends in stages.items() if all(end.state == "failed" for end in ends)}
-    if not barren:
-        searched = [cell for cell in planner.cells.values() if cell.source is cell]
-        none = {cell.variant: None for cell in searched if cell.shared and cell.best is None}
-        if none:
-            say(f"{', '.join(none)}: expected shared settings that every task completed; found none")
-            raise typer.Exit(ALL_FAILED)
-        return
-    names = [
-        f"{task}, {variant} ({stage}: {ends[-1].error_type})"
-        for (task, variant, stage), ends in barren.items()
-    ]
-    more = f"; and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    last = [line for line in (next(iter(barren.values()))[-1].error_text or "").splitlines() if line.strip()]
-    say(
-        f"every trial failed of {'; '.join(names[:_NAMED])}{more}; the first one's: "
-        f"{' '.join(last[-1].split())[:200] if last else 'no text'} (all of it: error_text in the ledger)"
-    )
-    raise typer.Exit(ALL_FAILED)
+    """Leave with a status of its own, and a line, where a part of the study came to nothing."""
+    from wst.workflows.failures import barren
+
+    found = barren(planner)
+    if found is not None:
+        say(found)
+        raise typer.Exit(ALL_FAILED)
 
 
 @study_app.command()
@@ -257,53 +237,57 @@ def demo(
     """Compare six methods in the embedded default study, two of them tuned, and show what came out."""
     study, _ = _announced("demo", out, None, console)
     _end_if_barren(_run(study, out, console))
-    show_leaderboard([out], False, console)
+    show_leaderboard([out], Form("terminal"), console)
     pictures = [out / f"pareto{ending}" for ending in (".png", ".svg", ".html")]
     for picture in pictures:
         draw_pareto([out], picture)
     board = out / "leaderboard.md"
     with whole(board) as aside, aside.open("w", encoding="utf-8") as file:
-        show_leaderboard([out], False, Console(file=file, width=200), style=Style.markdown)
+        show_leaderboard([out], Form("markdown"), Console(file=file, width=200))
     for what, where in (("ledger", out / "ledger"), ("leaderboard", board), ("picture", pictures[0])):
         print_line(f"{what}: {where}")
 
 
 @study_app.command()
-def status(folder: Folder, as_json: Json = False) -> None:
+def status(
+    folder: Folder,
+    style: Formatted = Style.terminal,
+    caption: Caption = None,
+    label: Label = None,
+    as_json: Json = False,
+) -> None:
     """Show how far a study is: trials by cell, stage and state, the best so far, what is left.
 
     Lines below say how often the test images have been read: by this study, and by others on this machine.
     """
     from wst.workflows.status import overlap_notes, status_lines, status_rows
 
+    form = form_of(style, as_json, caption, label)
     rows = status_rows(folder)
-    if as_json:
+    if form.style == "json":
         print_json(rows)
         return
-    table = narrow_table()
-    hidden = {
-        "begun",
-        "best settings",
-        "test read by",
-        "test reads of the task",
-        "val overlap",
-        "test overlap",
-    }
-    hidden |= {name for name in rows[0] if all(row[name] == "-" for row in rows)}
-    shown = [name for name in rows[0] if name not in hidden]
-    for name in shown:
-        table.add_column(name, justify="left" if name in ("task", "variant") else "right", no_wrap=True)
-    for row in rows:
-        add_row(table, *(_status_text(row[name]) for name in shown))
-    console.print(table)
-    for line in [*overlap_notes(rows), *status_lines(folder)]:
-        print_line(line)
+    columns = [
+        *(tables.Column("task"), tables.Column("variant")),
+        *(tables.Column(stage) for stage in get_args(Stage)),
+        tables.Column("val", "percent"),
+        *(tables.Column(name, "count") for name in ("pruned", "failed", "begun", "left", "test reads")),
+        *(tables.Column(name, "percent") for name in ("val overlap", "test overlap")),
+    ]
+    if form.style != "csv":
+        aside = ("begun", "val overlap", "test overlap")
+        columns = [c for c in columns if c.name not in aside and any(row[c.name] != "-" for row in rows)]
+    percent = {column.name for column in columns if column.kind == "percent"}
+    cells = [
+        {c.name: _percent(row[c.name]) if c.name in percent else row[c.name] for c in columns} for row in rows
+    ]
+    notes = [*overlap_notes(rows), *status_lines(folder)]
+    form.show(tables.Table("Trials by cell", columns, cells, notes, keys=2), console)
 
 
-def _status_text(value: object) -> str:
-    if isinstance(value, float):
-        return f"{100 * value:.1f}"
-    return str(value or "-")
+def _percent(share: float | None) -> float | None:
+    """In per cent, without what a product adds in the last place."""
+    return None if share is None else round(100 * share, 9)
 
 
 @study_app.command()
@@ -341,12 +325,16 @@ def best(
     out: Annotated[
         Path | None, typer.Option("-o", "--output", parser=as_file, help="Write a study file.")
     ] = None,
+    style: Formatted = Style.terminal,
+    caption: Caption = None,
+    label: Label = None,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
     """Show the settings that each cell's search has chosen, or write them as a study without a search."""
     from wst.workflows.best import chosen_settings, study_without_search
 
+    form = form_of(style, as_json, caption, label)
     if out is not None:
         check_output("-o", out, force=force)
     rows = chosen_settings(folder)
@@ -354,22 +342,26 @@ def best(
         study = study_without_search(folder)
         with replacing(out) as aside:
             aside.write_text(study, encoding="utf-8")
-    if as_json:
+    if form.style == "json":
         print_json(rows)
     elif out is not None:
         print_line(f"study: {out} (wst tune {out})")
     else:
-        table = Table("task", "variant", "val", "settings", "from", box=box.SIMPLE_HEAD)
-        for row in rows:
-            settings = ", ".join(f"{name} {value}" for name, value in row["settings"].items())
-            add_row(
-                table,
-                row["task"],
-                row["variant"],
-                _status_text(row["val_top1"]),
-                settings,
-                (row["trial_id"] or "fixed") + (", shared" if row["shared"] else ""),
-            )
-        console.print(table)
-        if any(row["shared"] for row in rows):
-            print_line("shared: one choice for all tasks, by the mean of val over them, which is shown")
+        names = ("task", "variant", "val", "settings", "from")
+        cells: list[dict[str, tables.Cell]] = [
+            {
+                "task": row["task"],
+                "variant": row["variant"],
+                "val": _percent(row["val_top1"]),
+                "settings": tables.Rounded(
+                    tables.settings_in_words({n: [value] for n, value in row["settings"].items()}).shown,
+                    json.dumps(row["settings"]),
+                ),
+                "from": (row["trial_id"] or "fixed") + (", shared" if row["shared"] else ""),
+            }
+            for row in rows
+        ]
+        columns = [tables.Column(name, "percent" if name == "val" else "text") for name in names]
+        shared = "shared: one choice for all tasks, by the mean of val over them, which is shown"
+        notes = [shared] * any(row["shared"] for row in rows)
+        form.show(tables.Table("Chosen settings", columns, cells, notes, keys=2), console)

@@ -12,6 +12,7 @@ from rich.console import Console
 from wst.cli import completion
 from wst.cli.failures import BAD_INPUT, say
 from wst.cli.output import (
+    Force,
     Json,
     Root,
     as_file,
@@ -22,13 +23,14 @@ from wst.cli.output import (
     print_json,
     print_line,
 )
-from wst.cli.outputs import Force, check_output
 from wst.cli.study import stopping
 from wst.errors import InputError
 from wst.machine import usable_cpus
-from wst.records import Epoch, Intent
+from wst.records import Epoch, Hyperparameters, Intent
 from wst.study.bounds import MANY
 from wst.trackers import Tracker
+from wst.workflows.outputs import check_output
+from wst.yaml_files import read_yaml, shown
 
 if TYPE_CHECKING:
     from wst.models.adapters import Predictor
@@ -121,10 +123,12 @@ def train(
         study, intent, before = single.recorded(from_, trial)
         folder = out or Path("runs/rerun") / study.name / trial
     else:
+        if task is None:
+            raise InputError("--task: expected a task, such as digits; found none")
         study, intent = single.from_options(
             task=task,
             method=method,
-            assignments=set_ or [],
+            settings=_assigned(set_ or ()),
             released=released,
             recipe=recipe,
             epochs=epochs,
@@ -138,7 +142,7 @@ def train(
             background=background,
             accept=accept or (),
         )
-        folder = out or Path("runs/train") / f"{intent.trial_id}-{study.digest()}"
+        folder = out or single.own_folder(study, intent)
     to = error_console if as_json else console
     with stopping(folder):
         goes_on = checkpoint_path(folder, intent.trial_id).exists()
@@ -150,6 +154,17 @@ def train(
     if known:
         print_line(f"{intent.trial_id} is in {folder} already", to)
     _print_outcome(folder, intent, outcome, before, as_json, to)
+
+
+def _assigned(assignments: Sequence[str]) -> Hyperparameters:
+    """The hyperparameters in texts ``NAME=VALUE``."""
+    settings: Hyperparameters = {}
+    for assignment in assignments:
+        name, separator, value = assignment.partition("=")
+        if not separator or not name:
+            raise InputError(f"--set: expected NAME=VALUE, such as lr=1e-3; found {shown(assignment)}")
+        settings[name] = read_yaml(value, f"--set {name}")
+    return settings
 
 
 class _EpochLines(Tracker):

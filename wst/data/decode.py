@@ -139,6 +139,22 @@ class Reading:
             reason = str(error).partition("\n")[0] or type(error).__name__
         raise UndecodableError("unreadable", f"{len(content)} bytes ({reason})")
 
+    def of_image(self, image: Image.Image) -> Image.Image:
+        """The pixels in RGB of a picture that is open.
+
+        Raises:
+            UndecodableError: it cannot be loaded, or its values do not fit into 8 bits.
+        """
+        if image.mode.startswith(("I", "F")):
+            kind: Unusable = "floating-point" if image.mode == "F" else "32-bit"
+            raise UndecodableError(kind, f"mode {image.mode}: its values do not fit into 8 bits")
+        try:
+            image.load()
+            return self._rgb(image)
+        except Exception as error:  # as when a file is read
+            reason = str(error).partition("\n")[0] or type(error).__name__
+            raise UndecodableError("unreadable", reason) from None
+
     def _rgb(self, image: Image.Image) -> Image.Image:
         if self.background is not None and image.has_transparency_data:
             if image.mode == "La":
@@ -209,8 +225,12 @@ class Preprocessing:
             picture = self.reading(content)
         except UndecodableError as error:
             raise unreadable(path, error) from None
-        resized = picture.rgb.resize((self.size, self.size), Image.Resampling.BICUBIC)
-        return np.asarray(resized).transpose(2, 0, 1)
+        return self.resized(picture.rgb)
+
+    def resized(self, rgb: Image.Image) -> np.ndarray:
+        """A picture in RGB as (3, size, size) uint8."""
+        square = rgb.resize((self.size, self.size), Image.Resampling.BICUBIC)
+        return np.asarray(square).transpose(2, 0, 1)
 
 
 def _orientation(image: Image.Image) -> int:
@@ -291,7 +311,7 @@ def content_of(path: Path) -> bytes:
     raise InputError(f"{path}: expected an image file; found {found}")
 
 
-def unreadable(path: Path, error: UndecodableError) -> InputError:
+def unreadable(path: object, error: UndecodableError) -> InputError:
     """The line for an image file that cannot be decoded."""
     what = "a readable image" if error.kind == "unreadable" else "8 bits a value"
     return InputError(f"{path}: expected {what}; found {error.found}")

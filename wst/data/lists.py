@@ -136,16 +136,17 @@ def inside_of(folder: Path) -> Callable[[Path], bool]:
 
 
 def class_names(folder: Path, task: Task) -> tuple[str, ...]:
-    """Names of a task's classes: the registry's, else the lines of ``classes.txt`` where these are fit to be
-    shown, else none.
+    """Names of a task's classes, in the order of the labels: of a VTAB-1K export the lines of ``classes.txt``
+    where these are fit to be shown; else those that the task is known by, or none.
     """
-    if task.class_names:
+    if task.layout != "vtab":
         return task.class_names
     try:
         names = names_in_file(folder)
     except InputError:
-        return ()
-    return names if len(names) == task.classes and not any(map(unfit, names)) else ()
+        return task.class_names
+    fit = len(names) == task.classes and not any(map(unfit, names))
+    return names if fit else task.class_names
 
 
 def names_in_file(folder: Path) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -21,6 +22,7 @@ def suites() -> dict[str, Suite]:
     """Suites by name."""
     with (ASSETS / "vtab1k_tasks.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
+    names = json.loads((ASSETS / "vtab1k_classes.json").read_text())
     vtab = tuple(
         Task(
             name=row["task"],
@@ -33,6 +35,7 @@ def suites() -> dict[str, Suite]:
             about=f"{row['label']} ({row['tfds_name']} {row['tfds_version']})",
             source=row["tfds_name"].split("/")[0],
             licence=row["licence"],
+            class_names=tuple(names.get(row["task"], ())),
         )
         for row in rows
     )

@@ -114,7 +114,7 @@ class Job:
             else:
                 self._training[trial_id] = trial
         trials = list(self._training.values())
-        if len(trials) > 1:
+        if len(trials) > 1 or any(trial.spec.capture for trial in trials):
             self._pass = Pass(trials)
             self._rounds = self._pass.rounds()
         else:

@@ -153,21 +153,35 @@ class Walked(nn.Module, ABC):
 
 
 class OnFrozen(Walked):
-    """A network beside an isotropic backbone that no gradient enters, fed by the outputs of its blocks."""
+    """A network beside a backbone, fed by the tokens of its first blocks, which no gradient enters.
+
+    Attributes:
+        frozen_blocks: number of these blocks.
+    """
+
+    frozen_blocks: int
 
     @torch.no_grad()
-    def frozen(self, images: Tensor) -> Iterator[Tensor]:
-        """(B, 3, H, W) -> the tokens that enter the first block, then those that leave each block."""
-        tokens, contexts = embed(self.backbone, images)
+    def frozen(self, tokens: Tensor, contexts: list[Context]) -> Iterator[Tensor]:
+        """What :func:`embed` gives -> the tokens that enter each frozen block, and those that leave the last;
+        where a stage ends with it, behind the merging."""
+        number = 0
+        for stage in stages(self.backbone):
+            if stage.merging is not None:
+                tokens = stage.merging(tokens)
+            for block in stage.blocks:
+                yield tokens
+                if number == self.frozen_blocks:
+                    return
+                tokens = block(tokens, **contexts[number])
+                number += 1
         yield tokens
-        for block, context in zip(self.backbone.blocks, contexts, strict=True):
-            tokens = block(tokens, **context)
-            yield tokens
 
     @abstractmethod
-    def beside(self, tokens: Iterable[Tensor]) -> Tensor:
-        """What :meth:`frozen` gives -> what the final norm and the pooling get."""
+    def beside(self, tokens: Iterable[Tensor], contexts: list[Context]) -> Tensor:
+        """What :meth:`frozen` gives, and the blocks' contexts -> what the final norm and the pooling get."""
 
     def last_tokens(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) -> what the final norm and the pooling get."""
-        return self.beside(self.frozen(images))
+        tokens, contexts = embed(self.backbone, images)
+        return self.beside(self.frozen(tokens, contexts), contexts)

@@ -6,6 +6,7 @@ Fu, Zhu, Wu: "DTL: Disentangled Transfer Learning for Visual Recognition", AAAI 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Annotated
 
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 
 from wst.methods import AtLeast, method
 from wst.methods._readout import Readout, set_readout
-from wst.methods._trunk import FAMILIES, HIERARCHICAL, TimmModel, Walked, embed, prefix, stages
+from wst.methods._trunk import FAMILIES, HIERARCHICAL, Context, OnFrozen, TimmModel, prefix, stages
 
 BETA = 100.0
 """Slope of the gate: nearly a rectifier."""
@@ -33,7 +34,7 @@ class _SideMap(nn.Module):
         return out
 
 
-class SideTuned(Walked):
+class SideTuned(OnFrozen):
     """A frozen backbone and its side path.
 
     Args:
@@ -53,6 +54,7 @@ class SideTuned(Walked):
         first = len(every) - 2  # of a Swin, only the last two stages have it
         on = [i for i, number in enumerate(self.stage_of) if number >= first]
         self.joins = set(on[len(on) // 2 :])
+        self.frozen_blocks = min(self.joins)
         # A stage's side state begins anew, so that what comes after its last join would go nowhere.
         on = [i for i in on if any(self.stage_of[j] == self.stage_of[i] for j in self.joins if j >= i)]
         self.side_maps = nn.ModuleDict({str(i): _SideMap(every[self.stage_of[i]].width, r) for i in on})
@@ -65,23 +67,26 @@ class SideTuned(Walked):
         self.first = prefix(backbone)
         self.grid = None if isinstance(backbone, HIERARCHICAL) else tuple(backbone.patch_embed.grid_size)
 
-    def last_tokens(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) -> tokens after the last block."""
-        tokens, contexts = embed(self.backbone, images)
-        index = 0
+    def beside(self, tokens: Iterable[Tensor], contexts: list[Context]) -> Tensor:
+        """The tokens that enter each block before the first join, and those that enter that one -> those
+        after the last block."""
+        frozen, entering, index = iter(tokens), torch.empty(0), 0
         for number, stage in enumerate(stages(self.backbone)):
-            if stage.merging is not None:
-                tokens = stage.merging(tokens)
+            if stage.merging is not None and index > self.frozen_blocks:
+                entering = stage.merging(entering)
             side: Tensor | float = 0.0
             for block in stage.blocks:
+                if index <= self.frozen_blocks:
+                    entering = next(frozen)
                 if str(index) in self.side_maps:
-                    side = side + self.side_maps[str(index)](tokens)
-                tokens = block(tokens, **contexts[index])
+                    side = side + self.side_maps[str(index)](entering)
+                if index >= self.frozen_blocks:
+                    entering = block(entering, **contexts[index])
                 if index in self.joins:
                     assert isinstance(side, Tensor)
-                    tokens = tokens + self._joining(side * torch.sigmoid(BETA * side), number)
+                    entering = entering + self._joining(side * torch.sigmoid(BETA * side), number)
                 index += 1
-        return tokens
+        return entering
 
     def _joining(self, gated: Tensor, stage: int) -> Tensor:
         """What the tokens gain: the gated side state, in DTL+ convolved over the patches' grid."""

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from wst.errors import InputError
 from wst.methods import AtLeast, method
 from wst.methods._readout import Readout, set_readout
-from wst.methods._trunk import HIERARCHICAL, ISOTROPIC, ONE_WIDTH, OnFrozen, TimmModel
+from wst.methods._trunk import HIERARCHICAL, ISOTROPIC, ONE_WIDTH, Context, OnFrozen, TimmModel
 
 TEMPERATURE = 0.1
 """Of the gates."""
@@ -42,8 +42,9 @@ class Ladder(OnFrozen):
         self.gates = nn.Parameter(torch.zeros(depth))
         self.side = nn.ModuleList(Block(thin, heads, qkv_bias=True) for _ in range(depth))
         self.norm, self.up = nn.LayerNorm(thin), nn.Linear(thin, width)
+        self.frozen_blocks = depth
 
-    def beside(self, tokens: Iterable[Tensor]) -> Tensor:
+    def beside(self, tokens: Iterable[Tensor], contexts: list[Context]) -> Tensor:
         """Tokens (B, N, width) before and after every block -> the side network's, as wide as those."""
         first, *others = (down(one) for down, one in zip(self.downs, tokens, strict=True))
         side = first

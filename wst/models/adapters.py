@@ -9,13 +9,15 @@ from __future__ import annotations
 import hashlib
 import json
 import warnings
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from os import PathLike
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 import torch
+from PIL import Image
 from pydantic import Field, ValidationError, field_validator, model_validator
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
@@ -23,7 +25,7 @@ from safetensors.torch import save as saved_tensors
 from torch import Tensor, nn
 
 from wst.data.class_names import unfit
-from wst.data.decode import Preprocessing, Reading, content_of, opaque_colour
+from wst.data.decode import Preprocessing, Reading, UndecodableError, content_of, opaque_colour, unreadable
 from wst.errors import InputError
 from wst.files import is_file, read_text, readable, replacing
 from wst.methods import registry
@@ -87,6 +89,11 @@ class Card(Strict):
     trial_id: str
     tensors_hash: str | None = None
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """A name for every class: its number where none is known."""
+        return self.class_names or tuple(map(str, range(self.classes)))
+
     @field_validator("background")
     @classmethod
     def _known_colour(cls, colour: str | None) -> str | None:
@@ -132,6 +139,25 @@ def save_adapter(model: nn.Module, card: Card, path: Path) -> None:
         aside.write_bytes(content)
 
 
+Picture = str | PathLike[str] | Image.Image
+"""An image file, or a picture that is open."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a model says of one picture.
+
+    Attributes:
+        name: the likeliest class.
+        probability: of that class.
+        probabilities: of every class by its name, the likeliest first.
+    """
+
+    name: str
+    probability: float
+    probabilities: dict[str, float] = field(repr=False)
+
+
 class Predictor(nn.Module):
     """An adapted model ready to predict; normalisation is inside.
 
@@ -155,14 +181,22 @@ class Predictor(nn.Module):
         logits: Tensor = self.model((images - self.mean) / self.std)
         return logits
 
-    def pixels(self, path: Path) -> np.ndarray:
-        """An image file as the model was trained on such files: (3, size, size) uint8.
+    def pixels(self, picture: Picture) -> np.ndarray:
+        """A picture as the model was trained on such pictures: (3, size, size) uint8.
 
         Raises:
             InputError: it is no readable image.
         """
-        card = self.card
-        preprocessing = Preprocessing(card.image_size, Reading(card.upright, card.background))
+        reading = Reading(self.card.upright, self.card.background)
+        preprocessing = Preprocessing(self.card.image_size, reading)
+        if isinstance(picture, Image.Image):
+            try:
+                return preprocessing.resized(reading.of_image(picture))
+            except UndecodableError as error:
+                raise unreadable("picture", error) from None
+        if not isinstance(picture, str | PathLike):
+            raise InputError(f"picture: expected a path or a PIL image; found {shown(picture)}")
+        path = Path(picture)
         return preprocessing.decode(content_of(path), path)
 
     @torch.inference_mode()
@@ -181,15 +215,33 @@ class Predictor(nn.Module):
             )
         return logits.softmax(dim=1).cpu()
 
-    def predict(self, paths: Sequence[Path], batch_size: int = 64) -> Tensor:
-        """Class probabilities (N, classes) of image files.
+    def predict(self, pictures: Picture | Iterable[Picture], batch_size: int = 64) -> list[Prediction]:
+        """The classes of pictures by name, with their probabilities.
+
+        Args:
+            pictures: paths or PIL images, or a single one.
+            batch_size: pictures that pass through the model at a time.
 
         Raises:
-            InputError: a file that is no readable image.
+            InputError: one that is no readable image.
         """
-        starts = range(0, len(paths), batch_size)
-        parts = (paths[start : start + batch_size] for start in starts)
-        return torch.cat([self.classify([self.pixels(path) for path in part]) for part in parts])
+        names, found = self.card.names, []
+        for row in self.predict_proba(pictures, batch_size):
+            ordered = sorted(zip(names, row.tolist(), strict=True), key=lambda pair: -pair[1])
+            found.append(Prediction(*ordered[0], dict(ordered)))
+        return found
+
+    def predict_proba(self, pictures: Picture | Iterable[Picture], batch_size: int = 64) -> Tensor:
+        """Class probabilities (N, classes) of pictures, in the order of ``card.names``.
+
+        Args and errors are those of :meth:`predict`.
+        """
+        if isinstance(pictures, str | PathLike | Image.Image) or not isinstance(pictures, Iterable):
+            pictures = [pictures]
+        given = list(pictures)
+        parts = (given[start : start + batch_size] for start in range(0, len(given), batch_size))
+        found = [self.classify([self.pixels(picture) for picture in part]) for part in parts]
+        return torch.cat(found) if found else torch.empty(0, self.card.classes)
 
 
 def read_card(path: Path) -> Card:
@@ -244,7 +296,7 @@ def load_adapter(
     Example::
 
         predictor = load_adapter("runs/digits/adapters/digits.wst.final.0000.safetensors")
-        predictor.predict([Path("four.png")]).argmax(1)
+        predictor.predict("four.png")  # [Prediction(name='4', probability=0.97)]
     """
     path = Path(path)
     card = read_card(path)

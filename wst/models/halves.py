@@ -15,7 +15,7 @@ from timm.layers import DropPath
 from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
 
-from wst.methods._trunk import FAMILIES, Context, OnFrozen, TimmModel, blocks, embed, pooled, walk
+from wst.methods._trunk import FAMILIES, ISOTROPIC, Context, OnFrozen, TimmModel, blocks, embed, pooled, walk
 from wst.methods.contract import Method
 from wst.models.create import own_tensors
 
@@ -73,19 +73,21 @@ def halves(model: nn.Module, method: Method, settings: Mapping[str, object]) -> 
         settings: its hyperparameters.
     """
     if isinstance(model, OnFrozen):
-        return None if _draws(model.backbone) else _Beside(model)
+        alike = isinstance(model.backbone, ISOTROPIC)  # tokens of one shape in all blocks
+        drops = any(draws(block) for block in blocks(model.backbone)[: model.frozen_blocks])
+        return _Beside(model) if alike and not drops else None
     untouched = method.untouched(model, **settings)
     around: Any = model  # peft's model is one around timm's
     timm_model = around.get_base_model() if hasattr(around, "get_base_model") else model
     of_a_family = isinstance(timm_model, FAMILIES)
     every = len(blocks(timm_model)) if of_a_family else 1
     if untouched >= every and _only_the_head_is_own(model):
-        return None if _draws(model) else _Head(model, settings)
+        return None if draws(model) else _Head(model, settings)
     if not of_a_family:
         return None
     kept = 0
     for block in blocks(timm_model)[:untouched]:
-        if _draws(block):
+        if draws(block):
             break
         kept += 1
     return _Blocks(model, timm_model, kept) if kept else None
@@ -100,7 +102,7 @@ def _only_the_head_is_own(model: nn.Module) -> bool:
     )
 
 
-def _draws(module: nn.Module) -> bool:
+def draws(module: nn.Module) -> bool:
     """Whether it drops something in training."""
     return any(
         (isinstance(one, DropPath) and one.drop_prob > 0) or (isinstance(one, _DropoutNd) and one.p > 0)
@@ -143,7 +145,7 @@ class _Blocks(Halves):
         self.key = f"tokens after {kept} blocks"
         self._kept = kept
         self._timm_model = (timm_model,)  # a tuple is not searched for modules: it has its name in the model
-        self._contexts: list[Context] | None = None
+        self._contexts = _Contexts(timm_model)
 
     def first(self, images: Tensor) -> Tensor:
         (model,) = self._timm_model
@@ -151,26 +153,43 @@ class _Blocks(Halves):
 
     def forward(self, features: Tensor) -> Tensor:
         (model,) = self._timm_model
-        if self._contexts is None:
-            # Of an image's size, whatever it shows.  Made late, since the model may move to a device first,
-            # and as ordinary tensors, since the first call may be in inference mode and later ones train.
-            with torch.inference_mode(False), torch.no_grad():
-                size = model.patch_embed.img_size
-                _, self._contexts = embed(model, torch.zeros(1, 3, *size, device=features.device))
-        tokens = walk(model, features, self._contexts, self._kept, len(self._contexts))
+        contexts = self._contexts.on(features.device)
+        tokens = walk(model, features, contexts, self._kept, len(contexts))
         logits: Tensor = model.get_classifier()(pooled(model, tokens))
         return logits
 
 
 class _Beside(Halves):
-    """What stands beside a frozen backbone and reads its blocks' outputs."""
+    """What stands beside a frozen backbone and reads its blocks' tokens."""
 
-    key = "tokens before and after every block"
     model: OnFrozen
 
+    def __init__(self, model: OnFrozen):
+        super().__init__(model)
+        self.key = f"tokens before and after each of {model.frozen_blocks} blocks"
+        self._contexts = _Contexts(model.backbone)
+
     def first(self, images: Tensor) -> Tensor:
-        return torch.stack(list(self.model.frozen(images)), 1)
+        return torch.stack(list(self.model.frozen(*embed(self.model.backbone, images))), 1)
 
     def forward(self, features: Tensor) -> Tensor:
-        logits: Tensor = self.model.classify(self.model.beside(features.unbind(1)))
+        contexts = self._contexts.on(features.device)
+        logits: Tensor = self.model.classify(self.model.beside(features.unbind(1), contexts))
         return logits
+
+
+class _Contexts:
+    """What a model's blocks get beside their tokens: of an image's size, whatever it shows."""
+
+    def __init__(self, model: TimmModel):
+        self._model = model
+        self._made: list[Context] | None = None
+
+    def on(self, device: torch.device) -> list[Context]:
+        """Those on a device, where the model is by then; as ordinary tensors, since the first call may be in
+        inference mode and later ones train."""
+        if self._made is None:
+            with torch.inference_mode(False), torch.no_grad():
+                size = self._model.patch_embed.img_size
+                _, self._made = embed(self._model, torch.zeros(1, 3, *size, device=device))
+        return self._made

@@ -7,12 +7,15 @@ results says everything that was asked for.
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections import Counter
-from collections.abc import Iterable
-from typing import Annotated, Any, Literal
+from collections.abc import Iterable, Mapping
+from os import PathLike, fspath
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_type_hints
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from wst.data.decode import opaque_colour
 from wst.data.suites import find_suite, is_gone
@@ -22,12 +25,13 @@ from wst.records import OF_THE_TRIAL, Backbone, Normalisation
 from wst.study.bounds import MANY, Count, Flag, NonNegative, Real, Seed, Text, Whole
 from wst.study.durations import LONGEST, parse_duration
 from wst.study.recipe import Recipe, short_hash
+from wst.study.references import as_yaml, read_file, resolve
 from wst.study.search import Grid, Search, Ties
 from wst.study.space import Space, gathered, grid
 from wst.study.stages import Confirm, Final
 from wst.study.variant import LONGEST_NAME, NAME, FromLedger, Variant
 from wst.suggest import hint
-from wst.yaml_files import Strict, shown, write_yaml
+from wst.yaml_files import Strict, first_error, shown, write_yaml
 
 _MOST_CELLS = 10_000
 _MOST_SLOTS = 10_000
@@ -73,7 +77,22 @@ class Resources(Strict):
 
 
 class Study(Strict):
-    """Everything one YAML file asks for."""
+    """Everything one YAML file asks for: what to train, on which tasks, and how it is chosen and tested.
+
+    Args:
+        source: path of a YAML file, name of a shipped study, or a mapping; left out, the keys say all.
+        keys: keys of the study, as a file has them; each takes the place of the source's.
+
+    Raises:
+        wst.errors.InputError: one line that names the key, what was expected and what was found.
+
+    Example:
+        >>> variants = {"lora": {"method": "lora", "space": "lora"}}
+        >>> Study(name="a", suite="mini", backbone="micro", variants=variants, search={"trials": 4}).cells[0]
+        ('digits', 'lora')
+        >>> Study("demo", tasks=["digits"]).tasks
+        ('digits',)
+    """
 
     name: Name
     suite: Text
@@ -111,6 +130,24 @@ class Study(Strict):
     """When a trial is scored on val: after every epoch, or at its reports alone, which takes less time."""
     checkpoint_every: Count = 10
     """Epochs between two checkpoints of a running trial."""
+
+    def __init__(self, source: str | PathLike[str] | Mapping[str, Any] | None = None, /, **keys: Any) -> None:
+        where = Path("study")
+        if isinstance(source, str | PathLike):
+            data, where = read_file(fspath(source))
+        elif source is None or isinstance(source, Mapping):
+            data = as_yaml(source or {})
+        else:
+            raise InputError(f"study: expected a path, a name or a mapping; found {shown(source)}")
+        data.update(as_yaml(keys))
+        resolve(data, where)
+        try:
+            self.__pydantic_validator__.validate_python(data, self_instance=self)
+        except ValidationError as error:
+            raise first_error(error, str(where), data) from None
+
+    # ``model_validate`` builds a study from what is resolved already, and does not come by here.
+    __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
 
     @field_validator("background")
     @classmethod
@@ -278,6 +315,16 @@ class Study(Strict):
     def to_yaml(self) -> str:
         """The resolved study as YAML that :func:`wst.study.load.load_study` reads back."""
         return write_yaml(self.model_dump(mode="json"))
+
+
+def _in_plain_types(model: type[Study]) -> inspect.Signature:
+    """What help and completion show of a study's keys: types without the bounds that are checked."""
+    hints, found = get_type_hints(model), inspect.signature(model)
+    parameters = [p.replace(annotation=hints.get(p.name, p.annotation)) for p in found.parameters.values()]
+    return found.replace(parameters=parameters)
+
+
+Study.__signature__ = _in_plain_types(Study)
 
 
 def _check_apart(names: Iterable[str]) -> None:

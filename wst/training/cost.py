@@ -108,7 +108,6 @@ def cost(
     clock: Clock,
     images: int,
     device: torch.device,
-    shared: tuple[str, int] | None,
 ) -> Cost:
     """What a trial took so far, and with what it ran.
 
@@ -120,7 +119,6 @@ def cost(
         clock: the trial's.
         images: number that it trained on so far; one in two epochs counts twice.
         device: where.
-        shared: the pass that it trained in with others, by its first trial, and how many these were.
     """
     counts, node = parameter_counts(model), socket.gethostname()
     return Cost(
@@ -136,8 +134,6 @@ def cost(
         precision=recipe.precision,
         node=node,
         slot=f"{node}:{os.getpid()}",
-        pass_id=shared[0] if shared else None,
-        pass_size=shared[1] if shared else None,
         checkpoint_hash=spec.weights,
         normalisation=input_spec.describe_normalisation(),
         data_hash=spec.data_hash,

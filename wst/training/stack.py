@@ -8,9 +8,10 @@ gradients of the losses' sum are those of each.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import EllipsisType
 from typing import TYPE_CHECKING
 
@@ -20,13 +21,18 @@ from torch import Tensor, nn
 from torch.func import vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from wst.methods import registry
+from wst.models.halves import draws
 from wst.training.draws import Draw
 from wst.training.drop_path import MaskedDropPath
+from wst.training.graphs import Graph
 from wst.training.precision import LOWER
 
 if TYPE_CHECKING:
     from wst.training.trial import Trial
 
+_INPUTS, _LABELS, _MASKS, _SCALES = "/inputs", "/labels", "/masks", "/scales"
+"""Names of a step's own tensors among those of a model, which have no such names."""
 _NOISE = 0.05
 """Standard deviation of what is added to trainable tensors before a stack is tried: many start at zero, and
 would hide what they are multiplied with."""
@@ -47,21 +53,43 @@ class _Member:
     classes: int
 
 
+@dataclass(frozen=True, eq=False)
+class _Captured:
+    """What was captured for trials of one kind in this process.
+
+    Attributes:
+        model: whose frozen tensors the graphs read.
+        constants: names of frozen tensors that are arguments, since trials differ in them.
+        graphs: by the shape of the images.
+    """
+
+    model: nn.Module
+    constants: frozenset[str]
+    graphs: dict[torch.Size, Graph] = field(default_factory=dict)
+
+
+_CAPTURED: OrderedDict[tuple[object, ...], _Captured] = OrderedDict()
+"""By what is equal in all their trials; the last used at the end."""
+_KINDS = 2
+"""Kinds of trials whose graphs, and with them their frozen tensors, stay for the next job of this process."""
+
+
 class Stack:
     """Steps of K trials in one pass.
 
     What is frozen and equal in their models is shared from now on, and takes the memory of one.
 
     Args:
-        trials: at least two, of one method and on one device, whose tensors differ in their values alone; the
-            heads may differ in their number of classes.
+        trials: of one method and on one device, whose tensors differ in their values alone; the heads may
+            differ in their number of classes.
+        captured: replay its steps as CUDA graphs, which later trials of the process use, too.
 
     Raises:
         CannotStackError: the trials' models differ in more, draw numbers themselves, or give other logits
             together than alone.
     """
 
-    def __init__(self, trials: Sequence[Trial]):
+    def __init__(self, trials: Sequence[Trial], captured: bool = False):
         self._members = [
             _Member(trial, trial.update.trainable, trial.spec.data.task.classes) for trial in trials
         ]
@@ -70,40 +98,73 @@ class Stack:
         self._step, self._model = widest.step, widest.model
         self._device = widest.device
         self._shapes = self._common_shapes()
-        self._constants = self._shared()
-        self._try()
+        self._captured = self._known() if captured else None
+        names = self._share(self._model) if self._captured is None else self._captured.constants
+        models = [trial.model for trial in trials]
+        self._constants = {
+            name: torch.stack([dict(_frozen(model))[name] for model in models]) for name in sorted(names)
+        }
+        if len(trials) > 1:
+            self._try()
 
     def __call__(
-        self, draws: Sequence[Draw], loss_scales: Sequence[Tensor]
+        self, steps: Sequence[Draw], loss_scales: Sequence[Tensor]
     ) -> list[tuple[Tensor, dict[str, Tensor]]]:
         """The loss and the gradients of each trial, as :class:`wst.training.step.Step` gives them.
 
         Args:
-            draws: one for each trial, of equally many images.
+            steps: a draw for each trial, of equally many images.
             loss_scales: factors on the gradients of each.
         """
-        batches = [m.trial.step.batch(draw) for m, draw in zip(self._members, draws, strict=True)]
-        inputs = torch.stack([images for images, _ in batches])
-        masks = torch.stack([self._masks(draw) for draw in draws])
-        leaves = {
-            name: tensor.requires_grad_()
-            for name, tensor in self._rows([m.trainable for m in self._members]).items()
+        batches = [m.trial.step.batch(draw) for m, draw in zip(self._members, steps, strict=True)]
+        tensors = {
+            _INPUTS: torch.stack([images for images, _ in batches]),
+            _LABELS: torch.stack([labels for _, labels in batches]),
+            _MASKS: torch.stack([self._masks(draw) for draw in steps]),
+            _SCALES: torch.stack(list(loss_scales)),
+            **self._rows([m.trainable for m in self._members]),
+            **self._constants,
         }
-        with torch.enable_grad():
-            logits = self._logits(leaves, inputs, masks)
-            losses = [self._step.loss(own, labels) for own, (_, labels) in zip(logits, batches, strict=True)]
-            found = torch.autograd.grad(losses, list(leaves.values()), list(loss_scales), allow_unused=True)
-        gradients = {name: rows for name, rows in zip(leaves, found, strict=True) if rows is not None}
+        count, found = len(self._members), self._found(tensors)
+        losses, rows = found[:count], zip(self._shapes, found[count:], strict=True)
+        gradients = {name: of_all for name, of_all in rows if of_all is not None}
         own = [
-            {name: rows[i][_part(m.trainable[name], rows[i])] for name, rows in gradients.items()}
+            {name: of_all[i][_part(m.trainable[name], of_all[i])] for name, of_all in gradients.items()}
             for i, m in enumerate(self._members)
         ]
-        return [(loss.detach(), of_one) for loss, of_one in zip(losses, own, strict=True)]
+        return [(loss.detach(), of_one) for loss, of_one in zip(losses, own, strict=True) if loss is not None]
+
+    def _found(self, tensors: Mapping[str, Tensor]) -> Sequence[Tensor | None]:
+        """:meth:`_results`, of a graph where they are captured."""
+        if self._captured is None:
+            return self._results(tensors)
+        graphs, shape = self._captured.graphs, tensors[_INPUTS].shape
+        if shape not in graphs:
+            graphs[shape] = Graph(self._results, tensors)
+        return graphs[shape](tensors)
+
+    def _results(self, tensors: Mapping[str, Tensor]) -> list[Tensor | None]:
+        """The losses of the trials, and the gradients (K, ...) of their trainable tensors."""
+        leaves = {name: tensors[name].detach().requires_grad_() for name in self._shapes}
+        with torch.enable_grad():
+            logits = self._logits({**tensors, **leaves}, tensors[_INPUTS], tensors[_MASKS])
+            losses = [
+                self._step.loss(own, labels) for own, labels in zip(logits, tensors[_LABELS], strict=True)
+            ]
+            scales = list(tensors[_SCALES].unbind())
+            gradients = torch.autograd.grad(losses, list(leaves.values()), scales, allow_unused=True)
+        return [*losses, *gradients]
 
     def _logits(self, tensors: Mapping[str, Tensor], inputs: Tensor, masks: Tensor) -> list[Tensor]:
         """Logits of each trial (B, its classes)."""
-        with _attention(self._device):
-            found = vmap(self._step.logits)({**self._constants, **tensors}, inputs, masks)
+        own = {name: tensors[name] for name in (*self._shapes, *self._constants)}
+        if len(self._members) == 1:
+            found = self._step.logits({name: rows[0] for name, rows in own.items()}, inputs[0], masks[0])[
+                None
+            ]
+        else:
+            with _attention(self._device):
+                found = vmap(self._step.logits)(own, inputs, masks)
         return [found[i, :, : m.classes] for i, m in enumerate(self._members)]
 
     def _masks(self, draw: Draw) -> Tensor:
@@ -137,27 +198,43 @@ class Stack:
             shapes[name] = max(found)
         return shapes
 
-    def _shared(self) -> dict[str, Tensor]:
-        """Let the models share what is frozen and equal; the rest, stacked (K, ...)."""
-        models = [m.trial.model for m in self._members]
-        mine = dict(_frozen(self._model))
-        differ = set()
-        for model in models:
-            for name, tensor in list(_frozen(model)):
-                theirs = mine.get(name)
-                if theirs is None:
-                    raise CannotStackError(f"expected models of the same tensors; found {name} in one alone")
-                if theirs is tensor:
-                    continue
-                if theirs.shape != tensor.shape:
-                    raise CannotStackError(f"expected tensors of one shape; found {name} in two")
-                if torch.equal(theirs, tensor):
-                    _put(model, name, theirs)
+    def _known(self) -> _Captured:
+        """What was captured for trials of this kind, or a place for it where nothing was that fits."""
+        if any(draws(m.trial.model) for m in self._members):
+            raise CannotStackError("expected a model that draws no numbers itself")
+        trial = self._members[0].trial
+        spec, recipe = trial.spec, trial.recipe
+        free = registry.get(spec.method, spec.method_hash).free
+        key = (
+            *(spec.backbone, spec.weights, spec.method, spec.method_hash, self._device),
+            frozenset((name, value) for name, value in spec.settings.method.items() if name not in free),
+            *(recipe.precision, recipe.label_smoothing, trial.features is not None),
+            *(self._step.depth.names, tuple(self._shapes.items()), tuple(m.classes for m in self._members)),
+        )
+        known = _CAPTURED.pop(key, None)
+        differ = self._share(known.model if known is not None else self._model)
+        if known is None or not differ <= known.constants:
+            known = _Captured(self._model, differ | (known.constants if known is not None else frozenset()))
+        _CAPTURED[key] = known
+        while len(_CAPTURED) > _KINDS:
+            _CAPTURED.popitem(last=False)
+        return known
+
+    def _share(self, reference: nn.Module) -> frozenset[str]:
+        """Let the models share what is frozen and equal with another one; names of what is not equal."""
+        theirs, differ = dict(_frozen(reference)), set()
+        for m in self._members:
+            for name, tensor in list(_frozen(m.trial.model)):
+                other = theirs.get(name)
+                if other is None or other.shape != tensor.shape:
+                    raise CannotStackError(
+                        f"expected frozen tensors of the same shapes; found {name} to differ"
+                    )
+                if torch.equal(other, tensor):
+                    _put(m.trial.model, name, other)
                 else:
                     differ.add(name)
-        return {
-            name: torch.stack([dict(_frozen(model))[name] for model in models]) for name in sorted(differ)
-        }
+        return frozenset(differ)
 
     @torch.no_grad()
     def _try(self) -> None:
@@ -183,7 +260,8 @@ class Stack:
             masks.append(self._masks(draw))
             alone.append(m.trial.step.logits(tensors, images, draw.masks).float())
         try:
-            together = self._logits(self._rows(noisy), torch.stack(inputs), torch.stack(masks))
+            tensors = {**self._rows(noisy), **self._constants}
+            together = self._logits(tensors, torch.stack(inputs), torch.stack(masks))
         except RuntimeError as error:  # of functorch, which knows no random numbers and not every operation
             if isinstance(error, torch.OutOfMemoryError):
                 raise

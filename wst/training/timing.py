@@ -13,6 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from wst.training.precision import LOWER
 from wst.training.scoring import score
 from wst.training.spec import TrialSpec
+from wst.training.stack import Stack
 from wst.training.trial import Trial
 
 SHORTEST = 0.2
@@ -28,32 +29,47 @@ class Sample:
 
     Args:
         spec: the trial; nothing of it is kept.
+        together: as many of it train in one pass.
+        captured: replay their steps as CUDA graphs.
 
     Attributes:
-        trial: the trial.
-        batch: number of images in a step.
+        trial: the trial, the first of them.
+        batch: number of images in a step, of all of them.
 
     Raises:
         InputError: as :class:`~wst.training.trial.Trial`.
+        CannotStackError: they cannot share a pass, or be captured.
     """
 
-    def __init__(self, spec: TrialSpec):
-        self.trial = Trial(spec, sample=True)
+    def __init__(self, spec: TrialSpec, together: int = 1, captured: bool = False):
+        self._trials = [Trial(spec, sample=True) for _ in range(together)]
+        self.trial = self._trials[0]
         drawn = next(self.trial.draws.epoch())
-        self.batch = len(drawn.indices)
-        self._draw = replace(drawn, indices=torch.arange(self.batch, device=self.trial.device))
+        images = len(drawn.indices)
+        self.batch = images * together
+        self._draw = replace(drawn, indices=torch.arange(images, device=self.trial.device))
+        self._stack = Stack(self._trials, captured) if together > 1 or captured else None
         self.step()  # the first makes the optimiser's state
 
     def step(self) -> None:
-        """A training step, done when it returns."""
-        self.trial.model.train()
-        self.trial.update(self._draw, 0.0).item()  # .item() waits for the device
+        """A training step of each, done when it returns."""
+        for trial in self._trials:
+            trial.model.train()
+        if self._stack is None:
+            loss = self.trial.update(self._draw, 0.0)
+        else:
+            steps = [self._draw] * len(self._trials)
+            found = self._stack(steps, [trial.update.loss_scale() for trial in self._trials])
+            for trial, (_, gradients) in zip(self._trials, found, strict=True):
+                trial.update.apply(gradients, 0.0)
+            loss = found[0][0]
+        loss.item()  # which waits for the device
 
     def score(self) -> None:
         """A batch of images scored as the test split is, through the whole model."""
-        trial, size = self.trial, self.trial.input.size
-        images = torch.zeros(self.batch, 3, size, size, dtype=torch.uint8, device=trial.device)
-        labels = torch.zeros(self.batch, dtype=torch.int64, device=trial.device)
+        trial, size, count = self.trial, self.trial.input.size, len(self._draw.indices)
+        images = torch.zeros(count, 3, size, size, dtype=torch.uint8, device=trial.device)
+        labels = torch.zeros(count, dtype=torch.int64, device=trial.device)
         score([trial.model], [(images, labels)], trial.normalise, trial.recipe, trial.device)
 
     def operations(self) -> int:

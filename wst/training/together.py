@@ -21,13 +21,13 @@ Round = list[tuple[Trial, Epoch | Exception]]
 
 
 class Pass:
-    """Trials in lockstep over one frozen backbone.
+    """Trials in lockstep over one frozen backbone, or one whose steps are captured as a CUDA graph.
 
     Each has its own draws, schedule, optimiser and curve, and its numbers are those that it has alone, up to
     rounding: stacked products add in another order.  Its clock has its share of the steps that it was in.
     One that fails, or is dropped, leaves the others as they are.
 
-    Trials that cannot share a call of the model take turns.
+    Trials that cannot share a call of the model do their steps one after another.
 
     Args:
         trials: of one study and one device, none of them trained to its end.
@@ -41,10 +41,12 @@ class Pass:
             self._begin(trial)
         self._stacked: tuple[Trial, ...] = tuple(trials)
         """Those of the stack, or of which none could be made."""
+        self._captures = trials[0].device.type == "cuda" and all(trial.spec.capture for trial in trials)
         self._stack = self._made()
         if self._stack is not None:
             for trial in trials:
-                trial.shared = trials[0].spec.intent.trial_id, len(trials)
+                trial.captured = self._captures
+                trial.shared = (trials[0].spec.intent.trial_id, len(trials)) if len(trials) > 1 else None
 
     def rounds(self) -> Iterator[Round]:
         """Train the epochs that are left: those that end with the same step come together.
@@ -68,13 +70,13 @@ class Pass:
         self._wanted[trial] = next(self._epochs[trial])
 
     def _made(self) -> Stack | None:
-        if len(self._stacked) < 2:
+        if len(self._stacked) < (1 if self._captures else 2):
             return None
         try:
-            return Stack(self._stacked)
+            return Stack(self._stacked, self._captures)
         except CannotStackError as error:
             names = ", ".join(trial.spec.intent.trial_id for trial in self._stacked)
-            _log.warning("wst: %s: %s; they train in turns", names, error)
+            _log.warning("wst: %s: %s; each does its own steps", names, error)
             return None
 
     def _round(self) -> Round:

@@ -70,6 +70,7 @@ class Trial:
         curve: the epochs so far.
         clock: the seconds so far.
         shared: the pass that it trains in with others, by its first trial, and their number; None alone.
+        captured: whether its steps are replayed from a CUDA graph.
 
     Raises:
         ChangedError: data or weights are not those that the spec expects.
@@ -119,6 +120,7 @@ class Trial:
         self.update = Update(model, self.step, recipe, settings.lr, settings.weight_decay, self.device)
         self.curve: list[Epoch] = []
         self.shared: tuple[str, int] | None = None
+        self.captured = False
         self._restore()
 
     def epochs(self) -> Iterator[Epoch]:
@@ -220,9 +222,9 @@ class Trial:
     def cost(self) -> Cost:
         """What the trial took so far, and with what it ran."""
         images = len(self.curve) * self.draws.images_per_epoch
-        return cost.cost(
-            self.spec, self.recipe, self.model, self.input, self.clock, images, self.device, self.shared
-        )
+        found = cost.cost(self.spec, self.recipe, self.model, self.input, self.clock, images, self.device)
+        pass_id, size = self.shared if self.shared is not None else (None, None)
+        return replace(found, captured=self.captured, pass_id=pass_id, pass_size=size)
 
     def _save(self) -> None:
         if self.spec.checkpoint_path is not None:
@@ -267,7 +269,7 @@ class Trial:
         self.curve = curve
 
     def _validate(self, epoch: int) -> tuple[float | None, float | None]:
-        """Loss and accuracy on ``val``; None between validations and in stage ``final``, which trains on it."""
+        """Loss and accuracy on ``val``; None where it is not validated; stage ``final`` trains on it."""
         split, wanted = self.val, self.spec.validated
         if split is None or not (wanted is None or epoch in wanted or epoch == self.spec.recipe.epochs):
             return None, None

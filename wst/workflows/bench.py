@@ -3,41 +3,24 @@
 from __future__ import annotations
 
 import math
-import multiprocessing
-import time
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, replace
-from multiprocessing.synchronize import Barrier
-from threading import BrokenBarrierError
+from dataclasses import dataclass
 
 import torch
 
 from wst.machine import usable_cpus
 from wst.study import Study
-from wst.training.spec import TrialSpec
-from wst.training.timing import Sample, Speed, measured, products_per_second
+from wst.training.layouts import Layout, tried
+from wst.training.timing import Speed, measured, products_per_second
 from wst.workflows.costs import expected_costs, timed_trial
 from wst.workflows.preflight import Checked
 
 _SHARES = (1, 2, 3, 4)
-"""Trials on a GPU that are tried beside each other."""
-
-
-@dataclass(frozen=True)
-class Layout:
-    """Trials beside each other.
-
-    Attributes:
-        slots: number of trials at a time: on the CPU, or on one GPU.
-        threads: of the CPU for each.
-        images: that they train on in a second, together; None where they found too little memory.
-    """
-
-    slots: int
-    threads: int
-    images: float | None
+"""Slots on a GPU that are tried beside each other."""
+_PASSES = (1, 2, 4, 8)
+"""Trials in a pass that are tried, captured, on a GPU."""
+_CPU_PASS = 4
+"""Trials in a pass that are tried on a CPU, whose slots need no other way to be busy."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +53,7 @@ class Bench:
 
     @property
     def best(self) -> Layout:
-        """The layout with the most images a second; of those within two per cent of it, the fewest slots."""
+        """The layout with the most images a second; of those within two per cent of it, the plainest."""
         most = max(layout.images or 0.0 for layout in self.layouts)
         return next(layout for layout in self.layouts if (layout.images or 0.0) >= 0.98 * most)
 
@@ -106,7 +89,7 @@ def bench(study: Study, checked: Checked, shortest: float) -> Bench:
         peaks={name: products_per_second(name, device, shortest) for name in sorted(precisions)},
         speeds=speeds,
         slowest=slowest,
-        layouts=[_tried(layout, specs[slowest], cuda, shortest) for layout in _layouts(study, cuda)],
+        layouts=[tried(layout, specs[slowest], shortest) for layout in _layouts(study, cuda)],
         slot_seconds=sum(cost.seconds for cost in expected_costs(study, checked, seconds)),
     )
 
@@ -114,47 +97,11 @@ def bench(study: Study, checked: Checked, shortest: float) -> Bench:
 def _layouts(study: Study, cuda: bool) -> Iterator[Layout]:
     if cuda:
         threads = min(study.resources.cpus_per_trial, usable_cpus())
-        yield from (Layout(slots, threads, None) for slots in _SHARES)
+        yield from (Layout(slots, threads) for slots in _SHARES)
+        yield from (Layout(1, threads, together, captured=True) for together in _PASSES)
+        yield Layout(2, threads, _PASSES[-2], captured=True)
         return
     cpus = usable_cpus()
     halvings = [2**power for power in range(int(math.log2(cpus)) + 1)]
-    yield from (Layout(slots, cpus // slots, None) for slots in sorted({*halvings, cpus}))
-
-
-def _tried(layout: Layout, spec: TrialSpec, cuda: bool, shortest: float) -> Layout:
-    spec = replace(spec, threads=layout.threads, gpu_share=1 / layout.slots if cuda else 1.0)
-    processes = multiprocessing.get_context("spawn")
-    together = processes.Barrier(layout.slots)
-    with ProcessPoolExecutor(layout.slots, processes, _join, (together,)) as pool:
-        try:
-            rates = list(pool.map(_rate, [spec] * layout.slots, [shortest] * layout.slots))
-        except (BrokenBarrierError, BrokenProcessPool, MemoryError, torch.OutOfMemoryError):
-            together.abort()
-            return layout
-    return replace(layout, images=sum(rates))
-
-
-_together: Barrier
-
-
-def _join(together: Barrier) -> None:
-    """Begin a process of those that run beside each other."""
-    global _together
-    _together = together
-
-
-def _rate(spec: TrialSpec, shortest: float) -> float:
-    """Images a second that a trial trains on while the others do."""
-    try:
-        sample = Sample(spec)
-    except BaseException:
-        _together.abort()
-        raise
-    _together.wait()
-    begin, steps = time.perf_counter(), 0
-    while steps < 2 or time.perf_counter() - begin < shortest:
-        sample.step()
-        steps += 1
-    rate = steps * sample.batch / (time.perf_counter() - begin)
-    _together.wait()  # nobody is alone before all have measured
-    return rate
+    yield from (Layout(slots, cpus // slots) for slots in sorted({*halvings, cpus}))
+    yield Layout(cpus, 1, _CPU_PASS)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -23,12 +23,12 @@ from wst.planning.one_trial import OneTrial
 from wst.records import Hyperparameters, Intent, Outcome, Stage
 from wst.shipped import find_yaml
 from wst.study import Recipe, Study
-from wst.study.load import absolute_file, absolute_suite
+from wst.study.references import absolute_file, absolute_suite
 from wst.suggest import hint
 from wst.trackers import Tracker, Trackers
 from wst.workflows.preflight import check, new_warnings
 from wst.workflows.settings import typed
-from wst.yaml_files import LARGEST, first_error, read_yaml, shown
+from wst.yaml_files import LARGEST, first_error, read_yaml
 
 RELEASED_TABLES = {
     "vit_base_patch16_224": "released/vit_base",
@@ -48,13 +48,13 @@ def released_settings(backbone: str, task: str) -> Hyperparameters:
     table = RELEASED_TABLES.get(backbone.split(".")[0])
     if table is None:
         raise InputError(
-            f"--released: expected a backbone that the authors used ({', '.join(RELEASED_TABLES)}); "
+            f"released: expected a backbone that the authors used ({', '.join(RELEASED_TABLES)}); "
             f"found {backbone!r}{hint(backbone, RELEASED_TABLES)}"
         )
     path = find_yaml("settings", table)
     settings: dict[str, Hyperparameters] = read_yaml(read_text(path, LARGEST), str(path))
     if task not in settings:
-        raise InputError(f"--released: expected a VTAB-1K task ({', '.join(settings)}); found {task!r}")
+        raise InputError(f"released: expected a VTAB-1K task ({', '.join(settings)}); found {task!r}")
     return settings[task]
 
 
@@ -107,10 +107,10 @@ def single(
 
 def from_options(
     *,
-    task: str | None,
-    assignments: list[str],
+    task: str,
+    settings: Hyperparameters,
     released: bool,
-    recipe: str | None,
+    recipe: str | Mapping[str, Any] | None,
     epochs: int | None,
     seed: int | None,
     suite: str | None,
@@ -118,30 +118,27 @@ def from_options(
     normalisation: str | None,
     **rest: Any,
 ) -> tuple[Study, Intent]:
-    """:func:`single` from what the command line gives, the rest filled in.
+    """:func:`single` from what a user gives, the rest filled in.
 
     ``released`` takes the authors' settings, recipe, seed and normalisation, and unless another backbone is
     given their ViT-B/16.
 
     Raises:
-        InputError: a hyperparameter that is not ``NAME=VALUE``, no learning rate, an unknown name.
+        InputError: no learning rate, an unknown name.
     """
-    if task is None:
-        raise InputError("--task: expected a task, such as digits; found none")
     if backbone is None:
         backbone = RELEASED_BACKBONE if released else "micro"
-    settings: Hyperparameters = released_settings(backbone, task) if released else {}
-    for assignment in assignments:
-        name, separator, value = assignment.partition("=")
-        if not separator or not name:
-            raise InputError(f"--set: expected NAME=VALUE, such as lr=1e-3; found {shown(assignment)}")
-        settings = {**settings, name: read_yaml(value, f"--set {name}")}
-    path = find_yaml("recipes", recipe if recipe is not None else "released" if released else "default")
-    steps = read_yaml(read_text(path, LARGEST), str(path))
+    if released:
+        settings = {**released_settings(backbone, task), **settings}
+    if isinstance(recipe, Mapping):
+        steps, source = dict(recipe), "recipe"
+    else:
+        path = find_yaml("recipes", recipe if recipe is not None else "released" if released else "default")
+        steps, source = read_yaml(read_text(path, LARGEST), str(path)), str(path)
     return single(
         task=task,
         settings=settings,
-        recipe=_recipe(steps, str(path), epochs),
+        recipe=_recipe(steps, source, epochs),
         seed=seed if seed is not None else RELEASED_SEED if released else 0,
         suite=_suite_of(task) if suite is None else absolute_suite(suite),
         backbone=backbone,
@@ -160,7 +157,7 @@ def _recipe(steps: Any, source: str, epochs: int | None) -> Recipe:
         warmup = steps.get("warmup_epochs", Recipe().warmup_epochs)
         if isinstance(warmup, int | float):
             steps = {**steps, "epochs": epochs, "warmup_epochs": min(warmup, epochs / 10)}
-        source = f"{source} with --epochs {epochs}"
+        source = f"{source} with epochs {epochs}"
     try:
         return Recipe.model_validate(steps)
     except ValidationError as error:
@@ -173,9 +170,14 @@ def _suite_of(task: str) -> str:
             return suite.name
     known = [one.name for suite in suites().values() for one in suite.tasks]
     raise InputError(
-        f"--task: expected a task of {' or '.join(suites())} (see wst ls tasks); "
+        f"task: expected a task of {' or '.join(suites())} (see wst ls tasks); "
         f"found {task!r}{hint(task, known)}"
     )
+
+
+def own_folder(study: Study, intent: Intent) -> Path:
+    """Where a fine-tune is kept unless its user says otherwise: equal ones in the same place."""
+    return Path("runs/train") / f"{intent.trial_id}-{study.digest()}"
 
 
 def recorded(folder: Path, trial_id: str) -> tuple[Study, Intent, Outcome]:

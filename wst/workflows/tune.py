@@ -14,6 +14,7 @@ from wst.engine.driver import Driver
 from wst.engine.environment import Environment
 from wst.engine.inline import run as run_inline
 from wst.engine.rows import check_rows
+from wst.errors import InputError
 from wst.ledger import Ledger, history, provenance
 from wst.planning.planner import Planner, stage_seeds
 from wst.study import Study
@@ -57,6 +58,8 @@ def run_study(
         wst.engine.faults.StudyInterrupted: the user stopped it, or time is over; the same call goes on.
         wst.engine.faults.StudyStoppedError: it cannot go on; the ledger is whole.
     """
+    if inline and address is not None:
+        raise InputError(f"inline: expected no address beside it; found {address}")
     deadline = time.monotonic() + stop_after if stop_after is not None else None
     if address is not None:
         _find_cluster(address)

@@ -10,6 +10,7 @@ import pytest
 from analysis.figures.pareto import draw, figure, front_line, ticks, zero_of
 from analysis.leaderboard.board import read_leaderboard
 from analysis.pareto import front
+from analysis.tables import Rounded
 from wst.errors import InputError
 
 
@@ -35,7 +36,7 @@ def test_pictures_are_written_and_the_same_each_time(alpha: Path, tmp_path: Path
 
 def test_labels_from_a_ledger_are_escaped_in_the_page(alpha: Path) -> None:
     found = front(read_leaderboard([alpha]))
-    bad = replace(found.points[0], label="<img src=x onerror=alert(1)>", settings="<b>")
+    bad = replace(found.points[0], label="<img src=x onerror=alert(1)>", settings=Rounded("<b>", "<b>"))
     texts = [str(trace.text) + str(trace.customdata) for trace in figure(replace(found, points=[bad])).data]
     assert "<img" not in "".join(texts)
     assert "&lt;img" in "".join(texts)

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from analysis.leaderboard.board import Leaderboard, Row, read_leaderboard
+from analysis.leaderboard.board import Leaderboard, read_leaderboard
 from analysis.leaderboard.notes import caveats
+from analysis.leaderboard.row import Row
 from analysis.leaderboard.table import as_table, trial_ids
+from analysis.tables import Rounded
 from wst.data.mini import MINI
 from wst.errors import InputError
 
@@ -101,7 +103,9 @@ def test_every_number_has_its_trials(alpha: Path) -> None:
 
 
 def test_settings_are_shown(alpha: Path) -> None:
-    assert _row(read_leaderboard([alpha]), "base").settings() == "drop_path 0, lr 0.02, r 2, scale 1"
+    assert _row(read_leaderboard([alpha]), "base").settings() == Rounded(
+        "drop_path 0, lr 2.00e-2, r 2, scale 1", "drop_path 0, lr 0.02, r 2, scale 1"
+    )
 
 
 def test_fewer_tasks_on_request(alpha: Path) -> None:
@@ -115,5 +119,5 @@ def test_fewer_tasks_on_request(alpha: Path) -> None:
 
 
 def test_a_task_that_no_study_asked_for_is_refused(alpha: Path) -> None:
-    with pytest.raises(InputError, match=r"--task: expected one of .*; found 'sprite_count'"):
+    with pytest.raises(InputError, match=r"task: expected one of .*; found 'sprite_count'"):
         read_leaderboard([alpha], ["sprite_count"])

@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from analysis.leaderboard.board import Leaderboard, Row, Score
+from analysis.leaderboard.board import Leaderboard
 from analysis.leaderboard.notes import caveats
 from analysis.leaderboard.published import averages, recomputed_averages, results, rows, with_published
+from analysis.leaderboard.row import Row, Score
 from analysis.leaderboard.table import as_table
 from analysis.pareto import front
 from wst.data.mini import MINI

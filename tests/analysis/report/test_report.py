@@ -170,7 +170,7 @@ def test_points_of_the_front_show_their_configuration(browser: Any, page: Path) 
     ActionChains(browser).move_to_element(point).perform()
     _until(browser, "return document.querySelector('#front-plot .hoverlayer .hovertext') !== null")
     shown = browser.execute_script("return document.querySelector('#front-plot .hoverlayer').textContent")
-    assert "lr 0.02" in shown and "3,104 parameters" in shown
+    assert "lr 2.00e-2" in shown and "3,104 parameters" in shown
 
 
 @pytest.mark.slow

@@ -30,7 +30,7 @@ def test_describe(tmp_path):
         found["svhn"].data_hash == TaskData.of(tmp_path, of, svhn).hashes().all
         and found["svhn"].state == "ready"
     )
-    assert found["svhn"].licence == "non-commercial use"
+    assert found["svhn"].licence == "non-commercial use" and found["svhn"].class_names[3] == "3"
     assert found["eurosat"].state == "absent" and found["eurosat"].data_hash is None
     assert "val200.txt" in found["dtd"].state
 

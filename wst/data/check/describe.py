@@ -11,11 +11,13 @@ from wst.errors import InputError
 
 @dataclass(frozen=True)
 class TaskInfo:
-    """One task on disk; sizes and hash are None where the data is not there or not readable."""
+    """One task on disk; sizes and hash are None where the data is not there or not readable, and names of
+    classes are none where these are not known."""
 
     task: str
     group: str
     classes: int
+    class_names: tuple[str, ...]
     train: int | None
     val: int | None
     test: int | None
@@ -52,6 +54,7 @@ def _describe(data: TaskData) -> TaskInfo:
         task.name,
         task.group,
         task.classes,
+        data.class_names,
         *sizes,
         task.metric,
         task.source,

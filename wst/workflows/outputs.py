@@ -6,14 +6,10 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
-
-import typer
 
 from wst.errors import InputError
 from wst.files import replacing
 
-Force = Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")]
 _OWN = ("study.yaml", "ledger", "adapters", "checkpoints", "tensorboard")
 """What a study keeps in its folder, besides hidden files and the ledger's generations."""
 

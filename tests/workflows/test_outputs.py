@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.cli.commands import Wst, caller
-from wst.cli.outputs import check_output, whole
 from wst.errors import InputError
+from wst.workflows.outputs import check_output, whole
 
 
 @pytest.fixture

@@ -16,11 +16,11 @@ from rich.console import Console
 from tests.conftest import small_study
 from tests.curves import curve
 from tests.synthetic import run_all
-from wst.cli.progress import _COLUMNS, Progress, Snapshot, TaskRow, duration, fold, lines
 from wst.data.suites import find_suite
 from wst.planning.planner import Planner
 from wst.records import Intent, Outcome
 from wst.study import Study
+from wst.workflows.progress import _COLUMNS, Progress, Snapshot, TaskRow, duration, fold, lines
 
 VTAB = [task.name for task in find_suite("vtab1k").tasks]
 
@@ -148,7 +148,7 @@ def test_the_total_never_shrinks() -> None:
 
 def test_lines_come_of_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
     """While a trial trains in this very process nothing is reported for minutes."""
-    monkeypatch.setattr("wst.cli.progress._PLAIN_EVERY_S", 0.0)
+    monkeypatch.setattr("wst.workflows.progress._PLAIN_EVERY_S", 0.0)
     file, printed = io.StringIO(), threading.Event()
     file.write = lambda text: printed.set() or len(text)  # type: ignore[method-assign, func-returns-value]
     with Progress(Planner(small_study()), Console(file=file)):

@@ -1,0 +1,109 @@
+"""Stacked and captured steps are those of each trial alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests.training.specs import SETTINGS, spec
+from wst.training import stack
+from wst.training.stack import CannotStackError, Stack
+from wst.training.trial import Trial
+
+ONE = torch.ones(())
+
+
+class Replayed:
+    """A graph without CUDA: it reads and writes where a captured one does; how many are made is counted."""
+
+    made = 0
+
+    def __init__(
+        self, function: Callable[[Mapping[str, Tensor]], Sequence[Tensor]], tensors: Mapping[str, Tensor]
+    ):
+        Replayed.made += 1
+        self._function, self._into = function, {name: tensor.clone() for name, tensor in tensors.items()}
+        self._results = [result.clone() for result in function(self._into)]
+
+    def __call__(self, tensors: Mapping[str, Tensor]) -> Sequence[Tensor]:
+        assert tensors.keys() == self._into.keys()
+        for name, into in self._into.items():
+            into.copy_(tensors[name])
+        for into, result in zip(self._results, self._function(self._into), strict=True):
+            into.copy_(result)
+        return self._results
+
+
+@pytest.fixture
+def replayed(monkeypatch: pytest.MonkeyPatch) -> type[Replayed]:
+    monkeypatch.setattr(stack, "Graph", Replayed)
+    monkeypatch.setattr(Replayed, "made", 0)
+    stack._CAPTURED.clear()
+    return Replayed
+
+
+def _trial(root: Path, seed: int, **settings: float) -> Trial:
+    trial = Trial(spec(root, seed=seed, settings={**SETTINGS, **settings}))
+    trial.model.train()
+    with torch.no_grad():
+        for tensor in trial.update.trainable.values():  # those that start at zero, too
+            tensor += 0.05 * torch.randn(tensor.shape, generator=torch.Generator().manual_seed(seed))
+    return trial
+
+
+def _assert_alike(trials: Sequence[Trial], stacked: Stack) -> None:
+    steps = [next(trial.draws.epoch()) for trial in trials]
+    found = stacked(steps, [ONE, 2 * ONE][: len(trials)])
+    for i, (trial, draw) in enumerate(zip(trials, steps, strict=True)):
+        loss, gradients = trial.step(trial.update.trainable, draw, (i + 1) * ONE)
+        torch.testing.assert_close(found[i][0], loss)
+        assert found[i][1].keys() == gradients.keys()
+        for name, gradient in gradients.items():
+            torch.testing.assert_close(found[i][1][name], gradient, rtol=1e-4, atol=1e-6)
+
+
+def test_one_graph_serves_every_trial_of_a_kind(mini_root: Path, replayed: type[Replayed]) -> None:
+    made = []
+    for seed, scale in enumerate((1.0, 1.0, 0.5, 2.0)):
+        trial = _trial(mini_root, seed, scale=scale, lr=1e-3 * (seed + 1))
+        captured = Stack([trial], captured=True)
+        for _ in range(2):
+            _assert_alike([trial], captured)
+        made.append(replayed.made)
+    # the scale becomes an argument when it is seen to differ
+    assert made == [1, 1, 2, 2]
+    Stack([_trial(mini_root, 5, r=3)], captured=True)
+    assert len(stack._CAPTURED) == 2
+
+
+def test_a_pass_is_captured_as_a_whole(mini_root: Path, replayed: type[Replayed]) -> None:
+    for first in (0, 2):
+        trials = [_trial(mini_root, first + i, scale=0.5 + i, drop_path=0.2 * i) for i in range(2)]
+        captured = Stack(trials, captured=True)
+        for _ in range(2):
+            _assert_alike(trials, captured)
+    assert replayed.made == 1
+
+
+def test_what_draws_numbers_itself_is_not_captured(mini_root: Path, replayed: type[Replayed]) -> None:
+    drawing = Trial(
+        spec(
+            mini_root,
+            method="lora",
+            settings={"lr": 1e-3, "weight_decay": 0.0, "drop_path": 0.0, "dropout": 0.5},
+        )
+    )
+    with pytest.raises(CannotStackError, match="draws no numbers itself"):
+        Stack([drawing], captured=True)
+
+
+def test_a_setting_that_is_a_plain_number_in_the_model_is_found_out(mini_root: Path) -> None:
+    trials = [_trial(mini_root, seed) for seed in range(2)]
+    forward = trials[1].model.forward
+    trials[1].model.forward = lambda images: 3 * forward(images)  # type: ignore[method-assign]
+    with pytest.raises(CannotStackError, match="alone"):
+        Stack(trials)
