@@ -23,6 +23,10 @@ def test_the_first_line_counts_what_the_planner_does() -> None:
     assert len(run_all(Planner(confirmed))) == 56
 
 
+RANDOM = {"type": "random"}
+HALVING = {"type": "successive_halving", "min_resource": 1}
+
+
 def _tpe(**changes: object) -> dict[str, Any]:
     return {"search": {"trials": 8, "sampler": {"type": "tpe", "n_startup_trials": 4}, **changes}}
 
@@ -41,9 +45,11 @@ def _tpe(**changes: object) -> dict[str, Any]:
         (_tpe(sampler={"type": "grid", "points": 8}), []),
         (_tpe(pruner={"type": "successive_halving", "min_resource": 2}), []),
         (
-            _tpe(pruner={"type": "successive_halving", "min_resource": 1}),
-            ["lets about 1 of 8 trials a cell complete, so that the pruner chooses"],
+            _tpe(trials=3, sampler=RANDOM, pruner=HALVING | {"reduction_factor": 2}),
+            ["lets about 1 of 3 trials a cell complete, so that the pruner chooses"],
         ),
+        (_tpe(pruner=HALVING), []),
+        (_tpe(pruner=HALVING) | {"confirm": {"top": 3}}, ["top is 3, and about 2 settings a cell complete"]),
         (
             _tpe(pruner={"type": "successive_halving", "min_resource": 4}),
             ["successive_halving prunes nothing: its first rung is not before epoch 4"],
@@ -70,6 +76,23 @@ def test_what_the_file_says_and_the_study_will_not_do(changes: dict[str, Any], e
 def test_a_note_names_the_variants_it_is_true_of() -> None:
     found = not_done(small_study(search={"trials": 3, "sampler": {"type": "grid", "points": 3}}))
     assert found == ["note: search: 3 of the grid's 6 points are tried (wst-r2)"]
+
+
+def test_as_many_trials_complete_as_a_note_says() -> None:
+    """Successive halving on forty tasks' random curves."""
+    completed = []
+    for seed in range(40):
+        study = small_study(
+            seed=seed,
+            variants={"linear": {"method": "linear", "space": {"lr": LR}}},
+            search={"trials": 9, "sampler": RANDOM, "pruner": HALVING | {"reduction_factor": 2}},
+            confirm={"top": 9, "seeds": 1},
+            final=None,
+        )
+        rows = run_all(Planner(study))
+        completed.append(sum(r.intent.stage == "search" and r.outcome.state == "completed" for r in rows))
+    (note,) = not_done(study)
+    assert "about 3 settings a cell complete" in note and sum(completed) / 40 == pytest.approx(3, abs=0.6)
 
 
 @pytest.mark.parametrize("name", ["demo", "leaderboard-mini", "leaderboard-vtab1k", "vtab1k-vit-base"])

@@ -41,9 +41,9 @@ def not_done(study: Study) -> list[str]:
         if trials := study.search_trials(name):
             for line in (_random(study, trials), _grid(study, name, trials), *_pruned(study, trials)):
                 found[line] = (*found.get(line, ()), name)
-    several = len([name for name in study.variants if study.search_trials(name)]) > 1
+    searched = sum(study.search_trials(name) > 0 for name in study.variants)
     return [
-        f"note: {line}" + (f" ({', '.join(names)})" if several else "")
+        f"note: {line}" + (f" ({', '.join(names)})" if len(names) < searched else "")
         for line, names in found.items()
         if line
     ]
@@ -88,7 +88,7 @@ def _pruned(study: Study, trials: int) -> list[str]:
             found.append(
                 f"search: successive_halving prunes nothing: its first rung is not before epoch {epochs}"
             )
-        completed = max(1, trials // pruner.reduction_factor ** len(rungs))
+        completed = _completed(trials, pruner.reduction_factor, len(rungs))
         if completed == 1 < trials:
             found.append(
                 f"search: successive_halving lets about 1 of {trials} trials a cell complete, so that the "
@@ -101,3 +101,15 @@ def _pruned(study: Study, trials: int) -> list[str]:
     if study.confirm is not None and completed < study.confirm.top:
         found.append(f"confirm: top is {study.confirm.top}, and about {completed} settings a cell complete")
     return found
+
+
+def _completed(trials: int, factor: int, rungs: int) -> int:
+    """How many trials pass every rung on average, where their order says nothing of their worth.
+
+    The k-th that comes to a rung passes if it is among the best k // factor there, or the best of all.
+    """
+    found = float(trials)
+    for _ in range(rungs):
+        passed = [max(1, k // factor) / k for k in range(1, int(found) + 2)]
+        found = sum(passed[:-1]) + (found - int(found)) * passed[-1]
+    return max(1, round(found))
