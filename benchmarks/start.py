@@ -96,7 +96,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=9)
     parser.add_argument("--studies", type=int, default=3)
-    page = Page("Until something is seen", parser, {"repeats": 1, "studies": 1}, libraries=("torch", "ray"))
+    page = Page("Until something is seen", parser, {"repeats": 1, "studies": 0}, libraries=("torch", "ray"))
     with tempfile.TemporaryDirectory() as name:
         os.environ["WST_CACHE"] = str(Path(name) / "cache")
         found = measured(page.options.repeats, page.options.studies, Path(name))

@@ -59,11 +59,19 @@ def _python(code: str, *words: str) -> str:
 
 
 @pytest.mark.slow
-def test_help_waits_for_no_library() -> None:
+@pytest.mark.parametrize(
+    ("words", "without"),
+    [
+        ("--help", "typer rich pydantic numpy"),
+        ("status docs/demo", "torch ray timm optuna scipy matplotlib"),
+        ("leaderboard docs/demo", "torch ray timm optuna scipy matplotlib"),
+    ],
+)
+def test_what_only_looks_waits_for_no_library_that_it_does_not_need(words: str, without: str) -> None:
     _python(
-        "import sys\nfrom wst.cli.app import main\ntry:\n    main()\nexcept SystemExit:\n"
-        "    assert not {'typer', 'rich', 'pydantic', 'numpy'} & set(sys.modules)",
-        "--help",
+        "import sys\nfrom wst.cli.app import main\ntry:\n    main()\nexcept SystemExit as stop:\n"
+        f"    assert not stop.code\n    assert not {set(without.split())} & set(sys.modules)",
+        *words.split(),
     )
 
 

@@ -130,6 +130,54 @@ def test_the_time_left_goes_by_the_kinds_of_trials() -> None:
             assert _left(line) == pytest.approx((end - time) / 60, rel=0.1, abs=0.6), line
 
 
+def test_the_time_left_waits_for_what_it_is_made_of() -> None:
+    """A fast variant says nothing of the others, which are most of the study; a trial that takes longer than
+    the one before it is not about to end."""
+    fixed = {
+        name: {"method": "bitfit", "fixed": {"lr": lr}} for name, lr in (("a", 0.1), ("b", 0.2), ("c", 0.3))
+    }
+    now, planner = 0.0, Planner(small_study(variants=fixed, search=None, final={"seeds": 1}))
+    with Progress(planner, Console(file=io.StringIO()), clock=lambda: now) as progress:
+
+        def run(seconds: float, *halfway: str) -> None:
+            nonlocal now
+            intent = planner.ask()
+            assert intent is not None
+            progress.start(intent)
+            now += seconds / 2
+            progress.epochs(intent, curve(intent, 2))
+            assert [part for part in progress._status() if "left" in part] == list(halfway)
+            now += seconds / 2
+            outcome = Outcome("completed", epochs=tuple(curve(intent, 4)), wall_seconds=seconds)
+            planner.tell(intent.trial_id, outcome)
+            progress.end(intent, outcome)
+
+        run(1.0)
+        run(60.0)
+        run(320.0, "about 3 min left")
+
+
+def test_trials_that_share_a_slot_are_all_counted_and_their_time_is_shared() -> None:
+    """Two trials in one pass, of which each has had half of the slot's seconds in its row."""
+    now, planner = 0.0, Planner(small_study(**UNPRUNED))
+    with Progress(planner, Console(file=io.StringIO()), clock=lambda: now) as progress:
+        for _ in range(8):
+            pair = [intent for intent in (planner.ask(), planner.ask()) if intent is not None]
+            for intent in pair:
+                progress.start(intent)
+            progress.jobs(1)
+            if now:
+                assert progress._status()[1] == "2 running"
+                assert _left(progress._status()[-1]) == pytest.approx((8 * 100 - now) / 60, abs=0.6)
+            now += 100.0
+            for intent in pair:
+                outcome = Outcome("completed", epochs=tuple(curve(intent, 4)), wall_seconds=50.0)
+                planner.tell(intent.trial_id, outcome)
+                progress.end(intent, outcome)
+            progress.jobs(0)
+    assert planner.done
+
+
 def test_the_total_never_shrinks() -> None:
     """A confirming stage that finds fewer settings than it may take leaves trials out."""
     study = small_study(confirm={"top": 5, "seeds": 3})

@@ -91,6 +91,8 @@ class _Running:
     intent: Intent
     began: float
     epoch: int = 0
+    seconds: float = 0.0
+    """From its start to its end, as its epochs so far suggest."""
 
     @property
     def kind(self) -> _Kind:
@@ -115,16 +117,25 @@ class _Pace:
             self._seconds[kind] += outcome.wall_seconds  # type: ignore[assignment]
             self._epochs[kind] += len(outcome.epochs)
 
-    def seconds(self, kind: _Kind) -> float | None:
-        """Of a trial on average; where none of its kind has ended, by the epochs of the variant's others, or
-        of all; None where none has ended at all."""
+    def knows(self, variant: str) -> bool:
+        """Whether a trial of that variant has ended."""
+        return any(kind[0] == variant and trials for kind, trials in self._trials.items())
+
+    def seconds(self, kind: _Kind) -> float:
+        """Of a trial on average.
+
+        Where none of its kind has ended, by the epochs of its variant's others; where there are none either,
+        by those of an average variant.
+        """
         if self._trials[kind]:
             return self._seconds[kind] / self._trials[kind]
-        own = [other for other in self._trials if other[0] == kind[0]]
-        for known in (own, list(self._trials)):
-            if epochs := sum(self._epochs[other] for other in known):
-                return self._full * sum(self._seconds[other] for other in known) / epochs
-        return None
+        known = [kind[0]] if self.knows(kind[0]) else {variant for variant, _ in self._epochs}
+        paces = [self._an_epoch(variant) for variant in known]
+        return self._full * sum(paces) / len(paces) if paces else 0.0
+
+    def _an_epoch(self, variant: str) -> float:
+        kinds = [kind for kind in self._epochs if kind[0] == variant]
+        return sum(self._seconds[kind] for kind in kinds) / max(1, sum(self._epochs[kind] for kind in kinds))
 
 
 class _Counts:
@@ -301,7 +312,9 @@ class Progress(Tracker):
 
     def epochs(self, intent: Intent, epochs: Sequence[Epoch]) -> None:
         """A running trial has come further."""
-        self._running[intent.trial_id].epoch = epochs[-1].epoch
+        one, now = self._running[intent.trial_id], epochs[-1].epoch
+        one.epoch = now
+        one.seconds = (self._clock() - one.began) * self._planner.study.recipe.epochs / now
         self.update()
 
     def end(self, intent: Intent, outcome: Outcome) -> None:
@@ -333,14 +346,23 @@ class Progress(Tracker):
         self._now = replace(now, total=max(self._now.total, now.ended + now.running + now.left))
 
     def _ready(self, running: Sequence[_Running], left: Counter[_Kind]) -> float | None:
-        """When all will have ended, if the slots that had work so far go on at the pace so far."""
-        now = self._clock()
-        pace = {kind: self._counts.pace.seconds(kind) for kind in {*left, *(one.kind for one in running)}}
-        share = self._jobs / len(running) if running else 1.0  # of a slot that each trial has
-        to_go = [max(0.0, (pace[one.kind] or 0.0) - share * (now - one.began)) for one in running]
-        work = sum(number * (pace[kind] or 0.0) for kind, number in left.items() if number > 0)
-        if None in pace.values():
+        """When all will have ended, if the slots that had work so far go on at the pace so far.
+
+        None as long as half of what is to come is of variants of which no trial has ended.
+        """
+        now, pace = self._clock(), self._counts.pace
+        left = +left
+        known = sum(number for kind, number in left.items() if pace.knows(kind[0]))
+        known += sum(one.epoch > 0 or pace.knows(one.intent.variant) for one in running)
+        if 2 * known <= left.total() + len(running):
             return None
+        share = self._jobs / len(running) if running else 1.0  # of a slot that each trial has
+        to_go = []
+        for one in running:
+            # One that is slower than those before it, or that the pruner let pass, takes longer.
+            whole = max(share * one.seconds, pace.seconds(one.kind))
+            to_go.append(max(0.0, whole - share * (now - one.began)))
+        work = sum(number * pace.seconds(kind) for kind, number in left.items())
         return now + max((sum(to_go) + work) / self._most_jobs, max(to_go, default=0.0))
 
     def tick(self) -> None:
