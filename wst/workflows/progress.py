@@ -348,13 +348,13 @@ class Progress(Tracker):
     def _ready(self, running: Sequence[_Running], left: Counter[_Kind]) -> float | None:
         """When all will have ended, if the slots that had work so far go on at the pace so far.
 
-        None as long as half of what is to come is of variants of which no trial has ended.
+        None as long as three quarters of what is to come are of variants of which no trial has ended.
         """
         now, pace = self._clock(), self._counts.pace
         left = +left
         known = sum(number for kind, number in left.items() if pace.knows(kind[0]))
         known += sum(one.epoch > 0 or pace.knows(one.intent.variant) for one in running)
-        if 2 * known <= left.total() + len(running):
+        if 4 * known <= left.total() + len(running):
             return None
         share = self._jobs / len(running) if running else 1.0  # of a slot that each trial has
         to_go = []
