@@ -15,7 +15,7 @@ from analysis.leaderboard.board import read_leaderboard
 from analysis.leaderboard.table import as_table
 from analysis.load import common_suite, load, studies_of
 from analysis.results import candidates
-from tests.analysis.ledgers import CODE, Writer, alpha_study, beta_study
+from tests.analysis.ledgers import CODE, Writer, alpha_study, beta_study, write_alpha
 from tests.data.trees import class_folders
 from wst.errors import InputError
 from wst.ledger import Ledger
@@ -45,12 +45,17 @@ def test_batches_are_the_same_rows(alpha: Path) -> None:
     assert rows == 4 * 5 + 37
 
 
+@pytest.fixture(scope="module")
+def in_many_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_alpha(tmp_path_factory.mktemp("many") / "alpha")
+
+
 def _copy(alpha: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(alpha, tmp_path / "copy"))
 
 
-def test_a_half_written_file_is_named(alpha: Path, tmp_path: Path) -> None:
-    folder = _copy(alpha, tmp_path)
+def test_a_half_written_file_is_named(in_many_files: Path, tmp_path: Path) -> None:
+    folder = _copy(in_many_files, tmp_path)
     victim = folder / "ledger" / "trials" / "digits.base.final.0000.parquet"
     victim.write_bytes(victim.read_bytes()[:500])
     with pytest.raises(
@@ -59,8 +64,8 @@ def test_a_half_written_file_is_named(alpha: Path, tmp_path: Path) -> None:
         read_leaderboard([folder])
 
 
-def test_a_newer_schema_is_refused(alpha: Path, tmp_path: Path) -> None:
-    folder = _copy(alpha, tmp_path)
+def test_a_newer_schema_is_refused(in_many_files: Path, tmp_path: Path) -> None:
+    folder = _copy(in_many_files, tmp_path)
     newest = folder / "ledger" / "trials" / "sprite_ori.lin.final.0001.parquet"
     table = pq.read_table(newest)
     version = {"wst_schema_version": str(SCHEMA_VERSION + 1)}
@@ -98,8 +103,8 @@ def test_a_malicious_study_name_is_refused_in_one_line(alpha: Path, tmp_path: Pa
     assert "\n" not in str(error.value)
 
 
-def test_rows_of_another_study_are_refused(alpha: Path, tmp_path: Path) -> None:
-    folder = _copy(alpha, tmp_path)
+def test_rows_of_another_study_are_refused(in_many_files: Path, tmp_path: Path) -> None:
+    folder = _copy(in_many_files, tmp_path)
     file = folder / "ledger" / "trials" / "digits.lin.final.0000.parquet"
     table = pq.read_table(file)
     column = pa.array(["<script>"], pa.string())
