@@ -75,6 +75,14 @@ def alpha(written: Written) -> Path:
 
 
 @pytest.fixture(scope="session")
+def in_many_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same study with a file a row, as it is while it runs."""
+    from tests.analysis.ledgers import write_alpha
+
+    return write_alpha(tmp_path_factory.mktemp("many") / "alpha")
+
+
+@pytest.fixture(scope="session")
 def beta(written: Written) -> Path:
     from tests.analysis.ledgers import write_beta
 

@@ -241,7 +241,7 @@ def figure(found: Front) -> Any:
         title=f"{found.x_label} (log scale)",
         tickvals=list(marks),
         ticktext=list(marks.values()),
-        minor={"tickvals": minor, "showgrid": True, "griddash": "dot"},
+        minor={"tickvals": minor, "showgrid": True, "griddash": "dot", "gridcolor": "#dddddd"},
     )
     if any(point.cost == 0 for point in found.points):  # which a log axis has not: a place apart
         drawn.add_vline(x=zero * 1.7, line={"color": "#888888", "width": 1, "dash": "dash"})

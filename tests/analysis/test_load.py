@@ -15,7 +15,7 @@ from analysis.leaderboard.board import read_leaderboard
 from analysis.leaderboard.table import as_table
 from analysis.load import common_suite, load, studies_of
 from analysis.results import candidates
-from tests.analysis.ledgers import CODE, Writer, alpha_study, beta_study, write_alpha
+from tests.analysis.ledgers import CODE, Writer, alpha_study, beta_study
 from tests.data.trees import class_folders
 from wst.errors import InputError
 from wst.ledger import Ledger
@@ -43,11 +43,6 @@ def test_columns_and_rows_on_request(alpha: Path, beta: Path) -> None:
 def test_batches_are_the_same_rows(alpha: Path) -> None:
     rows = sum(batch.num_rows for batch in batches(alpha, "epochs", ["epoch"], pc.field("epoch") == 1))
     assert rows == 4 * 5 + 37
-
-
-@pytest.fixture(scope="module")
-def in_many_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_alpha(tmp_path_factory.mktemp("many") / "alpha")
 
 
 def _copy(alpha: Path, tmp_path: Path) -> Path:
