@@ -15,6 +15,8 @@ figures: demo
 	$(BIN)/python tools/record_study.py runs/leaderboard-mini docs/leaderboard-mini
 	$(BIN)/python -m tools.fill_tables README.md docs/field.md
 
+# Compiled modules are kept whatever the environment says: tests start many processes.
+test: export PYTHONDONTWRITEBYTECODE =
 test: .venv/ready
 	$(BIN)/python -m pytest -q -n auto --dist loadfile --no-loadscope-reorder
 

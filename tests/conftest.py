@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from hypothesis import HealthCheck, settings
 
 from wst.study import Study
@@ -19,6 +18,7 @@ settings.load_profile("patient")
 
 ROOT = Path(__file__).parent.parent
 """The clone."""
+Written = Callable[[Callable[[Path], Path]], Path]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -28,9 +28,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Nothing of the user's cache is read or written; the mini suite is built once a session."""
+    """Nothing of the user's cache is read or written; the mini suite is built once for all workers."""
+    import torch  # not in the process that only hands out the tests
+
     before = os.environ.get("WST_CACHE")
-    os.environ["WST_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+    cache, session = tmp_path_factory.mktemp("cache"), tmp_path_factory.getbasetemp()
+    data = (session.parent if "PYTEST_XDIST_WORKER" in os.environ else session) / "data"
+    data.mkdir(exist_ok=True)
+    (cache / "data").symlink_to(data)
+    os.environ["WST_CACHE"] = str(cache)
     torch.set_num_threads(1)
     yield
     if before is None:
@@ -49,41 +55,61 @@ def mini_root() -> Path:
 
 
 @pytest.fixture(scope="session")
-def alpha(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A hand-made ledger, written once a session, as those below."""
+def written(tmp_path_factory: pytest.TempPathFactory) -> Written:
+    """Writes a hand-made ledger, in one file a table as after a long study: it is read by many tests."""
+
+    def write(by: Callable[[Path], Path]) -> Path:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("wst.ledger.writing.COMPACT_ABOVE", 0)
+            return by(tmp_path_factory.mktemp("ledgers") / by.__name__.removeprefix("write_"))
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def alpha(written: Written) -> Path:
+    """A ledger that is written once a session, as those below."""
     from tests.analysis.ledgers import write_alpha
 
-    return write_alpha(tmp_path_factory.mktemp("ledgers") / "alpha")
+    return written(write_alpha)
 
 
 @pytest.fixture(scope="session")
-def beta(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def in_many_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same study with a file a row, as it is while it runs."""
+    from tests.analysis.ledgers import write_alpha
+
+    return write_alpha(tmp_path_factory.mktemp("many") / "alpha")
+
+
+@pytest.fixture(scope="session")
+def beta(written: Written) -> Path:
     from tests.analysis.ledgers import write_beta
 
-    return write_beta(tmp_path_factory.mktemp("ledgers") / "beta")
+    return written(write_beta)
 
 
 @pytest.fixture(scope="session")
-def extended(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def extended(written: Written) -> Path:
     from tests.analysis.staged_ledgers import write_extended
 
-    return write_extended(tmp_path_factory.mktemp("ledgers") / "extended")
+    return written(write_extended)
 
 
 @pytest.fixture(scope="session")
-def several(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def several(written: Written) -> Path:
     """A study of several objectives."""
     from tests.analysis.staged_ledgers import write_front
 
-    return write_front(tmp_path_factory.mktemp("ledgers") / "front")
+    return written(write_front)
 
 
 @pytest.fixture(scope="session")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def shared(written: Written) -> Path:
     """A study whose tasks share settings."""
     from tests.analysis.staged_ledgers import write_shared
 
-    return write_shared(tmp_path_factory.mktemp("ledgers") / "shared")
+    return written(write_shared)
 
 
 LR = {"type": "float", "low": 1e-4, "high": 1e-1, "log": True}

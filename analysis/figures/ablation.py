@@ -39,5 +39,8 @@ def differences(found: Ablation) -> go.Figure:
                 "p (Holm) %{customdata[1]:.3f}, %{customdata[2]} pairs<extra>" + verdict + "</extra>",
             )
     drawn.add_vline(x=0, line={"color": "#888888", "width": 1, "dash": "dot"})
-    drawn.update_yaxes(categoryorder="array", categoryarray=[html.escape(c.variant) for c in ordered])
+    drawn.update_layout(height=max(416, 130 + 18 * len(ordered)))
+    drawn.update_yaxes(
+        dtick=1, categoryorder="array", categoryarray=[html.escape(c.variant) for c in ordered]
+    )
     return drawn

@@ -20,7 +20,7 @@ FRONT_COLOUR, POINT_COLOUR, PUBLISHED_COLOUR = "#0072B2", "#E69F00", "#999999"
 _COLUMN = 3.5, 2.7
 """Inches: the width of one column of a two-column page."""
 _CROWD, _LARGER = 12, (4.8, 3.7)
-"""Points above which the picture is larger, and how large."""
+"""Points above which the picture is larger, and how large; for reading, the front alone has names then."""
 _LEADING = {"arrowstyle": "-", "linewidth": 0.4, "color": "#888888", "shrinkA": 0, "shrinkB": 2}
 """The line from a name to its point."""
 
@@ -205,6 +205,8 @@ def figure(found: Front) -> Any:
     import plotly.graph_objects as go
 
     zero, marks = zero_of(found.points), ticks(found.points, most=7)
+    costs, crowd = [point.cost or zero for point in found.points], len(found.points) > _CROWD
+    right = min(costs) ** 0.25 * max(costs) ** 0.75  # beyond, names stand to the left
     drawn = go.Figure()
     xs, ys = front_line(found)
     drawn.add_scatter(
@@ -231,20 +233,34 @@ def figure(found: Front) -> Any:
                 x=[p.cost or zero for p in part],
                 y=[p.accuracy for p in part],
                 error_y={"type": "data", "array": [p.deviation or 0 for p in part]},
-                mode="markers" if part[0].published else "markers+text",
+                mode="markers" if part[0].published or (crowd and not part[0].on_front) else "markers+text",
                 marker={"color": colour, "symbol": symbol, "size": 7 if part[0].published else 10},
                 text=[html.escape(p.label) for p in part],
-                textposition="bottom right",
+                textposition=["bottom left" if (p.cost or zero) > right else "bottom right" for p in part],
                 customdata=[[_details(p, found)] for p in part],
                 hovertemplate="<b>%{text}</b><br>%{y:.2f} %<br>%{customdata[0]}<extra></extra>",
             )
-    drawn.update_xaxes(type="log", title=found.x_label, tickvals=list(marks), ticktext=list(marks.values()))
+    minor = [m * 10.0**k for k in range(-3, 13) for m in range(1, 10) if m * 10.0**k > zero]
+    drawn.update_xaxes(
+        type="log",
+        title=f"{found.x_label} (log scale)",
+        tickvals=list(marks),
+        ticktext=list(marks.values()),
+        minor={"tickvals": minor, "showgrid": True, "griddash": "dot", "gridcolor": "#dddddd"},
+    )
+    if any(point.cost == 0 for point in found.points):  # which a log axis has not: a place apart
+        drawn.add_vline(x=zero * 1.7, line={"color": "#888888", "width": 1, "dash": "dash"})
     drawn.update_yaxes(title=found.y_label)
     drawn.update_layout(
         template="plotly_white",
         legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
-        margin={"l": 60, "r": 20, "t": 40, "b": 60},
-        title={"text": html.escape(f"suite {found.suite}"), "font": {"size": 14}},
+        margin={"l": 60, "r": 20, "t": 80, "b": 60},
+        title={
+            "text": html.escape(f"suite {found.suite}"),
+            "font": {"size": 14},
+            "y": 0.98,
+            "yanchor": "top",
+        },
     )
     return drawn
 

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from analysis.figures.style import COLOURS, LAYOUT, Plain, new_figure
+from analysis.figures.style import COLOURS, LAYOUT, Plain, in_words, new_figure
 from analysis.search.confirmation import Confirmation
 from analysis.search.curves import SearchCurve
 from analysis.search.learning_curves import CurveBand
@@ -26,8 +26,12 @@ from wst.study.space import Categorical, Distribution
 
 MOST_POINTS = 300
 """Points a trace; of more, evenly spaced ones are drawn."""
+MOST_BANDS = 6
+"""Variants whose learning curves have their spread drawn; of more, the medians alone can be told apart."""
 MOST_LINES = 120
 """Lines in parallel coordinates."""
+_FIFTHS = ("#8a7fd6", "#3d8bd4", "#1fa187", "#bd8b12", "#d9481c")
+"""From the worst fifth of the trials to the best: readable on white and on black."""
 
 
 def search_curves(curves: Sequence[SearchCurve]) -> go.Figure:
@@ -56,13 +60,14 @@ def _steps(best: Sequence[float]) -> list[int]:
 
 
 def learning_curves(bands: Sequence[CurveBand]) -> go.Figure:
-    """Median validation accuracy by epoch with the middle half and the middle four fifths of the trials."""
+    """Median validation accuracy by epoch; of few variants, the middle half and middle four fifths, too."""
     drawn = new_figure("epoch", "validation accuracy (%)")
     for i, band in enumerate(bands):
         colour, name = COLOURS[i % len(COLOURS)], html.escape(band.variant)
         r, g, b = (int(colour[k : k + 2], 16) for k in (1, 3, 5))
         lowest, low, quarter, median, three_quarters, high, highest = band.quantiles
-        for lower, upper, alpha in ((low, high, 0.12), (quarter, three_quarters, 0.25)):
+        shades = ((low, high, 0.12), (quarter, three_quarters, 0.25)) if len(bands) <= MOST_BANDS else ()
+        for lower, upper, alpha in shades:
             drawn.add_scatter(
                 x=[*band.epochs, *reversed(band.epochs)],
                 y=[*upper, *reversed(lower)],
@@ -118,14 +123,14 @@ def slices(trials: pd.DataFrame, space: Mapping[str, Distribution]) -> Plain:
                 "xaxis": f"x{number}",
                 "type": "scatter",
                 "mode": "markers",
-                "marker": {"color": COLOURS[0], "size": 6, "opacity": 0.6},
+                "marker": {"color": COLOURS[0], "size": 7, "opacity": 0.85},
                 "hovertemplate": f"{html.escape(name)} %{{x}}<br>%{{y:.1f}} %<br>%{{text}}<extra></extra>",
                 "showlegend": False,
             }
         )
         left, right = i / len(space), (i + 1) / len(space)
         axes[f"xaxis{number}"] = {
-            "title": {"text": html.escape(name)},
+            "title": {"text": in_words(name)},
             "domain": [left + (0.02 if i else 0), right],
             "anchor": "y",
             **_axis(entry),
@@ -157,7 +162,7 @@ def parallel_coordinates(trials: pd.DataFrame, space: Mapping[str, Distribution]
     if len(done) > MOST_LINES:
         rest = done.iloc[MOST_LINES // 2 :]
         done = pd.concat([done.iloc[: MOST_LINES // 2], rest.iloc[:: -(-len(rest) // (MOST_LINES // 2))]])
-    names = [*space, "val (%)"]
+    names = [*map(in_words, space), "accuracy (%)"]
     positions = [_positions(done[f"hp_{name}"], entry) for name, entry in space.items()]
     settings = {name: done[f"hp_{name}"].tolist() for name in space}
     ids = done["trial_id"].tolist()
@@ -166,7 +171,7 @@ def parallel_coordinates(trials: pd.DataFrame, space: Mapping[str, Distribution]
     positions.append((accuracy - low) / ((high - low) or 1.0))
     traces: list[Plain] = []
     fifths = np.minimum((positions[-1] * 5).astype(int), 4)
-    for fifth, colour in enumerate(("#fde725", "#5ec962", "#21918c", "#3b528b", "#440154")[::-1]):
+    for fifth, colour in enumerate(_FIFTHS):
         xs: list[float | None] = []
         ys: list[float | None] = []
         texts: list[str | None] = []
@@ -211,7 +216,8 @@ def parallel_coordinates(trials: pd.DataFrame, space: Mapping[str, Distribution]
         ],
         "xaxis": {
             "tickvals": list(range(len(names))),
-            "ticktext": [html.escape(name) for name in names],
+            "ticktext": names,
+            "range": [-0.12 * len(names), 1.12 * len(names) - 1],
             "showgrid": False,
         },
         "yaxis": {"visible": False, "range": [-0.12, 1.12]},
@@ -269,13 +275,13 @@ def response_surface(
         "z": [[None if v != v else float(v) for v in row] for row in mean],
         "customdata": number.astype(int).tolist(),
         "colorscale": "Cividis",
-        "colorbar": {"title": {"text": "val (%)"}},
+        "colorbar": {"title": {"text": "accuracy (%)"}, "thickness": 14},
         "hoverongaps": False,
         "hovertemplate": f"{html.escape(x)} %{{x}}<br>{html.escape(y)} %{{y}}<br>%{{z:.1f}} % "
         "(mean of %{customdata} trials)<extra></extra>",
     }
     axes = {
-        f"{letter}axis": {"title": {"text": html.escape(name)}, "type": "category"}
+        f"{letter}axis": {"title": {"text": in_words(name)}, "type": "category"}
         for letter, name in (("x", x), ("y", y))
     }
     return {"data": [heatmap], "layout": {**LAYOUT, **axes}}
@@ -294,7 +300,9 @@ def _cells(values: pd.Series[Any], entry: Distribution, bins: int) -> tuple[np.n
 
 def val_against_test(pairs: Sequence[tuple[str, str, float, float]]) -> go.Figure:
     """Validation accuracy of the chosen settings against their test accuracy, a point a cell."""
-    drawn = new_figure("val accuracy of the chosen settings (%)", "test accuracy of the final trials (%)")
+    drawn = new_figure(
+        "validation accuracy of the chosen settings (%)", "test accuracy of the final trials (%)"
+    )
     if pairs:
         ends = [min(min(p[2:]) for p in pairs), max(max(p[2:]) for p in pairs)]
         drawn.add_scatter(
@@ -327,7 +335,7 @@ def importance_bars(shares: Mapping[str, Mapping[str, float]]) -> go.Figure:
         ordered = sorted(by_name.items(), key=lambda item: item[1])
         drawn.add_bar(
             name=html.escape(variant),
-            y=[html.escape(name) for name, _ in ordered],
+            y=[in_words(name) for name, _ in ordered],
             x=[100 * share for _, share in ordered],
             orientation="h",
             marker={"color": COLOURS[i % len(COLOURS)]},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from typing import Any
 
 import plotly.graph_objects as go
@@ -16,6 +17,14 @@ LAYOUT: Plain = {
     "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
 }
 """The common style: white, with the legend above the picture."""
+
+
+_WORDS = {"lr": "learning rate", "drop_path": "stochastic depth", "weight_decay": "weight decay"}
+
+
+def in_words(hyperparameter: str) -> str:
+    """What an axis calls it, escaped."""
+    return html.escape(_WORDS.get(hyperparameter, hyperparameter))
 
 
 def new_figure(x: str, y: str, **layout: Any) -> go.Figure:

@@ -124,7 +124,8 @@ def _found(table: pa.Table, study: Study, counts: list[dict[str, Any]]) -> list[
             facts.append(("run", f"{first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} UTC"))
     hours = sum(row["slot-hours"] for row in counts)
     gpus = study.resources.gpus_per_trial
-    facts.append(("cost", f"{hours * gpus:.2f} GPU-hours, {hours:.2f} slot-hours ({gpus:g} GPU a slot)"))
+    on_gpus = f"{hours * gpus:.2f} GPU-hours, {hours:.2f} slot-hours ({gpus:g} GPU a slot)"
+    facts.append(("cost", on_gpus if gpus else f"{hours:.2f} slot-hours, no GPU"))
     return facts
 
 

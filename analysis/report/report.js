@@ -33,18 +33,40 @@
     });
   }
 
+  // What is compressed; plotly is loaded with the first picture.
+  const unpacked = (id) => {
+    const bytes = Uint8Array.from(atob(document.getElementById(id).textContent), (c) => c.charCodeAt(0));
+    return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).text();
+  };
+  let plotly = null;
+  const loaded = () => (plotly ??= unpacked("plotly").then((code) => {
+    const script = document.createElement("script");
+    script.textContent = code;
+    document.head.append(script);
+  }));
+
   // Pictures: drawn when they come into view, in the page's colours, and again when those change.
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-  const dressed = (layout, narrow) => {
-    const axis = { gridcolor: colour("--line"), zerolinecolor: colour("--line"), linecolor: colour("--line"), automargin: true };
+  const dressed = (shown, narrow) => {
+    const layout = shown.layout;
+    const axis = { gridcolor: colour("--line"), zerolinecolor: colour("--line"), linecolor: colour("--line"), automargin: true, exponentformat: "none" };
     const out = { ...layout, template: undefined, autosize: true, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)" };
     out.font = { color: colour("--ink"), size: narrow ? 11 : 12, family: "system-ui, sans-serif" };
     out.hoverlabel = { bgcolor: colour("--paper"), font: { color: colour("--ink") }, align: "left" };
     out.modebar = { bgcolor: "rgba(0,0,0,0)", color: colour("--faint"), activecolor: colour("--ink") };
     out.title = undefined;
-    if (narrow) out.margin = { ...layout.margin, l: 45, r: 8 };
+    out.height = undefined; // the element has it
+    const names = shown.data.filter((trace) => trace.name && trace.showlegend !== false).length;
+    out.showlegend = names > 1 && names <= (narrow ? 6 : 12); // of more, hovering tells
+    out.margin = { ...layout.margin, t: 30, ...(narrow ? { l: 45, r: 8 } : {}) };
     for (const key of Object.keys(layout)) {
-      if (/^[xy]axis\d*$/.test(key)) out[key] = { ...layout[key], ...axis };
+      if (/^[xy]axis\d*$/.test(key)) {
+        const own = layout[key];
+        out[key] = { ...own, ...axis };
+        if (own.title) out[key].title = { ...own.title, standoff: 12 }; // clear of the ticks' words
+        if (own.minor) out[key].minor = { ...own.minor, gridcolor: colour("--line") };
+        if (narrow && key[0] === "x" && own.type === "category") out[key].tickangle = 90;
+      }
     }
     return out;
   };
@@ -52,14 +74,15 @@
     const id = figure.dataset.panel;
     const plot = document.getElementById(id);
     const choice = document.getElementById(id + "-choice");
-    const data = document.getElementById(id + "-data");
     let figures = null;
-    const draw = () => {
-      figures ??= JSON.parse(data.textContent);
+    const draw = async () => {
+      figures ??= JSON.parse(await unpacked(id + "-data"));
+      await loaded();
       const shown = figures[choice ? Number(choice.value) : 0];
       const narrow = plot.clientWidth < 500;
+      plot.style.height = shown.layout.height ? shown.layout.height + "px" : "";
       const traces = narrow ? shown.data.map((t) => ({ ...t, mode: t.mode && t.mode.replace("+text", "") })) : shown.data;
-      Plotly.react(plot, traces, dressed(shown.layout, narrow), {
+      Plotly.react(plot, traces, dressed(shown, narrow), {
         responsive: true, displaylogo: false, displayModeBar: narrow ? false : "hover", modeBarButtonsToRemove: ["select2d", "lasso2d"],
       });
     };

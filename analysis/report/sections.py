@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -17,11 +18,14 @@ from analysis.leaderboard.published import with_published
 from analysis.load import common_suite, studies_of
 from analysis.report.census import Census, census, counts_table, failures_table, reads_table
 from analysis.report.page import Part, Section, panel, render, table, text
+from analysis.report.summary import summary, without_repeats
 from analysis.search import confirmation, importance, selection
 from analysis.search.agreement import agreement, in_words
 from analysis.search.curves import SearchCurve, search_curves
 from analysis.search.learning_curves import CurveBand, curve_bands
 from analysis.search.trials import read_search
+from analysis.tables import Table
+from analysis.tables import text as as_text
 from wst.data.tasks import Suite
 from wst.errors import InputError
 from wst.files import replacing
@@ -50,22 +54,21 @@ def sections(folders: Sequence[Path], literature: bool = False) -> tuple[str, st
     noun = "study" if len(studies) == 1 else "studies"
     title = "Report on " + ", ".join(studies)
     lead = (f"{len(studies)} {noun}, suite {suite.name}, {total:,} trials. {suite.caveat}").strip()
-    return (
-        title,
-        lead,
-        [
-            _run(counted),
-            _board(shown),
-            _front(shown),
-            _ablation(folders, board),
-            _hyperparameters(trials, later, studies, suite),
-            *_confirm(trials, later, studies, suite),
-            _curves(bands, board),
-            _failures(folders),
-            Section("test-reads", "Test reads", [table(reads_table(list(folders)))]),
-            _reproduce(folders, studies),
-        ],
-    )
+    cost = "; ".join(dict(one.facts)["cost"] + f" for {one.study}" * (len(studies) > 1) for one in counted)
+    found = [
+        Section("summary", "Summary", [text(line) for line in summary(folders, board, cost)]),
+        _board(shown),
+        _front(shown),
+        _ablation(folders, board),
+        _hyperparameters(trials, later, studies, suite),
+        *_confirm(trials, later, studies, suite),
+        _curves(bands, board),
+        _run(counted),
+        _failures(folders),
+        Section("test-reads", "Test reads", [table(reads_table(list(folders)))]),
+        _reproduce(folders, studies),
+    ]
+    return title, lead, without_repeats(found, lead, len(studies))
 
 
 _MOST_TRIALS = 250
@@ -81,7 +84,27 @@ def _run(counted: Sequence[Census]) -> Section:
 def _board(board: Leaderboard) -> Section:
     if not board.rows:
         return Section("leaderboard", "Leaderboard", [text("No final trial has completed.")])
-    return Section("leaderboard", "Leaderboard", [table(leaderboard_table.as_table(board))])
+    return Section("leaderboard", "Leaderboard", [table(_folded(leaderboard_table.as_table(board)))])
+
+
+def _folded(found: Table) -> Table:
+    """Columns that say the same of every row become a note, and settings are left to the next table."""
+    columns = [column for column in found.columns if column.name != "settings"]
+    if len(found.rows) < 2:
+        return replace(found, columns=columns)
+    same = {
+        c.name: as_text(found.rows[0][c.name], c.kind)
+        for c in columns[found.keys :]
+        if c.kind in ("text", "count") and len({str(row[c.name]) for row in found.rows}) == 1
+    }
+    said = [note.lower() for note in found.notes]
+    words = [
+        f"{name} {value}"
+        for name, value in same.items()
+        if value and not any(note.startswith(f"{name} of every row") for note in said)
+    ]
+    notes = [f"Of every row: {'; '.join(words)}.", *found.notes] if words else found.notes
+    return replace(found, columns=[c for c in columns if c.name not in same], notes=notes)
 
 
 def _front(board: Leaderboard) -> Section:
@@ -180,7 +203,7 @@ def _hyperparameters(
             ),
             *panel(
                 "surface-plot",
-                "Response surface of lr and scale",
+                "Response surface of learning rate and scale",
                 "Mean validation accuracy of the completed trials in each cell of the grid.",
                 surfaces,
             ),
@@ -224,8 +247,8 @@ def _curves(bands: list[CurveBand], board: Leaderboard) -> Section:
         by_task.setdefault(band.task, []).append(band)
     drawn = {t: search_figures.learning_curves(by_task[t]) for t in _ordered(by_task, board.suite)}
     words = (
-        "Validation accuracy by epoch over all trials of the search: median, middle half and middle four "
-        "fifths. Pruned trials count until they stop."
+        "Validation accuracy by epoch over all trials of the search: the median and, of few variants, the "
+        "middle half and the middle four fifths. Pruned trials count until they stop."
     )
     parts = panel("curves-plot", "Learning curves", words, drawn)
     return Section("curves", "Learning curves", parts or [text("No epoch has a validation accuracy.")])

@@ -49,8 +49,8 @@ def _copy(alpha: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(alpha, tmp_path / "copy"))
 
 
-def test_a_half_written_file_is_named(alpha: Path, tmp_path: Path) -> None:
-    folder = _copy(alpha, tmp_path)
+def test_a_half_written_file_is_named(in_many_files: Path, tmp_path: Path) -> None:
+    folder = _copy(in_many_files, tmp_path)
     victim = folder / "ledger" / "trials" / "digits.base.final.0000.parquet"
     victim.write_bytes(victim.read_bytes()[:500])
     with pytest.raises(
@@ -59,8 +59,8 @@ def test_a_half_written_file_is_named(alpha: Path, tmp_path: Path) -> None:
         read_leaderboard([folder])
 
 
-def test_a_newer_schema_is_refused(alpha: Path, tmp_path: Path) -> None:
-    folder = _copy(alpha, tmp_path)
+def test_a_newer_schema_is_refused(in_many_files: Path, tmp_path: Path) -> None:
+    folder = _copy(in_many_files, tmp_path)
     newest = folder / "ledger" / "trials" / "sprite_ori.lin.final.0001.parquet"
     table = pq.read_table(newest)
     version = {"wst_schema_version": str(SCHEMA_VERSION + 1)}
@@ -98,8 +98,8 @@ def test_a_malicious_study_name_is_refused_in_one_line(alpha: Path, tmp_path: Pa
     assert "\n" not in str(error.value)
 
 
-def test_rows_of_another_study_are_refused(alpha: Path, tmp_path: Path) -> None:
-    folder = _copy(alpha, tmp_path)
+def test_rows_of_another_study_are_refused(in_many_files: Path, tmp_path: Path) -> None:
+    folder = _copy(in_many_files, tmp_path)
     file = folder / "ledger" / "trials" / "digits.lin.final.0000.parquet"
     table = pq.read_table(file)
     column = pa.array(["<script>"], pa.string())

@@ -239,7 +239,7 @@ def _row(trial: EndedTrial) -> dict[str, Any]:
 
 
 @pytest.mark.slow
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     _ends,
     st.tuples(st.integers(2, 7), st.integers(0, 4)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Annotated, Any, get_args, get_origin
 
 import pytest
@@ -22,6 +23,8 @@ class Result:
 
 
 Wst = Callable[..., Result]
+_get_command = cache(typer.main.get_command)
+"""Of all verbs' signatures, which takes longer than most calls."""
 
 
 def caller(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Wst:
@@ -29,6 +32,7 @@ def caller(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) 
 
     def call(*words: object) -> Result:
         monkeypatch.setattr("sys.argv", ["wst", *map(str, words)])
+        monkeypatch.setattr("typer.main.get_command", _get_command)
         with pytest.raises(SystemExit) as stop:
             cli.main()
         captured = capsys.readouterr()

@@ -6,8 +6,6 @@ import errno
 import io
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter
@@ -22,6 +20,7 @@ import pytest
 import torch
 
 import wst.engine.job
+from tests.cli.commands import caller
 from tests.conftest import ROOT, small_study
 from wst.data.mini import MINI
 from wst.data.splits import TaskData
@@ -239,18 +238,15 @@ faults: {time_limit: 0.001, stop_when_alike: 4}
 
 @pytest.mark.slow
 def test_study_whose_trials_fail_alike_ends_early_and_runs_them_again_once_the_cause_is_gone(
-    tmp_path: Path, mini_root: Path
+    tmp_path: Path, mini_root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "alike.yaml").write_text(STUDY)
-    out = tmp_path / "out"
+    out, wst = tmp_path / "out", caller(monkeypatch, capsys)
+    tune = ["tune", tmp_path / "alike.yaml", "--out", out, "--inline"]
 
-    def tune(*options: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "wst", "tune", str(tmp_path / "alike.yaml"), "--out", str(out)]
-        return subprocess.run([*command, "--inline", *options], capture_output=True, text=True, timeout=250)
-
-    stopped = tune()
-    assert stopped.returncode == 1 and "Traceback" not in stopped.stderr
-    assert stopped.stderr.splitlines()[-2:] == [
+    stopped = wst(*tune)
+    assert stopped.status == 1 and "Traceback" not in stopped.err
+    assert stopped.err.splitlines()[-2:] == [
         "wst: 4 of the last 4 trials failed with TimeLimitError: wst.engine.faults.TimeLimitError: expected "
         "an end within 0.001 s; found the trial still training",
         f"The ledger is whole; the same command goes on with {out}.",
@@ -258,8 +254,8 @@ def test_study_whose_trials_fail_alike_ends_early_and_runs_them_again_once_the_c
     intents, ended = history(out)
     assert len(ended) == 4 and all(t.outcome.error_type == "TimeLimitError" for t in ended)
 
-    completed = tune("--retry-failed", "--set", "faults.time_limit=null")
-    assert completed.returncode == 0, completed.stderr
+    completed = wst(*tune, "--retry-failed", "--set", "faults.time_limit=null")
+    assert completed.status == 0, completed.err
     rows = pd.read_parquet(out / "ledger" / "trials").sort_values("number")
     assert list(rows["number"]) == [0, 1, 2, 3, 4]
     assert set(rows["state"]) == {"completed"}

@@ -13,6 +13,7 @@ from typing import Any
 
 from wst.ledger import Ledger
 from wst.ledger import writing as ledgers
+from wst.ledger.reads import logging
 from wst.records import EndedTrial, Read
 from wst.study import Study
 
@@ -37,6 +38,18 @@ def read_of(trial: EndedTrial, test_hash: str = "d") -> Read:
     who = (intent.trial_id, intent.task, intent.variant)
     read_id = hashlib.sha256(intent.trial_id.encode()).hexdigest()[:32]
     return Read(read_id, *who, "test", test_hash, trial.outcome.test_images or 0, _WHEN, "a test")
+
+
+def a_read(read_id: str, test_hash: str = "d") -> Read:
+    who = ("digits.linear.final.0000", "digits", "linear")
+    return Read(read_id, *who, "test", test_hash, 797, _WHEN, "a test")
+
+
+def append_reads(number: int) -> None:
+    """Write down 20 reads in the user's log."""
+    for place in range(20):
+        with logging("other", Path("elsewhere")) as append:
+            append(a_read(f"{number}.{place}"))
 
 
 def write_for_ever(folder: Path, study: Study, trials: list[EndedTrial]) -> None:

@@ -29,12 +29,12 @@ def _renamed(path: Path, name: bytes) -> None:
 
 @pytest.mark.parametrize("column", [b"test_top1", b"hp_lr", b"data_hash"])
 def test_a_row_with_a_changed_column_is_named_by_every_reader(
-    column: bytes, alpha: Path, tmp_path: Path
+    column: bytes, in_many_files: Path, tmp_path: Path
 ) -> None:
-    folder = Path(shutil.copytree(alpha, tmp_path / "s", symlinks=True))
+    folder = Path(shutil.copytree(in_many_files, tmp_path / "s", symlinks=True))
     file = folder / "ledger" / "trials" / "digits.lin.final.0000.parquet"
     _renamed(file, column)
-    assert file.read_bytes() != (alpha / "ledger" / "trials" / file.name).read_bytes()
+    assert file.read_bytes() != (in_many_files / "ledger" / "trials" / file.name).read_bytes()
     line = rf"trials/{file.name}: expected a whole Parquet file.*wst repair"
     for use in (
         status_rows,

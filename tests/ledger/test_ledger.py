@@ -68,6 +68,7 @@ DESIGNED = [
     "peak_memory",
     "device",
     "precision",
+    "captured",
     "node",
     "slot",
     "pass_id",

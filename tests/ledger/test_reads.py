@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.conftest import ROOT, small_study
-from tests.ledger.processes import CODE, read_of, write
+from tests.ledger.processes import CODE, a_read, append_reads, read_of, write
 from tests.ledger.test_ledger import small_trials
 from wst.data import entries
 from wst.errors import InputError
@@ -31,13 +31,6 @@ def _own_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WST_CACHE", str(tmp_path / "cache"))
 
 
-def _read(read_id: str, test_hash: str = "d") -> Read:
-    now = datetime(2026, 1, 1, tzinfo=UTC)
-    return Read(
-        read_id, "digits.linear.final.0000", "digits", "linear", "test", test_hash, 797, now, "a test"
-    )
-
-
 def _log(*reads: Read, folder: Path = Path("elsewhere")) -> None:
     with logging("other", folder) as append:
         for read in reads:
@@ -45,10 +38,10 @@ def _log(*reads: Read, folder: Path = Path("elsewhere")) -> None:
 
 
 def test_what_is_appended_is_read_back_and_a_cut_line_spoils_no_other() -> None:
-    _log(_read("1"))
+    _log(a_read("1"))
     with log_path().open("ab") as file:
         file.write(b'{"read_id": "cut')
-    _log(_read("2"), _read("3"))
+    _log(a_read("2"), a_read("3"))
     with log_path().open("ab") as file:
         file.write(b"\xff\xfe\n[]\n" + b"[" * 100_000 + b"\n")
     log = read_log()
@@ -58,28 +51,23 @@ def test_what_is_appended_is_read_back_and_a_cut_line_spoils_no_other() -> None:
     assert log.entries[0]["folder"] == str(Path("elsewhere").absolute())
 
 
-def _append(number: int) -> None:
-    for place in range(20):
-        _log(_read(f"{number}.{place}"))
-
-
 @pytest.mark.slow
 def test_several_processes_append_whole_lines() -> None:
     with multiprocessing.get_context("spawn").Pool(2) as pool:
-        pool.map(_append, range(2))
+        pool.map(append_reads, range(2))
     log = read_log()
     assert len({entry["read_id"] for entry in log.entries}) == 40 and not log.damaged
 
 
 def test_it_is_no_part_of_the_cache() -> None:
-    _log(_read("1"))
+    _log(a_read("1"))
     entries.clear()
     assert len(read_log().entries) == 1
 
 
 def test_a_log_that_cannot_be_opened_is_told_in_a_line(tmp_path: Path) -> None:
     log_path().mkdir(parents=True)
-    for use in (lambda: _log(_read("1")), read_log):
+    for use in (lambda: _log(a_read("1")), read_log):
         with pytest.raises(InputError, match=r"test-reads\.jsonl: expected .*; found: Is a directory"):
             use()
 
@@ -87,7 +75,7 @@ def test_a_log_that_cannot_be_opened_is_told_in_a_line(tmp_path: Path) -> None:
 def test_a_pipe_in_the_logs_place_is_not_waited_for() -> None:
     log_path().parent.mkdir(parents=True, exist_ok=True)
     os.mkfifo(log_path())
-    for use in (lambda: _log(_read("1")), read_log):
+    for use in (lambda: _log(a_read("1")), read_log):
         with pytest.raises(InputError, match=r"test-reads\.jsonl: expected the log of reads, a file; found"):
             use()
 
@@ -95,8 +83,8 @@ def test_a_pipe_in_the_logs_place_is_not_waited_for() -> None:
 def test_a_tasks_reads_are_by_this_study_and_by_all_others_of_the_same_images(tmp_path: Path) -> None:
     with Ledger(tmp_path / "s", small_study(), CODE) as ledger:
         write(ledger, small_trials())
-        ledger.add_read(_read("again"))
-    _log(_read("again"), _read("x"), _read("y"), _read("z", "other images"))
+        ledger.add_read(a_read("again"))
+    _log(a_read("again"), a_read("x"), a_read("y"), a_read("z", "other images"))
     counted = count_reads([tmp_path / "s"])["digits"]
     assert (counted.own, counted.others) == (5, 2)
     assert counted.by_variant["small", "linear"].count("digits.linear.final.0000") == 2

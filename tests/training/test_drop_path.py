@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+import pytest
 import timm
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from timm.layers import DropPath
+from timm.models import SwinTransformer
 from torch import Tensor, nn
 
+from tests.training.test_step import Stepped
+from wst.methods import registry
 from wst.models.create import create_model
 from wst.training.drop_path import MaskedDropPath, StochasticDepth
 
@@ -52,6 +56,47 @@ def test_a_module_in_two_places_takes_two_masks() -> None:
     shared = DropPath(0.5)
     model = nn.ModuleDict({"a": shared, "b": shared})
     assert StochasticDepth(model).names == ("a", "b") and model["a"] is not model["b"]
+
+
+@pytest.mark.parametrize("method", ["wst", "lora"])
+@pytest.mark.parametrize("backbone", ["micro", "swin"])
+def test_what_is_dropped_need_not_be_computed(backbone: str, method: str) -> None:
+    """Losses and gradients are those of branches that are computed and multiplied with zero."""
+    torch.manual_seed(0)
+    if backbone == "swin":
+        swin = SwinTransformer(
+            img_size=32,
+            patch_size=2,
+            embed_dim=16,
+            depths=(2, 2),
+            num_heads=(2, 2),
+            window_size=4,
+            num_classes=3,
+        )
+        for block in (block for stage in swin.layers for block in stage.blocks):
+            block.drop_path1, block.drop_path2 = DropPath(0.5), DropPath(0.5)
+        model = registry.get(method)(swin)
+    else:
+        model = create_model(backbone, method=method, num_classes=3, drop_path=0.5)
+    stepped = Stepped(model)
+    with torch.no_grad():
+        for tensor in stepped.trainable.values():
+            tensor += 0.05 * torch.randn_like(tensor)
+    assert not stepped.draw.masks.all()
+    seen: list[int] = []
+    for module in model.modules():
+        if isinstance(module, nn.LayerNorm):
+            module.register_forward_pre_hook(lambda _, inputs: seen.append(len(inputs[0])))
+    loss, gradients = stepped()
+    assert min(seen) < 8
+    stepped.depth.keep_shapes()
+    seen.clear()
+    expected, others = stepped()
+    assert set(seen) == {8}
+    torch.testing.assert_close(loss, expected)
+    assert gradients.keys() == others.keys()
+    for name, gradient in gradients.items():
+        torch.testing.assert_close(gradient, others[name], rtol=1e-4, atol=1e-6)
 
 
 def test_model_without_stochastic_depth_has_empty_masks() -> None:

@@ -75,7 +75,9 @@ def test_numbers_are_those_of_images_bit_for_bit(
     if method == "own":
         method = str(tmp_path / "shift.py")
         Path(method).write_text(OWN)
-    made = spec(mini_root, stage, "linear", method=method, method_hash=registry.source_hash(method))
+    short = Recipe(epochs=2, warmup_epochs=1)
+    own = {"method": method, "method_hash": registry.source_hash(method)}
+    made = spec(mini_root, stage, "linear", recipe=short, **own)
     on_features = _numbers(made)
     assert len(_kept()) == (1 if stage == "final" else 2)
     _assert_equal(on_features, _numbers(made, keeps_features=False))
@@ -110,9 +112,22 @@ def test_others_are_kept_apart(mini_root: Path) -> None:
     assert len(_kept()) == 6
 
 
-def test_a_damaged_entry_is_made_again(mini_root: Path) -> None:
-    made = spec(mini_root, variant="linear", recipe=Recipe(epochs=1, warmup_epochs=0))
-    before = _numbers(made)
+SHORT = Recipe(epochs=1, warmup_epochs=0)
+
+
+@pytest.fixture(scope="module")
+def before(mini_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Numbers:
+    """Of a short trial on kept features."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WST_CACHE", str(tmp_path_factory.mktemp("before")))
+        numbers = _numbers(spec(mini_root, variant="linear", recipe=SHORT))
+        assert len(_kept()) == 2
+    return numbers
+
+
+def test_a_damaged_entry_is_made_again(mini_root: Path, before: Numbers) -> None:
+    made = spec(mini_root, variant="linear", recipe=SHORT)
+    Trial(made)
     for entry in _kept():
         file = entry.folder / "images.npy"
         content = bytearray(file.read_bytes())
@@ -123,10 +138,10 @@ def test_a_damaged_entry_is_made_again(mini_root: Path) -> None:
 
 
 @pytest.mark.parametrize("lacks", ["allowance", "room", "memory"])
-def test_too_large_ones_are_not_kept(lacks: str, mini_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = spec(mini_root, variant="linear", recipe=Recipe(epochs=1, warmup_epochs=0))
-    before = _numbers(made)
-    entries.clear()
+def test_too_large_ones_are_not_kept(
+    lacks: str, mini_root: Path, before: Numbers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = spec(mini_root, variant="linear", recipe=SHORT)
     if lacks == "allowance":
         monkeypatch.setattr(features, "MOST_BYTES", 1000)
     elif lacks == "room":

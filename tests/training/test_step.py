@@ -146,6 +146,7 @@ def test_gradients_are_those_of_plain_backward_under_the_same_masks(backbone: st
 def test_masks_reach_their_modules() -> None:
     """A branch whose images are all dropped has no say; one that is kept has."""
     stepped = Stepped(_model())
+    stepped.depth.keep_shapes()
     name, row = stepped.depth.names[2], 2
     module = stepped.model.get_submodule(name)
     seen: list[Tensor] = []
@@ -228,6 +229,7 @@ def test_losses_of_stacked_trials_are_theirs_alone(backbone: str) -> None:
     """Two trials that differ in weights, scale, images and masks, on one frozen backbone, in one pass."""
     trials = [Stepped(_model(backbone, scale, seed), seed) for seed, scale in enumerate((0.5, 2.0))]
     first = trials[0]
+    first.depth.keep_shapes()
     leaves = [{n: p.detach().clone().requires_grad_() for n, p in t.trainable.items()} for t in trials]
     stacked = {name: torch.stack([own[name] for own in leaves]) for name in leaves[0]}
     scales = torch.stack([t.model.get_buffer("scale") for t in trials])

@@ -119,22 +119,26 @@ def _ground(rng: np.random.RandomState) -> np.ndarray:
     """A dark, coarsely mottled ground (32, 32, 3), int64."""
     coarse = rng.randint(0, 90, (4, 4, 3))
     fine = rng.randint(0, 30, (SIZE, SIZE, 3))
-    return np.kron(coarse, np.ones((8, 8, 1), np.int64)) + fine
+    return coarse.repeat(8, axis=0).repeat(8, axis=1) + fine
 
 
 def _place(
     picture: np.ndarray, rng: np.random.RandomState, x: int, y: int, radius: int, degrees: int, sprite: str
 ) -> None:
     """Draw a sprite of random bright colour into ``picture``; positions in subpixels."""
-    side = SIZE * _FINE
     cosine, sine = (round(f(math.radians(degrees)) * 4096) for f in (math.cos, math.sin))
-    rows, columns = np.mgrid[:side, :side].astype(np.int64)
-    dx, dy = columns - x, rows - y
+    reach = 4 * radius // (3 * _FINE) + 1  # in pixels: no sprite is wider than 4/3 of its radius
+    left, top = max(0, x // _FINE - reach), max(0, y // _FINE - reach)
+    right, bottom = min(SIZE, x // _FINE + reach + 1), min(SIZE, y // _FINE + reach + 1)
+    dx = np.arange(left * _FINE, right * _FINE) - x
+    dy = np.arange(top * _FINE, bottom * _FINE)[:, None] - y
     u = (dx * cosine + dy * sine) * _UNIT // (4096 * radius)
     v = (dy * cosine - dx * sine) * _UNIT // (4096 * radius)
-    covered = _SPRITES[sprite](u, v).reshape(SIZE, _FINE, SIZE, _FINE).sum(axis=(1, 3))[..., None]
+    fine = _SPRITES[sprite](u, v).reshape(bottom - top, _FINE, right - left, _FINE)
+    covered = fine.sum(axis=(1, 3))[..., None]
     colour = rng.randint(110, 256, 3)
-    picture[:] = (picture * (_FINE**2 - covered) + colour * covered) // _FINE**2
+    part = picture[top:bottom, left:right]
+    part[:] = (part * (_FINE**2 - covered) + colour * covered) // _FINE**2
 
 
 def _sprite(rng: np.random.RandomState) -> str:

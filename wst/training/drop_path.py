@@ -5,8 +5,12 @@ Huang, Sun, Liu, Sedra, Weinberger: "Deep Networks with Stochastic Depth", ECCV 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from timm.layers import DropPath
+from timm.models.swin_transformer import SwinTransformerBlock
+from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
 
@@ -15,9 +19,13 @@ class MaskedDropPath(nn.Module):
 
     A step substitutes the buffer (:func:`torch.func.functional_call`); the module's own, a single 1, drops
     nothing.
+
+    Attributes:
+        skips: whether blocks may look at the mask, and leave out what it drops.
     """
 
     mask: Tensor
+    skips = True
 
     def __init__(self) -> None:
         super().__init__()
@@ -31,10 +39,61 @@ class MaskedDropPath(nn.Module):
         return branch * self.mask.to(branch.dtype).view(-1, *[1] * (branch.ndim - 1))
 
 
+def _joined(tokens: Tensor, branch: Callable[[Tensor], Tensor], path: nn.Module) -> Tensor:
+    """tokens + path(branch(tokens)), without computing the branch of images that the path drops.
+
+    On a CPU, where a look at the mask costs nothing: with a tenth of the images dropped, a block of ViT-B/16
+    takes 0.85 of its time (forward and backward, batch 32), one of micro 0.9.
+
+    Args:
+        tokens: (B, ...).
+        branch: computes each image by itself.
+        path: what the branch goes through.
+    """
+    if isinstance(path, MaskedDropPath) and path.training and path.skips and path.mask.is_cpu:
+        kept = path.mask.nonzero().flatten()
+        # Of none, nothing would depend on the branch, whose tensors would have no gradients instead of zeros.
+        if 0 < len(kept) < len(tokens) == len(path.mask):
+            found = branch(tokens.index_select(0, kept))
+            factor = path.mask[kept].to(found.dtype).view(-1, *[1] * (found.ndim - 1))
+            return tokens.index_add(0, kept, (found * factor).to(tokens.dtype))
+    out: Tensor = tokens + path(branch(tokens))
+    return out
+
+
+class _Block(Block):  # type: ignore[misc]
+    """timm's, which leaves out what is dropped."""
+
+    def forward(self, x: Tensor, attn_mask: Tensor | None = None, is_causal: bool = False) -> Tensor:
+        def attention(tokens: Tensor) -> Tensor:
+            branch: Tensor = self.ls1(self.attn(self.norm1(tokens), is_causal=is_causal))
+            return branch
+
+        if attn_mask is not None:  # which may be each image's own
+            out: Tensor = super().forward(x, attn_mask, is_causal)
+            return out
+        x = _joined(x, attention, self.drop_path1)
+        return _joined(x, lambda tokens: self.ls2(self.mlp(self.norm2(tokens))), self.drop_path2)
+
+
+class _SwinBlock(SwinTransformerBlock):  # type: ignore[misc]
+    """timm's, likewise."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        shape = x.shape
+        x = _joined(x, lambda tokens: self._attn(self.norm1(tokens)), self.drop_path1)
+        x = x.flatten(1, 2)
+        return _joined(x, lambda tokens: self.mlp(self.norm2(tokens)), self.drop_path2).reshape(shape)
+
+
+_SKIPPING: dict[type[nn.Module], type[nn.Module]] = {Block: _Block, SwinTransformerBlock: _SwinBlock}
+
+
 class StochasticDepth:
     """The stochastic depth of a model: its timm ``DropPath`` modules, made to take their masks from outside.
 
-    They are replaced in place; those of rate 0, which draw nothing, stay.
+    They are replaced in place; those of rate 0, which draw nothing, stay.  Blocks of a ViT and of a Swin do
+    not compute what is dropped.
 
     Args:
         model: the model.
@@ -49,10 +108,20 @@ class StochasticDepth:
         found = {name: m for name, m in modules if isinstance(m, DropPath) and m.drop_prob > 0}
         for name in found:
             model.set_submodule(name, MaskedDropPath())
+        self._paths = [model.get_submodule(name) for name in found]
+        for _, module in modules if found else ():
+            if type(module) in _SKIPPING:
+                module.__class__ = _SKIPPING[type(module)]
         self.names = tuple(found)
         self._keep = torch.tensor([1 - module.drop_prob for module in found.values()])
         scaled = [module.scale_by_keep and module.drop_prob < 1 for module in found.values()]
         self._factor = torch.where(torch.tensor(scaled, dtype=torch.bool), 1 / self._keep, 1.0)
+
+    def keep_shapes(self) -> None:
+        """Compute from now on what is dropped, too: the shapes of a stacked or captured step must stay."""
+        for path in self._paths:
+            assert isinstance(path, MaskedDropPath)
+            path.skips = False
 
     def draw(self, steps: int, batch_size: int, generator: torch.Generator) -> Tensor:
         """Masks of as many steps, (steps, modules, B): Bernoulli(keep) / keep, so that their mean is 1.

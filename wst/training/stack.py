@@ -97,6 +97,7 @@ class Stack:
         widest = max(trials, key=lambda trial: len(trial.step.depth.names))
         self._step, self._model = widest.step, widest.model
         self._device = widest.device
+        self._step.depth.keep_shapes()
         self._shapes = self._common_shapes()
         self._captured = self._known() if captured else None
         names = self._share(self._model) if self._captured is None else self._captured.constants

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import time
 from collections.abc import Iterator
@@ -102,17 +103,55 @@ def _requests(browser: Any) -> list[str]:
     return [url for url in sent if not url.startswith(("data:", "blob:"))]
 
 
+_OVERLAPS = """
+const names = [".legend", ".bglayer .bg", ".plot-container .gridlayer", ".g-xtitle", ".g-ytitle",
+  ".xaxislayer-above", ".yaxislayer-above"];
+const found = [];
+for (const plot of document.querySelectorAll(".plot")) {
+  const there = names.map((name) => [name, plot.querySelector(name)?.getBoundingClientRect()]);
+  const seen = there.filter(([name, at]) => at && at.width > 0 && at.height > 0);
+  for (const [one, a] of seen) for (const [other, b] of seen) {
+    const inside = (low, high, from, to) => Math.min(high, to) - Math.max(low, from) > 2;
+    if (one < other && inside(a.left, a.right, b.left, b.right) && inside(a.top, a.bottom, b.top, b.bottom)
+      && !(one.includes("layer") && other.includes("layer"))) found.push([plot.id, one, other]);
+  }
+}
+return found;
+"""
+"""Parts of a picture that lie over each other, though they are no layers of the same place."""
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("width", [390, 768, 1280])
-def test_no_error_no_request_but_the_page_and_no_horizontal_scrolling(
-    browser: Any, either_page: Path, width: int
+@pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), (1400, "light")])
+def test_no_error_no_request_no_overlap_and_nothing_wider_than_the_window(
+    browser: Any, either_page: Path, width: int, scheme: str
 ) -> None:
+    feature = {"name": "prefers-color-scheme", "value": scheme}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
     _open(browser, either_page, width)
     _draw_everything(browser)
     assert [entry["message"] for entry in browser.get_log("browser")] == []
     assert _requests(browser) == [either_page.as_uri()]
     assert browser.execute_script("return document.querySelectorAll('.plot').length") >= 6
     assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+    assert browser.execute_script(_OVERLAPS) == []
+    cut = "return [...document.querySelectorAll('.wide')].filter((e) => e.scrollWidth > e.clientWidth)"
+    if width == 1400:
+        assert browser.execute_script(cut + ".map((e) => e.ariaLabel)") == []
+
+
+def test_a_page_is_small_enough_for_a_mail(demo_page: Path) -> None:
+    assert demo_page.stat().st_size < 1_500_000
+
+
+def test_nothing_is_said_twice(page: Path, demo_page: Path) -> None:
+    for words in (page.read_text(), demo_page.read_text()):
+        notes = re.findall(r"<li>([^<]+)</li>", words)
+        assert notes and len(set(notes)) == len(notes)
+        headings = re.findall(r"<h2[^>]*>([^<]+)</h2>", words)
+        captions = re.findall(r"<figcaption[^>]*><strong>([^<]+)\.</strong>", words)
+        assert captions and not set(headings) & set(captions)
+        assert ">study<" not in words.split('<section id="test-reads"')[0]
 
 
 @pytest.mark.slow
