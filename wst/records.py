@@ -162,7 +162,7 @@ class Cost:
     node: Annotated[str | None, "host name"] = None
     slot: Annotated[str | None, "process that trained, <host>:<pid>"] = None
     pass_id: Annotated[
-        str | None, "first trial of the pass that it trained in; null for a trial that trained alone"
+        str | None, "the pass that it trained in, after its first trial; null for a trial that trained alone"
     ] = None
     pass_size: Annotated[int | None, "trials with which that pass began; seconds are shares of it"] = None
     checkpoint_hash: Annotated[

@@ -107,7 +107,7 @@ def test_killed_job_of_several_seeds_goes_on_with_what_was_trained(mini_root: Pa
 
 def test_a_killed_pass_goes_on_where_each_of_its_trials_stood(mini_root: Path, tmp_path: Path) -> None:
     specs = [
-        _spec(mini_root, i, checkpoint_path=str(tmp_path / f"{i}.pt"), checkpoint_every=1, together=True)
+        _spec(mini_root, i, checkpoint_path=str(tmp_path / f"{i}.pt"), checkpoint_every=1, together=2)
         for i in range(2)
     ]
     alone = [ended for i in range(2) for ended in _run(_spec(mini_root, i)).values()]
@@ -119,6 +119,21 @@ def test_a_killed_pass_goes_on_where_each_of_its_trials_stood(mini_root: Path, t
         assert end.test.top1 == pytest.approx(expected_end.test.top1, abs=0.01)
         losses = [epoch.train_loss for epoch in curve]
         assert losses == pytest.approx([epoch.train_loss for epoch in expected], rel=1e-4)
+
+
+def test_a_trial_that_has_had_its_time_leaves_its_pass_alone(
+    mini_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seconds = Trial.seconds.fget  # type: ignore[attr-defined]
+    spent = property(lambda self: seconds(self) + (1e6 if self.spec.intent.number == 1 else 0))
+    monkeypatch.setattr(Trial, "seconds", spent)
+    ends = _run(*(_spec(mini_root, i, "search", time_limit=5e5, together=3) for i in range(3)))
+    assert [end.error_type for _, (end, _) in sorted(ends.items())] == [None, "TimeLimitError", None]
+
+
+def test_more_trials_than_a_pass_holds_train_in_several(mini_root: Path) -> None:
+    job = Job([_spec(mini_root, i, together=2) for i in range(3)], set())
+    assert [len(group) for group in job._left] == [2, 1]
 
 
 def test_a_seed_that_gives_no_numbers_on_test_fails_alone_and_counts_as_read(

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from ray.tune.execution.tune_controller import TuneController
 
 from tests.conftest import LR, small_study
 from tests.engine.test_driver import CODE, _driver
 from wst.data.mini import MINI
 from wst.data.splits import TaskData
 from wst.engine.passes import Passes
+from wst.engine.ray_tune import TrialJob, _Scheduler
 from wst.ledger import Ledger, history
-from wst.records import Cost, End, Intent, Report
+from wst.records import Cost, End, Epoch, Intent, Report
 from wst.study import Study
 from wst.training.spec import TrialSpec, trial_spec
 from wst.training.trial import Trial
@@ -47,7 +50,7 @@ def _cells(specs: list[TrialSpec]) -> Counter[tuple[str, str]]:
 
 def test_trials_of_different_cells_come_first_and_few_of_a_search_that_learns(tmp_path: Path) -> None:
     first, second, third, *_ = _jobs(tmp_path, _study(), 4)
-    assert all(spec.together for spec in first)
+    assert all(spec.together == 6 for spec in first)
     assert _cells(first) == {("digits", "wst"): 3, ("emoji_group", "wst"): 3}
     assert _cells(second) == {("digits", "wst-r4"): 3, ("emoji_group", "wst-r4"): 3}
     # shapes that the search itself decides on: a pass for each
@@ -73,6 +76,86 @@ def test_one_that_ran_out_of_memory_starts_again_alone(tmp_path: Path) -> None:
         driver.close("job", [Report(spec.intent.trial_id, (), Cost(), memory) for spec in specs])
         again = [driver.next_job(f"again-{number}") for number in range(2)]
         assert [[one.intent for one in found or []] for found in again] == [[s.intent] for s in specs[:2]]
+
+
+def test_seeds_of_a_final_that_ran_out_of_memory_together_start_again_alone(tmp_path: Path) -> None:
+    variants = {"wst": {"method": "wst", "fixed": {"r": 2, "lr": 1e-3}}}
+    final = {"seeds": 4, "seeds_per_job": 4}
+    study = _study(variants=variants, search=None, final=final, resources={"trials_per_pass": 2})
+    with Ledger(tmp_path, study, CODE) as ledger:
+        driver = _driver(ledger, slots=3)
+        specs = driver.next_job("job")
+        assert specs is not None and len(specs) == 4 and {spec.together for spec in specs} == {2}
+        memory = End("OutOfMemoryError", "CUDA out of memory")
+        driver.close("job", [Report(spec.intent.trial_id, (), Cost(), memory) for spec in specs])
+        again = [driver.next_job(f"again-{number}") for number in range(3)]
+        assert [[one.intent for one in found or []] for found in again] == [[s.intent] for s in specs[:3]]
+
+
+def test_a_pass_whose_worker_the_host_ended_for_memory_starts_again_trial_by_trial(tmp_path: Path) -> None:
+    with Ledger(tmp_path, _study(), CODE) as ledger:
+        driver = _driver(ledger)
+        specs = driver.next_job("job")
+        assert specs is not None and len(specs) == 6
+        driver.lost("job", "ray.exceptions.OutOfMemoryError: Task was killed")
+        driver.give_up("job")
+        assert not history(tmp_path)[1]
+        alone = driver.next_job("alone")
+        assert [spec.intent for spec in alone or []] == [specs[0].intent]
+        driver.lost("alone", "ray.exceptions.OutOfMemoryError: Task was killed")
+        driver.give_up("alone")
+        assert [trial.outcome.error_type for trial in history(tmp_path)[1]] == ["OutOfMemoryError"]
+
+
+def test_a_pass_that_fails_as_a_whole_is_one_failure_of_many(tmp_path: Path) -> None:
+    with Ledger(tmp_path, _study(faults={"stop_when_alike": 3}), CODE) as ledger:
+        driver = _driver(ledger)
+        for job in ("one", "two"):
+            specs = driver.next_job(job)
+            assert specs is not None and len(specs) == 6
+            driver.close(
+                job, [Report(s.intent.trial_id, (), Cost(), End("ValueError", "planted")) for s in specs]
+            )
+            assert driver.fatal is None
+        specs = driver.next_job("three")
+        driver.close(
+            "three",
+            [Report(s.intent.trial_id, (), Cost(), End("ValueError", "planted")) for s in specs or []],
+        )
+        assert driver.fatal is not None
+
+
+def test_ray_tells_a_job_which_of_its_trials_need_not_go_on(tmp_path: Path) -> None:
+    """Its scheduler can stop a job as a whole only."""
+    halving = {"type": "successive_halving", "min_resource": 1, "reduction_factor": 2}
+    study = _study(search={"trials": 12, "pruner": halving}, report_every=1)
+    calls: list[tuple[str, frozenset[str]]] = []
+
+    class Controller:
+        def _schedule_trial_task(self, trial: Any, name: str, args: Any) -> None:
+            assert callable(getattr(TrialJob, name))
+            calls.append((name, *args))
+
+    assert callable(TuneController._schedule_trial_task)
+    with Ledger(tmp_path, study, CODE) as ledger:
+        driver = _driver(ledger)
+        scheduler, specs = _Scheduler(driver), driver.next_job("job")
+        assert specs is not None and len(specs) == 6
+        ids = [spec.intent.trial_id for spec in specs]
+        job = SimpleNamespace(trial_id="job", config={"specs": specs}, get_error=lambda: "killed")
+        reports = tuple(
+            Report(trial_id, (Epoch(1, 1e-3, 1.0, 1.0, 0.9 - 0.1 * i, 0.1),), Cost())
+            for i, trial_id in enumerate(ids)
+        )
+        assert scheduler.on_trial_result(Controller(), job, {"reports": reports}) == "CONTINUE"
+        ((name, dropped),) = calls
+        left = driver.running("job")
+        assert name == "leave" and dropped and dropped.isdisjoint(left) and {*dropped, *left} == set(ids)
+        # a worker that is lost starts again without those that have ended
+        scheduler.on_trial_error(Controller(), job)
+        assert {spec.intent.trial_id for spec in job.config["specs"]} == left
+        ends = tuple(Report(trial_id, (), Cost(), End()) for trial_id in left)
+        assert scheduler.on_trial_result(Controller(), job, {"reports": ends}) == "STOP"
 
 
 def test_stages_do_not_mix() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -29,7 +29,8 @@ class Replayed:
         self._function, self._into = function, {name: tensor.clone() for name, tensor in tensors.items()}
         self._results = [result.clone() for result in function(self._into)]
 
-    def __call__(self, tensors: Mapping[str, Tensor]) -> Sequence[Tensor]:
+    def __call__(self, tensors: Mapping[str, Tensor], constant: Collection[str] = ()) -> Sequence[Tensor]:
+        assert set(constant) < set(tensors)
         assert tensors.keys() == self._into.keys()
         for name, into in self._into.items():
             into.copy_(tensors[name])
@@ -99,6 +100,30 @@ def test_what_draws_numbers_itself_is_not_captured(mini_root: Path, replayed: ty
     )
     with pytest.raises(CannotStackError, match="draws no numbers itself"):
         Stack([drawing], captured=True)
+
+
+def test_a_graph_that_does_not_give_a_trials_own_numbers_is_found_out(
+    mini_root: Path, replayed: type[Replayed]
+) -> None:
+    """As where a method keeps a setting as a plain number, which a graph holds for good."""
+    _assert_alike([trial := _trial(mini_root, 0)], Stack([trial], captured=True))
+    other = _trial(mini_root, 1)
+    forward = other.model.forward
+    other.model.forward = lambda images: 3 * forward(images)  # type: ignore[method-assign]
+    captured = Stack([other], captured=True)
+    with pytest.raises(CannotStackError, match="numbers of the step itself"):
+        captured([next(other.draws.epoch())], [ONE])
+
+
+def test_a_step_that_cannot_be_captured_is_said(mini_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+    monkeypatch.setattr(stack, "Graph", refuse)
+    stack.forget()
+    trial = _trial(mini_root, 0)
+    with pytest.raises(CannotStackError, match="captured; found: operation not permitted"):
+        Stack([trial], captured=True)([next(trial.draws.epoch())], [ONE])
 
 
 def test_a_setting_that_is_a_plain_number_in_the_model_is_found_out(mini_root: Path) -> None:

@@ -85,6 +85,8 @@ class Driver:
         """Trials that ran out of memory and start again."""
         self._ends: deque[str | None] = deque(maxlen=_WINDOW)
         """Why the last trials failed; None for one that did not."""
+        self._last_failure: tuple[str, str | None] | None = None
+        """The job of the last that failed, and why."""
         self.while_waiting: Callable[[], object] = lambda: None
         """Called while nothing else is to be done than to wait; what it raises ends the study."""
         self._held: Intent | None = None
@@ -102,7 +104,7 @@ class Driver:
         return self.fatal is not None or self.planner.done
 
     def next_job(self, job_id: str) -> list[TrialSpec] | None:
-        """The trials that a new job is to run, one after another: one, or several seeds of a final.
+        """The trials that a new job is to run: one, several in one pass, or several seeds of a final.
 
         None when all slots are taken, a running trial must end first, or the study is finished.
         """
@@ -158,17 +160,23 @@ class Driver:
         """
         found = [intent]
         final, most = self.study.final, self.study.resources.trials_per_pass
+        if most > 1 and intent.trial_id in self._again:
+            return found
+
+        def alone(other: Intent) -> bool:
+            return most > 1 and other.trial_id in self._again
+
         seeds = final.seeds_per_job if final is not None and intent.stage == "final" else 1
-        while len(found) < seeds and (another := self.planner.ask_alike(intent)) is not None:
+        while len(found) < seeds and (another := self.planner.ask_alike(intent, alone)) is not None:
             found.append(another)
-        if len(found) >= most or intent.trial_id in self._again:
+        if len(found) >= most:
             return found
         kind = self._passes.kind(intent)
 
         def fits(other: Intent) -> bool:
             beside = self.environment.beside
             seen = other.stage != "final" or beside is None or beside.seen(other.task)
-            return seen and other.trial_id not in self._again and self._passes.kind(other) == kind
+            return seen and not alone(other) and self._passes.kind(other) == kind
 
         def searches(task: str, variant: str) -> bool:
             return intent.stage == "search" and self._passes.kind_of_search(task, variant) == kind
@@ -243,9 +251,9 @@ class Driver:
             return f"{self._purpose}; again, after it was interrupted while scoring"
         return self._purpose
 
-    def running(self, job_id: str) -> int:
-        """How many of a job's trials have not ended."""
-        return len(self._jobs[job_id])
+    def running(self, job_id: str) -> frozenset[str]:
+        """A job's trials that have not ended."""
+        return frozenset(self._jobs[job_id])
 
     def close(self, job_id: str, reports: Sequence[Report] = ()) -> None:
         """A job has ended, of itself or stopped: so have its trials."""
@@ -264,11 +272,15 @@ class Driver:
 
     def give_up(self, job_id: str) -> None:
         """A job's workers died too often: its trials have failed."""
+        together = self.study.resources.trials_per_pass > 1 and len(self._jobs[job_id]) > 1
         for running in list(self._jobs[job_id].values()) if self.fatal is None else ():
-            running.attempts = max(1, running.attempts - 1)
             text = running.error or "the worker died"
             # Ray's memory monitor ends the worker that takes most when the host runs out.
             kind = "OutOfMemoryError" if "OutOfMemory" in text else WORKER_LOST
+            if together and kind in OUT_OF_MEMORY:  # each may have room alone
+                self._start_again(job_id, running)
+                continue
+            running.attempts = max(1, running.attempts - 1)
             self._finish(job_id, running, End(kind, text))
         self._closed(job_id)
 
@@ -289,17 +301,13 @@ class Driver:
 
     def _end(self, job_id: str, running: _Running, end: End) -> None:
         """End a trial, unless it ran out of memory and may start again."""
-        trial_id = running.intent.trial_id
         if self.fatal is not None:  # nothing is written any more; who ends now goes on with the study
             return
         if end.test is not None:  # another attempt would read the test split again
             self._finish(job_id, running, end)
         elif end.error_type in OUT_OF_MEMORY and running.attempts <= self.study.faults.retries:
             running.attempts += 1
-            self._again[trial_id] = running
-            self.planner.requeue(trial_id)
-            running.announced = False
-            del self._jobs[job_id][trial_id]
+            self._start_again(job_id, running)
         elif end.error_type not in (DISK_FULL, CHANGED):
             self._finish(job_id, running, end)
         if end.error_type == DISK_FULL:
@@ -307,6 +315,14 @@ class Driver:
             self._stop(f"{self.ledger.folder}: expected room on the worker's disk; found {text}")
         elif end.error_type == CHANGED:
             self._stop(message(end.error_text or CHANGED))
+
+    def _start_again(self, job_id: str, running: _Running) -> None:
+        """A trial is to run again, in another job."""
+        trial_id = running.intent.trial_id
+        self._again[trial_id] = running
+        self.planner.requeue(trial_id)
+        running.announced = False
+        del self._jobs[job_id][trial_id]
 
     def _finish(self, job_id: str, running: _Running, end: End) -> None:
         """Write a trial's row, tell the planner, drop the trial's checkpoint."""
@@ -318,7 +334,7 @@ class Driver:
         del self._jobs[job_id][intent.trial_id]
         self._drop_checkpoint(intent.trial_id)
         self._trackers.end(intent, outcome)
-        self._notice(outcome)
+        self._notice(job_id, outcome)
 
     def _drop_checkpoint(self, trial_id: str) -> None:
         with suppress(OSError):  # one that stays is in nobody's way
@@ -366,8 +382,12 @@ class Driver:
             return False
         return True
 
-    def _notice(self, outcome: Outcome) -> None:
-        """Stop a study most of whose trials fail for the same reason."""
+    def _notice(self, job_id: str, outcome: Outcome) -> None:
+        """Stop a study most of whose trials fail alike; those of one job that do count once."""
+        failure = (job_id, outcome.error_type) if outcome.state == "failed" else None
+        if failure is not None and failure == self._last_failure:
+            return
+        self._last_failure = failure
         self._ends.append(outcome.error_type if outcome.state == "failed" else None)
         most = self.study.faults.stop_when_alike
         reason, count = next(iter(Counter(filter(None, self._ends)).most_common(1)), (None, 0))

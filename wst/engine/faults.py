@@ -69,6 +69,11 @@ def message(text: str) -> str:
     return re.sub(r"^[\w.]+: ", "", last, count=1)
 
 
+def too_long(limit: float) -> TimeLimitError:
+    """What ends a trial that has had its time, in seconds."""
+    return TimeLimitError(f"expected an end within {limit:g} s; found the trial still training")
+
+
 @contextmanager
 def time_limit(seconds: float | None, limit: float | None = None) -> Iterator[None]:
     """Raise :class:`TimeLimitError` inside the context once so many seconds have passed.
@@ -85,7 +90,7 @@ def time_limit(seconds: float | None, limit: float | None = None) -> Iterator[No
         return
 
     def raise_error(number: int, frame: FrameType | None) -> None:
-        raise TimeLimitError(f"expected an end within {limit or seconds:g} s; found the trial still training")
+        raise too_long(limit or seconds)
 
     before = signal.signal(signal.SIGALRM, raise_error)
     signal.setitimer(signal.ITIMER_REAL, max(seconds, 1e-3))

@@ -11,8 +11,9 @@ from itertools import groupby
 
 import torch
 
-from wst.engine.faults import failed, time_limit
+from wst.engine.faults import failed, time_limit, too_long
 from wst.records import Cost, End, Epoch, Report, Score
+from wst.training import stack
 from wst.training.spec import TrialSpec
 from wst.training.together import Pass, Round
 from wst.training.trial import Trial, score_together
@@ -32,9 +33,9 @@ class Job:
     """
 
     def __init__(self, specs: Sequence[TrialSpec], report_epochs: Collection[int]):
-        together = all(spec.together for spec in specs)
         named = [(spec.intent.trial_id, spec) for spec in specs]
-        self._left = deque([dict(named)] if together else [{name: spec} for name, spec in named])
+        size = min((spec.together for spec in specs), default=1)
+        self._left = deque(dict(named[start : start + size]) for start in range(0, len(named), size))
         """Trials that are to be trained, by whom they train with and name; the first are in training."""
         self._report_epochs = report_epochs
         self._training: dict[str, Trial] = {}
@@ -57,6 +58,8 @@ class Job:
 
     def step(self) -> tuple[Report, ...]:
         """Train to the next report; when all trials have been trained, say so, and then score them."""
+        if self.done:
+            return ()
         spec = next(iter(self._left[0].values())) if self._left else self._trained[0][0].spec
         try:
             with time_limit(self._seconds_left(spec.time_limit), spec.time_limit):
@@ -75,13 +78,12 @@ class Job:
         self._next()
 
     def _seconds_left(self, limit: float | None) -> float | None:
-        """Until the first of the trials at hand has had its time; those in a pass have a share of it each."""
+        """Until all of the trials at hand have had their time; those in a pass have a share of it each."""
         if limit is None:
             return None
-        if not self._left:
-            return limit - self._trained[-1][0].seconds
-        taken = max((trial.seconds for trial in self._training.values()), default=0.0)
-        return (limit - taken) * len(self._left[0])
+        trials = list(self._training.values()) if self._left else [trial for trial, _ in self._trained]
+        taken = min((trial.seconds for trial in trials), default=0.0)
+        return (limit - taken) * len(self._left[0] if self._left else trials)
 
     def _train(self, group: dict[str, TrialSpec]) -> list[Report]:
         reports = self._build(group) if self._rounds is None else []
@@ -115,7 +117,13 @@ class Job:
                 self._training[trial_id] = trial
         trials = list(self._training.values())
         if len(trials) > 1 or any(trial.spec.capture for trial in trials):
-            self._pass = Pass(trials)
+            try:
+                self._pass = Pass(trials)
+            except Exception as error:  # out of memory, say; what is reported already is not lost
+                reports += [_failure(trial.spec, trial, error) for trial in trials]
+                group.clear()
+                self._training, self._rounds = {}, iter(())
+                return reports
             self._rounds = self._pass.rounds()
         else:
             self._rounds = ([(trial, epoch)] for trial in trials for epoch in trial.epochs())
@@ -129,6 +137,9 @@ class Job:
                 raise epoch
             new = [*self._new.pop(trial_id, ()), epoch]
             if not trial.trained:
+                limit = trial.spec.time_limit
+                if limit is not None and trial.seconds > limit:
+                    raise too_long(limit)
                 if epoch.epoch in self._report_epochs:
                     return [_report(trial, new)]
                 self._new[trial_id] = new
@@ -238,6 +249,7 @@ def _report(trial: Trial, epochs: Sequence[Epoch], end: End | None = None) -> Re
 
 
 def _free_memory() -> None:
+    stack.forget()
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

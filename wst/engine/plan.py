@@ -20,8 +20,8 @@ class Plan(Protocol):
     def ask(self) -> Intent | None:
         """The next trial to run."""
 
-    def ask_alike(self, intent: Intent) -> Intent | None:
-        """A further trial with the settings of one, if any."""
+    def ask_alike(self, intent: Intent, but: Callable[[Intent], bool]) -> Intent | None:
+        """A further trial with the settings of one, if any but those."""
 
     def ask_beside(
         self, others: Sequence[Intent], fits: Callable[[Intent], bool], searches: Callable[[str, str], bool]

@@ -1,9 +1,9 @@
 """Ray Tune places and runs what the planner decides on.
 
 A thin coat: a ``Trainable`` over :class:`wst.engine.job.Job`, a ``Searcher`` over ``Driver.next_job``, a
-``TrialScheduler`` over ``Driver.take``.  What Ray calls a trial is a *job* here and carries one trial, or
-several seeds of a final; none of Ray's state is kept, since the ledger holds everything (``Tuner.restore``
-repeats and loses trials).
+``TrialScheduler`` over ``Driver.take``.  What Ray calls a trial is a *job* here and carries one trial, some
+that share a pass, or several seeds of a final; none of Ray's state is kept, since the ledger holds everything
+(``Tuner.restore`` repeats and loses trials).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
@@ -54,6 +54,10 @@ class TrialJob(tune.Trainable):  # type: ignore[misc]
         """Take those of the next."""
         self.setup(config)
         return True
+
+    def leave(self, trial_ids: Collection[str]) -> None:
+        """Leave trials of the job that need not go on."""
+        self._job.drop(trial_ids)
 
     def step(self) -> dict[str, Any]:
         """Train to the next report."""
@@ -115,13 +119,19 @@ class _Scheduler(FIFOScheduler):  # type: ignore[misc]
 
     def on_trial_result(self, controller: Any, trial: Any, result: dict[str, Any]) -> str:
         dropped = self._driver.take(trial.trial_id, result["reports"])
-        over = bool(dropped) and not self._driver.running(trial.trial_id)
+        over = not self._driver.running(trial.trial_id)
         over = over or self._driver.fatal is not None  # a further step might read what was not written down
+        if dropped and not over:
+            # An actor does its calls in their order: this one before its next step.
+            controller._schedule_trial_task(trial, "leave", args=(dropped,))
         decision: str = TrialScheduler.STOP if over else TrialScheduler.CONTINUE
         return decision
 
     def on_trial_error(self, controller: Any, trial: Any) -> None:
         self._driver.lost(trial.trial_id, str(trial.get_error()))
+        # Where the job starts again, it is without the trials that have ended.
+        going_on = self._driver.running(trial.trial_id)
+        trial.config["specs"] = [s for s in trial.config["specs"] if s.intent.trial_id in going_on]
 
 
 class _Interruption(tune.Stopper):  # type: ignore[misc]

@@ -32,7 +32,7 @@ class OneTrial:
         """The trial, if it is not running."""
         return self._waiting.pop() if self._waiting else None
 
-    def ask_alike(self, intent: Intent) -> Intent | None:
+    def ask_alike(self, intent: Intent, but: Callable[[Intent], bool]) -> Intent | None:
         """None: there is no other trial."""
         return None
 

@@ -129,14 +129,15 @@ class Planner:
                 return self.interrupted.pop(place)
         return None
 
-    def ask_alike(self, intent: Intent) -> Intent | None:
-        """A further trial of the same cell, stage and settings as ``intent``, under another seed; if any."""
+    def ask_alike(self, intent: Intent, but: Callable[[Intent], bool] = lambda _: False) -> Intent | None:
+        """A further trial of the same cell, stage and settings as ``intent``, under another seed; if any,
+        leaving out some."""
 
         def what(one: Intent) -> tuple[object, ...]:
             return one.task, one.variant, one.stage, one.hyperparameters
 
         def alike(other: Intent) -> bool:
-            return what(other) == what(intent)
+            return what(other) == what(intent) and not but(other)
 
         found = next(filter(alike, self.interrupted), None)
         if found is not None:

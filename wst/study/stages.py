@@ -27,7 +27,8 @@ class Final(Strict):
 
     seeds: Whole = Field(3, ge=1, le=_MOST_SEEDS)
     seeds_per_job: Count = 1
-    """Seeds trained one after another on one slot and scored in one pass over the test split.  More than one
-    spares reading a large test split again, and gives up running the seeds side by side."""
+    """Seeds trained on one slot, one after another unless they share a pass, and scored in one pass over the
+    test split.  More than one spares reading a large test split again, and gives up running the seeds side by
+    side."""
     save_adapters: Flag = False
     """Keep each final trial's trainable tensors, with a card, in ``adapters/`` of the output folder."""

@@ -6,6 +6,7 @@ Huang, Sun, Liu, Sedra, Weinberger: "Deep Networks with Stochastic Depth", ECCV 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from timm.layers import DropPath
@@ -64,13 +65,13 @@ def _joined(tokens: Tensor, branch: Callable[[Tensor], Tensor], path: nn.Module)
 class _Block(Block):  # type: ignore[misc]
     """timm's, which leaves out what is dropped."""
 
-    def forward(self, x: Tensor, attn_mask: Tensor | None = None, is_causal: bool = False) -> Tensor:
+    def forward(self, x: Tensor, attn_mask: Tensor | None = None, **rest: Any) -> Tensor:
         def attention(tokens: Tensor) -> Tensor:
-            branch: Tensor = self.ls1(self.attn(self.norm1(tokens), is_causal=is_causal))
+            branch: Tensor = self.ls1(self.attn(self.norm1(tokens)))
             return branch
 
-        if attn_mask is not None:  # which may be each image's own
-            out: Tensor = super().forward(x, attn_mask, is_causal)
+        if attn_mask is not None or rest:  # a mask may be each image's own
+            out: Tensor = super().forward(x, attn_mask, **rest)
             return out
         x = _joined(x, attention, self.drop_path1)
         return _joined(x, lambda tokens: self.ls2(self.mlp(self.norm2(tokens))), self.drop_path2)

@@ -94,6 +94,7 @@ class Features:
         else:
             beside = max(1, usable_cpus() // self._spec.threads)  # trials that may run on this machine
             memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // beside
+        memory //= self._spec.together  # each of a pass may have a task of its own
         return self._row * images <= min(MOST_BYTES, memory // _SHARE, entries.room() // _SHARE)
 
     def resident(self, split: Split) -> Resident:

@@ -6,7 +6,7 @@ than running them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -34,6 +34,8 @@ class Graph:
 
     def __init__(self, function: Function, tensors: Tensors):
         self._into = {name: tensor.detach().clone() for name, tensor in tensors.items()}
+        self._last: dict[str, Tensor] = {}
+        """What was copied there last: a tensor that never changes need not be copied again."""
         aside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         aside.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(aside):
@@ -44,9 +46,15 @@ class Graph:
         with torch.cuda.graph(self._graph):
             self._results = function(self._into)
 
-    def __call__(self, tensors: Tensors) -> Sequence[Tensor | None]:
-        """The function's results; they are overwritten by the next call."""
-        names = list(self._into)
+    def __call__(self, tensors: Tensors, constant: Collection[str] = ()) -> Sequence[Tensor | None]:
+        """The function's results; they are overwritten by the next call.
+
+        Args:
+            tensors: the arguments.
+            constant: names of those that stay as they are until another is given.
+        """
+        names = [name for name in self._into if tensors[name] is not self._last.get(name)]
         torch._foreach_copy_([self._into[name] for name in names], [tensors[name] for name in names])
+        self._last = {name: tensors[name] for name in constant}
         self._graph.replay()
         return self._results

@@ -35,7 +35,7 @@ class TrialSpec:
         adapter_path: where a final trial keeps its trainable tensors; None keeps none.
         gpu_share: share of a GPU's memory that the trial may take.
         time_limit: longest that it may train, in seconds.
-        together: train in one pass with the other trials of the job.
+        together: how many trials of its job train in one pass.
         capture: replay its steps as a CUDA graph, on a GPU.
     """
 
@@ -58,7 +58,7 @@ class TrialSpec:
     adapter_path: str | None = None
     gpu_share: float = 1.0
     time_limit: float | None = None
-    together: bool = False
+    together: int = 1
     capture: bool = False
 
     @property
@@ -106,7 +106,7 @@ def trial_spec(
         adapter_path=str(adapter_path.absolute()) if adapter_path else None,
         gpu_share=min(1.0, study.resources.gpus_per_trial or 1.0),
         time_limit=study.faults.time_limit,
-        together=study.resources.trials_per_pass > 1,
+        together=study.resources.trials_per_pass,
         capture=study.resources.capture,
     )
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 _INPUTS, _LABELS, _MASKS, _SCALES = "/inputs", "/labels", "/masks", "/scales"
 """Names of a step's own tensors among those of a model, which have no such names."""
-_NOISE = 0.05
+_NOISE = 0.02
 """Standard deviation of what is added to trainable tensors before a stack is tried: many start at zero, and
 would hide what they are multiplied with."""
 _TOLERANCE, _LOWER_TOLERANCE = 1e-3, 5e-2
@@ -59,11 +59,13 @@ class _Captured:
 
     Attributes:
         model: whose frozen tensors the graphs read.
+        called: what was called with them, which may hold tensors besides: the blocks' contexts.
         constants: names of frozen tensors that are arguments, since trials differ in them.
         graphs: by the shape of the images.
     """
 
     model: nn.Module
+    called: nn.Module
     constants: frozenset[str]
     graphs: dict[torch.Size, Graph] = field(default_factory=dict)
 
@@ -72,6 +74,11 @@ _CAPTURED: OrderedDict[tuple[object, ...], _Captured] = OrderedDict()
 """By what is equal in all their trials; the last used at the end."""
 _KINDS = 2
 """Kinds of trials whose graphs, and with them their frozen tensors, stay for the next job of this process."""
+
+
+def forget() -> None:
+    """Give back the memory of what was captured in this process."""
+    _CAPTURED.clear()
 
 
 class Stack:
@@ -86,7 +93,7 @@ class Stack:
 
     Raises:
         CannotStackError: the trials' models differ in more, draw numbers themselves, or give other logits
-            together than alone.
+            together than alone; or, in a call, the step cannot be captured.
     """
 
     def __init__(self, trials: Sequence[Trial], captured: bool = False):
@@ -95,13 +102,15 @@ class Stack:
         ]
         # A model without stochastic depth has no place for masks.
         widest = max(trials, key=lambda trial: len(trial.step.depth.names))
-        self._step, self._model = widest.step, widest.model
+        self._step, self._model, self._called = widest.step, widest.model, widest.called
         self._device = widest.device
         self._step.depth.keep_shapes()
         self._shapes = self._common_shapes()
         self._captured = self._known() if captured else None
         names = self._share(self._model) if self._captured is None else self._captured.constants
         models = [trial.model for trial in trials]
+        self._tried: set[torch.Size] = set()
+        """Shapes whose graph was compared with the step itself."""
         self._constants = {
             name: torch.stack([dict(_frozen(model))[name] for model in models]) for name in sorted(names)
         }
@@ -141,8 +150,26 @@ class Stack:
             return self._results(tensors)
         graphs, shape = self._captured.graphs, tensors[_INPUTS].shape
         if shape not in graphs:
-            graphs[shape] = Graph(self._results, tensors)
-        return graphs[shape](tensors)
+            try:
+                graphs[shape] = Graph(self._results, tensors)
+            except RuntimeError as error:  # of CUDA, which cannot capture everything
+                if isinstance(error, torch.OutOfMemoryError):
+                    raise
+                raise CannotStackError(f"expected a step that can be captured; found: {error}") from None
+        found = graphs[shape](tensors, self._constants)
+        if shape not in self._tried:
+            self._tried.add(shape)
+            for replayed, eager in zip(found, self._results(tensors), strict=True):
+                if replayed is not None and eager is not None and not self._alike(replayed, eager):
+                    raise CannotStackError(
+                        "expected the numbers of the step itself from its graph; found others"
+                    )
+        return found
+
+    def _alike(self, found: Tensor, expected: Tensor) -> bool:
+        lower = self._members[0].trial.recipe.precision in LOWER
+        most = (_LOWER_TOLERANCE if lower else _TOLERANCE) * expected.abs().max()
+        return bool((found - expected).abs().max() <= most)
 
     def _results(self, tensors: Mapping[str, Tensor]) -> list[Tensor | None]:
         """The losses of the trials, and the gradients (K, ...) of their trainable tensors."""
@@ -215,7 +242,8 @@ class Stack:
         known = _CAPTURED.pop(key, None)
         differ = self._share(known.model if known is not None else self._model)
         if known is None or not differ <= known.constants:
-            known = _Captured(self._model, differ | (known.constants if known is not None else frozenset()))
+            before = known.constants if known is not None else frozenset()
+            known = _Captured(self._model, self._called, differ | before)
         _CAPTURED[key] = known
         while len(_CAPTURED) > _KINDS:
             _CAPTURED.popitem(last=False)
@@ -267,9 +295,8 @@ class Stack:
             if isinstance(error, torch.OutOfMemoryError):
                 raise
             raise CannotStackError(f"expected a model that can be stacked; found: {error}") from None
-        tolerance = _LOWER_TOLERANCE if self._members[0].trial.recipe.precision in LOWER else _TOLERANCE
         for own, other in zip(alone, together, strict=True):
-            if not (own - other.float()).abs().max() <= tolerance * own.abs().max():
+            if not self._alike(other.float(), own):
                 raise CannotStackError("expected the logits of each trial alone; found others")
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Collection, Generator, Iterator, Sequence
+from uuid import uuid4
 
 import torch
 from torch import Tensor
 
 from wst.records import Epoch
 from wst.training.draws import Draw
-from wst.training.stack import CannotStackError, Stack
+from wst.training.stack import CannotStackError, Stack, forget
 from wst.training.trial import Trial
 
 _log = logging.getLogger(__name__)
@@ -43,10 +44,12 @@ class Pass:
         """Those of the stack, or of which none could be made."""
         self._captures = trials[0].device.type == "cuda" and all(trial.spec.capture for trial in trials)
         self._stack = self._made()
+        # unique: an interrupted pass may begin again with the same trials
+        name = f"{trials[0].spec.intent.trial_id}/{uuid4().hex[:8]}"
         if self._stack is not None:
             for trial in trials:
                 trial.captured = self._captures
-                trial.shared = (trials[0].spec.intent.trial_id, len(trials)) if len(trials) > 1 else None
+                trial.shared = (name, len(trials)) if len(trials) > 1 else None
 
     def rounds(self) -> Iterator[Round]:
         """Train the epochs that are left: those that end with the same step come together.
@@ -75,9 +78,15 @@ class Pass:
         try:
             return Stack(self._stacked, self._captures)
         except CannotStackError as error:
-            names = ", ".join(trial.spec.intent.trial_id for trial in self._stacked)
-            _log.warning("wst: %s: %s; each does its own steps", names, error)
+            self._cannot(error)
             return None
+
+    def _cannot(self, error: CannotStackError) -> None:
+        """Say that the trials do their own steps."""
+        names = ", ".join(trial.spec.intent.trial_id for trial in self._stacked)
+        _log.warning("wst: %s: %s; each does its own steps", names, error)
+        for trial in self._stacked:
+            trial.captured = False
 
     def _round(self) -> Round:
         """A step of every trial; the epochs that end with it."""
@@ -101,17 +110,26 @@ class Pass:
         begin = time.perf_counter()
         trials, wanted = list(self._wanted), list(self._wanted.values())
         if self._stack is not None and self._stacked != tuple(trials):
+            self._stack = None  # before the next is made, which takes its memory
+            if self._captures:
+                forget()
             self._stacked = tuple(trials)
             self._stack = self._made()
         draws = [draw for draw, _ in wanted]
         # The last batch of an epoch may be smaller, and come earlier for a task of fewer images.
+        steps = None
         if self._stack is not None and len({len(draw.indices) for draw in draws}) == 1:
-            steps = self._stack(draws, [trial.update.loss_scale() for trial in trials])
+            try:
+                steps = self._stack(draws, [trial.update.loss_scale() for trial in trials])
+            except CannotStackError as error:
+                self._cannot(error)
+                self._stack = None
+        if steps is None:
+            losses = [trial.update(draw, lr) for trial, (draw, lr) in zip(trials, wanted, strict=True)]
+        else:
             for trial, (_, lr), (_, gradients) in zip(trials, wanted, steps, strict=True):
                 trial.update.apply(gradients, lr)
             losses = [loss for loss, _ in steps]
-        else:
-            losses = [trial.update(draw, lr) for trial, (draw, lr) in zip(trials, wanted, strict=True)]
         if trials[0].device.type == "cuda" and any(draw.last for draw in draws):
             torch.cuda.synchronize(trials[0].device)  # or the first to ask for its loss would pay for all
         share = (time.perf_counter() - begin) / len(trials)

@@ -45,7 +45,7 @@ class Trial:
     between epochs the whole state is kept at the spec's
     ``checkpoint_path``, and a new ``Trial`` of the same spec continues from it with the very numbers that an
     undisturbed one has.  These numbers come from the spec alone, whoever trains in this process before or
-    in between.
+    in between; in a pass with others (:class:`wst.training.together.Pass`) up to rounding.
 
     Args:
         spec: what to train, and where.
@@ -224,6 +224,8 @@ class Trial:
         images = len(self.curve) * self.draws.images_per_epoch
         found = cost.cost(self.spec, self.recipe, self.model, self.input, self.clock, images, self.device)
         pass_id, size = self.shared if self.shared is not None else (None, None)
+        if self.captured:  # the allocator does not see what a graph keeps for itself
+            found = replace(found, peak_memory=torch.cuda.max_memory_reserved(self.device))
         return replace(found, captured=self.captured, pass_id=pass_id, pass_size=size)
 
     def _save(self) -> None:
@@ -310,7 +312,7 @@ class Trial:
 
 
 def score_together(trials: Sequence[Trial]) -> list[Score]:
-    """Score the test split with trained trials of one cell in one pass: each image is read once.
+    """Score the test split with trained trials of one task in one pass: each image is read once.
 
     Raises:
         TestSplitClosedError: in any stage but ``final``.

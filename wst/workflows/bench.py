@@ -82,6 +82,8 @@ def bench(study: Study, checked: Checked, shortest: float) -> Bench:
     device = torch.device("cuda" if cuda else "cpu")
     slowest = min(speeds, key=lambda name: speeds[name].training)
     seconds = {name: 1 / speed.training for name, speed in speeds.items()}
+    if cuda:
+        torch.cuda.empty_cache()  # of the device, for the processes that follow
     precisions = {speed.precision for speed in speeds.values()}
     return Bench(
         device=torch.cuda.get_device_name() if cuda else "cpu",
