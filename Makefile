@@ -46,5 +46,6 @@ clean:
 
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install -q -c constraints.txt -e '.[dev]'
+	@echo 'Setting up .venv: PyTorch and Ray among others, about a gigabyte where pip has none of it yet'
+	$(BIN)/python -m pip install -c constraints.txt -e '.[dev]'
 	touch $@

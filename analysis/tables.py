@@ -8,9 +8,8 @@ import io
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import pandas as pd
 from rich import box
 from rich.console import Console, JustifyMethod
 from rich.measure import Measurement
@@ -20,6 +19,9 @@ from rich.text import Text
 from wst.errors import InputError
 from wst.screen import printable
 from wst.suggest import hint
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Kind = Literal["text", "percent", "difference", "number", "decimal", "p", "count", "seconds", "bytes"]
 Format = Literal["terminal", "markdown", "latex", "csv", "html", "json"]
@@ -303,6 +305,8 @@ def flat_rows(table: Table) -> list[dict[str, Any]]:
 
 def as_frame(table: Table) -> pd.DataFrame:
     """Rows at full precision as a data frame, its numbers as floats; title and notes are in its ``attrs``."""
+    import pandas as pd  # which the command line, that imports this first of all, need not wait for
+
     rows = flat_rows(table)
     frame = pd.DataFrame(rows, columns=list(rows[0]) if rows else [column.name for column in table.columns])
     numbers = {column.name for column in table.columns if column.kind != "text"}

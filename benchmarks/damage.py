@@ -99,7 +99,7 @@ LINK_DAMAGES = ("removed", "leads nowhere", "a file in its place")
 _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(
     [
-        *("wst.cli.app", "wst.workflows.tune", "wst.engine.inline", "wst.workflows.repair"),
+        *("wst.cli.study", "wst.workflows.tune", "wst.engine.inline", "wst.workflows.repair"),
         *("benchmarks.pages", "benchmarks.tables"),  # a child imports this module again
     ]
 )

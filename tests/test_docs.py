@@ -12,7 +12,7 @@ from PIL import Image
 
 from tests.conftest import ROOT
 from tools.fill_tables import commands, filled
-from wst.cli import app as cli
+from wst.cli.group import application
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
@@ -55,7 +55,7 @@ def _options(command: typer.core.TyperCommand) -> set[str]:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_commands_and_options_exist(page: Path) -> None:
     """Every ``wst ...`` of a document parses, in a block or in a line: its verb is there, and its options."""
-    group = typer.main.get_command(cli.app)
+    group = typer.main.get_command(application())
     lines = [
         line.split("#")[0]
         for block in _blocks(page, "bash") + _blocks(page, "sh")

@@ -1,11 +1,12 @@
 """Wavelet-based multi-scale tuning (WST), and a search and benchmark harness around it."""
 
-from importlib import import_module, metadata
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from wst import errors
 
 if TYPE_CHECKING:
+    __version__: str
     from wst.api.results import Results as Results
     from wst.api.results import open as open
     from wst.api.running import train as train
@@ -34,7 +35,6 @@ _WHERE = {
     "tune": "wst.api.running",
 }
 
-__version__ = metadata.version("wst")
 __all__ = [
     "Results",
     "Study",
@@ -56,6 +56,8 @@ def __getattr__(name: str) -> Any:
     """Import what is asked for on first use, so that ``import wst.ledger`` loads no torch."""
     if name in _WHERE:
         return getattr(import_module(_WHERE[name]), name)
+    if name == "__version__":
+        return import_module("importlib.metadata").version("wst")
     from wst.suggest import hint
 
     raise AttributeError(f"module 'wst' has no attribute {name!r}{hint(name, __all__)}")

@@ -12,6 +12,7 @@ import pytest
 import typer
 
 from wst.cli import app as cli
+from wst.cli.group import application
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class Parameter:
 
 def parameters() -> Iterator[Parameter]:
     """Those of all verbs, from the functions' signatures."""
-    for verb, function in _verbs(cli.app):
+    for verb, function in _verbs(application()):
         for key, found in inspect.signature(function, eval_str=True).parameters.items():
             if get_origin(found.annotation) is not Annotated:
                 continue

@@ -361,7 +361,9 @@ def test_each_way_to_stop_has_its_exit_status(  # type: ignore[no-untyped-def]
 
     monkeypatch.setattr(tune, "run_study", stop)
     result = wst("tune", _study(tmp_path), "--out", tmp_path / "o", "--stop-after", "3h")
-    assert (result.status, result.out) == (status, "") and words in result.err
+    (line,) = result.out.splitlines()
+    assert line.startswith("Study small: 2 variants x 1 task on micro, 16 trials (search 12, final 4), into ")
+    assert result.status == status and words in result.err
     assert wst("tune", _study(tmp_path), "--stop-after", "soon").err == (
         "wst: --stop-after: expected a duration above 0, such as 90 min or 3h; found 'soon'\n"
     )

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -68,6 +68,21 @@ def test_no_more_jobs_than_slots(ledger: Ledger) -> None:
     driver = _driver(ledger, slots=2)
     assert driver.next_job("a") and driver.next_job("b")
     assert driver.next_job("c") is None
+
+
+def test_trackers_hear_how_many_slots_have_work(ledger: Ledger) -> None:
+    class Jobs(Tracker):
+        heard: ClassVar[list[int]] = []
+
+        def jobs(self, number: int) -> None:
+            self.heard.append(number)
+
+    driver = _driver(ledger, slots=2, trackers=Trackers([Jobs()]))
+    first, _ = _only(driver, "a"), _only(driver, "b")
+    driver.close("a", _ended(first, End(), curve(first, 4)))
+    driver.lost("b", "killed")
+    driver.give_up("b")
+    assert Jobs.heard == [1, 2, 1, 0]
 
 
 def test_epochs_sent_again_by_a_continued_trial_are_dropped(ledger: Ledger) -> None:

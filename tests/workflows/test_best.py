@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from tests.conftest import LR, small_study
 from tests.synthetic import run_all
-from wst.cli.app import app
+from wst.cli.group import application
 from wst.errors import InputError
 from wst.ledger import Ledger
 from wst.planning.planner import Planner
@@ -36,7 +36,7 @@ def test_chosen_settings_become_a_study_that_goes_straight_to_its_final(tmp_path
     )
     _run(tmp_path / "s", study)
     out = tmp_path / "best.yaml"
-    result = CliRunner().invoke(app, ["best", str(tmp_path / "s"), "-o", str(out)])
+    result = CliRunner().invoke(application("study"), ["best", str(tmp_path / "s"), "-o", str(out)])
     assert result.exit_code == 0, result.output
     again = load_study(str(out))
     assert again.search is None and again.confirm is None and again.final == study.final
@@ -66,7 +66,7 @@ def test_search_that_goes_on_has_no_chosen_settings(tmp_path: Path) -> None:
     _run(tmp_path / "s", small_study(), stop_after=3)
     with pytest.raises(InputError, match="whose search has ended with a completed trial; found none"):
         chosen_settings(tmp_path / "s")
-    result = CliRunner().invoke(app, ["status", str(tmp_path / "s"), "--json"])
+    result = CliRunner().invoke(application("study"), ["status", str(tmp_path / "s"), "--json"])
     rows = json.loads(result.output)
     assert sum(row["left"] for row in rows) == 16 - 3
 
@@ -79,7 +79,7 @@ def test_shared_settings_are_the_same_row_for_every_task(shared: Path, tmp_path:
     ]
     assert [row["val_top1"] for row in rows] == pytest.approx([0.715, 0.715])
     assert rows[0]["settings"] == rows[1]["settings"]
-    result = CliRunner().invoke(app, ["best", str(shared)])
+    result = CliRunner().invoke(application("study"), ["best", str(shared)])
     assert "71.5" in result.output and "shared: one choice for all tasks" in result.output
     best = Study.model_validate(yaml.safe_load(study_without_search(shared)))
     assert best.variants["base"].per_task == {row["task"]: row["settings"] for row in rows}

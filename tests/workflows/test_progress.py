@@ -1,7 +1,12 @@
 from __future__ import annotations
 
 import io
+import math
 import os
+import re
+import threading
+from collections.abc import Callable
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -9,9 +14,12 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from tests.conftest import small_study
+from tests.curves import curve
 from tests.synthetic import run_all
 from wst.data.suites import find_suite
 from wst.planning.planner import Planner
+from wst.records import Intent, Outcome
+from wst.study import Study
 from wst.workflows.progress import _COLUMNS, Progress, Snapshot, TaskRow, duration, fold, lines
 
 VTAB = [task.name for task in find_suite("vtab1k").tasks]
@@ -25,27 +33,209 @@ def test_duration(seconds: float, text: str) -> None:
     assert duration(seconds) == text
 
 
-def test_plain_lines_where_there_is_no_terminal() -> None:
-    planner = Planner(small_study())
-    run_all(planner, stop_after=4)
-    file = io.StringIO()
-    with Progress(planner, Console(file=file, width=40)) as progress:  # a log file's lines are not wrapped
-        run_all(planner, stop_after=3)
+class Slots:
+    """Slots that run a planner's trials on a clock of their own, as the driver tells of it."""
+
+    def __init__(
+        self, planner: Planner, slots: int, seconds: Callable[[Intent], float], startup: float = 0.0
+    ):
+        self.now, self._planner, self._seconds = 0.0, planner, seconds
+        self._free_at = [startup] * slots
+        self._running: list[tuple[float, Intent]] = []
+
+    def run(self, progress: Progress, until: float = math.inf) -> None:
+        """Second by second; trials start at 0, before the slots' processes are there."""
+        while self.now < until:
+            while len(self._running) < len(self._free_at) and (intent := self._planner.ask()) is not None:
+                first = self._free_at[len(self._running)] if self.now == 0 else self.now
+                self._running.append((first + self._seconds(intent), intent))
+                progress.start(intent)
+                progress.jobs(len(self._running))
+            if not self._running:
+                return
+            self.now += 1.0
+            for ends, intent in list(self._running):
+                if ends <= self.now:
+                    self._running.remove((ends, intent))
+                    epochs = tuple(curve(intent, self._planner.study.recipe.epochs))
+                    outcome = Outcome("completed", epochs=epochs, wall_seconds=self._seconds(intent))
+                    for epoch in epochs:
+                        self._planner.report(intent.trial_id, epoch)
+                    self._planner.tell(intent.trial_id, outcome)
+                    progress.epochs(intent, epochs)
+                    progress.end(intent, outcome)
+                    progress.jobs(len(self._running))
+            progress.tick()
+
+
+def _left(line: str) -> float | None:
+    """Minutes that a line says are left."""
+    found = re.search(r"about (?:(\d+) h )?(\d+) (s|min) left", line)
+    if found is None:
+        return None
+    return 60 * float(found[1] or 0) + float(found[2]) / (60 if found[3] == "s" else 1)
+
+
+class _Lines(io.StringIO):
+    """A file that knows when each of its lines was written."""
+
+    clock: Callable[[], float]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[tuple[float, str]] = []
+
+    def write(self, text: str) -> int:
+        self.lines += [(self.clock(), line) for line in text.splitlines() if line]
+        return len(text)
+
+
+def _told(study: Study, slots: int, seconds: Callable[[Intent], float], **more: float) -> _Lines:
+    running, file = Slots(Planner(study), slots, seconds, **more), _Lines()
+    file.clock = lambda: running.now
+    progress = Progress(running._planner, Console(file=file, width=40), clock=lambda: running.now)
+    with progress:
+        running.run(progress)
+    assert "\x1b" not in file.getvalue()
+    return file
+
+
+UNPRUNED = {"search": {"trials": 6, "sampler": {"type": "random"}}}
+
+
+def test_a_file_gets_a_line_every_15_seconds_whatever_happens() -> None:
+    """Trials of two minutes on two slots: lines say that two run, and when the study will end."""
+    file = _told(small_study(**UNPRUNED), 2, lambda intent: 120.0, startup=10.0)
+    times = [0.0, *(time for time, _ in file.lines)]
+    assert max(after - before for before, after in pairwise(times)) <= 16
+    end = times[-1]
+    assert end == pytest.approx(8 * 120 + 10, abs=3)
+    for time, line in file.lines[:-1]:
+        assert re.match(r"\d+/16 trials, 2 running, ", line), line
+        left = _left(line)
+        if time > 140:  # one trial has ended
+            assert left == pytest.approx((end - time) / 60, abs=0.6), line
+        elif time < 120:
+            assert left is None
+    assert file.lines[-1][1].startswith("16/16 trials, 0 running, ")
+
+
+def test_the_time_left_goes_by_the_kinds_of_trials() -> None:
+    """A variant whose trials take four times as long as the other's; a final counts as its search does."""
+    seconds = {"linear": 30.0, "wst-r2": 120.0}
+    file = _told(small_study(**UNPRUNED), 1, lambda intent: seconds[intent.variant])
+    end = file.lines[-1][0]
+    for time, line in file.lines[:-1]:
+        if 180 < time < end:  # one of each has ended
+            assert _left(line) == pytest.approx((end - time) / 60, rel=0.1, abs=0.6), line
+
+
+def test_the_time_left_waits_for_what_it_is_made_of() -> None:
+    """A fast variant says nothing of the others, which are most of the study; a trial that takes longer than
+    the one before it is not about to end."""
+    fixed = {name: {"method": "bitfit", "fixed": {"lr": 0.1}} for name in "abcde"}
+    now, planner = 0.0, Planner(small_study(variants=fixed, search=None, final={"seeds": 1}))
+    with Progress(planner, Console(file=io.StringIO()), clock=lambda: now) as progress:
+
+        def run(seconds: float, *halfway: str) -> None:
+            nonlocal now
+            intent = planner.ask()
+            assert intent is not None
+            progress.start(intent)
+            now += seconds / 2
+            progress.epochs(intent, curve(intent, 2))
+            assert [part for part in progress._status() if "left" in part] == list(halfway)
+            now += seconds / 2
+            outcome = Outcome("completed", epochs=tuple(curve(intent, 4)), wall_seconds=seconds)
+            planner.tell(intent.trial_id, outcome)
+            progress.end(intent, outcome)
+
+        run(1.0)
+        run(60.0)
+        run(320.0, "about 4 min left")
+
+
+def test_trials_that_share_a_slot_are_all_counted_and_their_time_is_shared() -> None:
+    """Two trials in one pass, of which each has had half of the slot's seconds in its row."""
+    now, planner = 0.0, Planner(small_study(**UNPRUNED))
+    with Progress(planner, Console(file=io.StringIO()), clock=lambda: now) as progress:
+        for _ in range(8):
+            pair = [intent for intent in (planner.ask(), planner.ask()) if intent is not None]
+            for intent in pair:
+                progress.start(intent)
+            progress.jobs(1)
+            if now:
+                assert progress._status()[1] == "2 running"
+                assert _left(progress._status()[-1]) == pytest.approx((8 * 100 - now) / 60, abs=0.6)
+            now += 100.0
+            for intent in pair:
+                outcome = Outcome("completed", epochs=tuple(curve(intent, 4)), wall_seconds=50.0)
+                planner.tell(intent.trial_id, outcome)
+                progress.end(intent, outcome)
+            progress.jobs(0)
+    assert planner.done
+
+
+def test_the_total_never_shrinks() -> None:
+    """A confirming stage that finds fewer settings than it may take leaves trials out."""
+    study = small_study(confirm={"top": 5, "seeds": 3})
+    planner = Planner(study)
+    progress = Progress(planner, Console(file=io.StringIO()))
+    totals = [progress._now.total]
+    while not planner.done:
+        run_all(planner, stop_after=1)
         progress.update()
-        progress.update()  # within 15 seconds: no second line
-    lines = file.getvalue().splitlines()
-    assert len(lines) == 2 and "\x1b" not in file.getvalue()
-    assert lines[0].startswith("7/16 trials, 0 running, ") and "left" in lines[0]
+        totals.append(progress._now.total)
+    progress.close()
+    assert totals == sorted(totals) and totals[-1] == 2 * (6 + 5 * 3 + 2)
+    ended = progress._now.ended
+    assert ended < totals[-1] and f"{totals[-1] - ended} not needed" in progress._status()
+
+
+def test_lines_come_of_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a trial trains in this very process nothing is reported for minutes."""
+    monkeypatch.setattr("wst.workflows.progress._PLAIN_EVERY_S", 0.0)
+    file, printed = io.StringIO(), threading.Event()
+    file.write = lambda text: printed.set() or len(text)  # type: ignore[method-assign, func-returns-value]
+    with Progress(Planner(small_study()), Console(file=file)):
+        assert printed.wait(60)
+    assert "wst progress" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_the_epochs_of_running_trials_are_told() -> None:
+    planner = Planner(small_study())
+    with Progress(planner, Console(file=io.StringIO())) as progress:
+        told = []
+        for epochs in (0, 1, 3):
+            intent = planner.ask()
+            assert intent is not None
+            progress.start(intent)
+            if epochs:
+                progress.epochs(intent, curve(intent, epochs))
+            told.append(progress._status()[1])
+    assert told == ["1 running", "2 running (past epochs 0 to 1 of 4)", "3 running (past epochs 0 to 3 of 4)"]
+
+
+def test_a_trial_that_waits_to_start_again_does_not_run() -> None:
+    planner = Planner(small_study())
+    with Progress(planner, Console(file=io.StringIO())) as progress:
+        intent = planner.ask()
+        assert intent is not None
+        assert progress._now.running == 0  # asked for, and not launched
+        progress.start(intent)
+        assert progress._now.running == 1
+        planner.requeue(intent.trial_id)  # out of memory
+        progress.update()
+        assert progress._now.running == 0
 
 
 def test_dumb_terminal_gets_plain_lines() -> None:
     planner = Planner(small_study())
     file = io.StringIO()
     console = Console(file=file, force_terminal=True, width=100, _environ={"TERM": "dumb"})
-    with Progress(planner, console) as progress:
+    with Progress(planner, console):
         run_all(planner)
-        progress.update()
-    assert "\x1b" not in file.getvalue() and len(file.getvalue().splitlines()) == 2
+    assert file.getvalue() == "16/16 trials, 0 running, 6 pruned, 0 failed, 0 s so far\n"
 
 
 def _drawn(progress: Progress, width: int, height: int) -> list[str]:
@@ -73,7 +263,7 @@ def test_counts_are_the_planners_after_every_change() -> None:
     while not planner.done:
         first = planner.ask()
         assert first is not None
-        progress.update()
+        progress.start(first)
         now = progress._now
         assert sum(row.running for row in now.rows) == 1
         assert {row.task for row in now.rows if row.running} == {first.task}
@@ -185,14 +375,15 @@ def test_size_is_asked_for_at_every_draw(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.delenv("LINES", raising=False)
     console = Console(file=io.StringIO(), force_terminal=True, color_system=None)
 
-    def drawn() -> int:
+    def drawn() -> str:
         with console.capture() as capture:
             console.print(progress)
-        return len(capture.get().splitlines())
+        return capture.get()
 
-    assert drawn() == 1 + 19 + 1 + 1
+    assert len(drawn().splitlines()) == 1 + 19 + 1 + 1 and "\x1b[2J" not in drawn()
     size = os.terminal_size((80, 10))
-    assert drawn() <= 10
+    assert "\x1b[2J" in (resized := drawn())  # what was drawn before lies wrapped on the screen
+    assert len(resized.splitlines()) <= 10 and "\x1b[2J" not in drawn()
 
 
 def test_live_display_stays_inside_the_terminal() -> None:

@@ -1,67 +1,17 @@
-"""The command line, put together: ``wst``, its verbs and its exit statuses."""
+"""The command line, put together: ``wst``, its verbs and its exit statuses.
+
+Only what the verb at hand needs is imported: help comes at once, and a study's first line soon.
+"""
 
 from __future__ import annotations
 
 import os
 import sys
 from contextlib import suppress
-from dataclasses import dataclass
 from io import TextIOWrapper
-from typing import Annotated, NoReturn
+from typing import NoReturn
 
-import typer
-
-from wst import __version__
-from wst.cli import failures
-from wst.cli.analysis import analysis_app
-from wst.cli.bench import bench_app
-from wst.cli.data import data_app
-from wst.cli.export import export_app
-from wst.cli.listing import listing_app
-from wst.cli.simulate import simulate_app
-from wst.cli.study import study_app
-from wst.cli.train import train_app
-
-app = typer.Typer(
-    no_args_is_help=True,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    pretty_exceptions_enable=False,
-)
-app.add_typer(study_app)
-app.add_typer(train_app)
-app.add_typer(bench_app)
-app.add_typer(data_app, name="data")
-app.add_typer(analysis_app)
-app.add_typer(simulate_app)
-app.add_typer(export_app, name="export")
-app.add_typer(listing_app)
-
-
-@dataclass
-class _Options:
-    """Those before the verb."""
-
-    debug: bool = False
-
-
-def _say_version(asked: bool) -> None:
-    if asked:
-        print(f"wst {__version__}")
-        raise typer.Exit
-
-
-@app.callback()
-def before_the_verb(
-    context: typer.Context,
-    debug: Annotated[
-        bool, typer.Option("--debug", envvar="WST_DEBUG", help="Show the traceback of an error.")
-    ] = False,
-    version: Annotated[
-        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Print the version.")
-    ] = False,
-) -> None:
-    """Wavelet-based multi-scale tuning: studies, leaderboards, comparisons."""
-    context.ensure_object(_Options).debug = debug
+from wst.cli.verbs import VERBS, overall_help
 
 
 def main() -> NoReturn:
@@ -69,20 +19,44 @@ def main() -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # an ASCII terminal shows what it can
             stream.reconfigure(errors="backslashreplace")
-    options = _Options()
+    options = {"debug": False}
     try:
-        status = app(prog_name="wst", standalone_mode=False, obj=options) or 0
+        status = _run(sys.argv[1:], options)
         if sys.stdout is not None:
             sys.stdout.flush()
     except BrokenPipeError:
         status = 1
-    except (KeyboardInterrupt, typer.Abort):
-        failures.say("stopped")
-        status = failures.STOPPED
-    except Exception as error:
-        status = failures.usage(error) or failures.report(error, debug=options.debug)
+    except BaseException as error:
+        status = _told(error, options["debug"])
     _close_stdout()
     sys.exit(status)
+
+
+def _run(words: list[str], options: dict[str, bool]) -> int:
+    """Do what was asked for; the exit status."""
+    asked_by_shell = "_WST_COMPLETE" in os.environ
+    if not asked_by_shell and words in ([], ["-h"], ["--help"]):
+        print(overall_help())
+        return 0 if words else 2
+    from wst.cli.group import application
+
+    verb = VERBS.get(next((word for word in words if not word.startswith("-")), ""))
+    app = application(*([verb.module] if verb else []))
+    return app(prog_name="wst", standalone_mode=False, obj=options) or 0
+
+
+def _told(error: BaseException, debug: bool) -> int:
+    """Say what went wrong; the exit status for it."""
+    import typer
+
+    from wst.cli import failures
+
+    if isinstance(error, KeyboardInterrupt | typer.Abort):
+        failures.say("stopped")
+        return failures.STOPPED
+    if not isinstance(error, Exception):
+        raise error
+    return failures.usage(error) or failures.report(error, debug=debug)
 
 
 def _close_stdout() -> None:

@@ -18,12 +18,9 @@ from contextlib import suppress
 from importlib import metadata
 from typing import Any
 
-from pydantic import ValidationError
-
 from wst.errors import InputError
 from wst.screen import printable
 from wst.suggest import hint, one_of
-from wst.yaml_files import in_words
 
 BAD_INPUT, ALL_FAILED, UNFORESEEN, STOPPED = 2, 3, 70, 130
 _LIBRARIES = ("wst", "torch", "timm", "ray", "optuna", "pyarrow", "pydantic", "typer", "rich")
@@ -78,7 +75,9 @@ def _called_wrongly(error: Any, where: str) -> str | None:
     problem, choice = error.__cause__, _NO_CHOICE.search(error.message)
     if choice is not None:
         text = one_of(choice[1], re.findall(r"'([^']*)'", choice[2]))
-    elif isinstance(problem, ValidationError):
+    elif type(problem).__name__ == "ValidationError":  # Pydantic's
+        from wst.yaml_files import in_words
+
         text = in_words(problem.errors()[0])
     else:
         text = " ".join(error.message.split())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_args
@@ -42,10 +42,12 @@ from wst.engine.faults import OutOfTime, StudyStoppedError
 from wst.errors import InputError
 from wst.files import replacing
 from wst.records import Stage
+from wst.trackers import check_name
 from wst.workflows.outputs import check_output, whole
 
 if TYPE_CHECKING:
     from wst.planning.planner import Planner
+    from wst.study import Study
 
 study_app = typer.Typer()
 
@@ -90,21 +92,19 @@ def tune(
     as_json: Json = False,
 ) -> None:
     """Start a study, or go on with the one in the output folder."""
-    from wst.study import load_study
     from wst.study.durations import parse_duration
-    from wst.workflows.status import status_rows
-    from wst.workflows.warm_start import resolve_warm_starts
 
     try:
         limit = parse_duration(stop_after) if stop_after is not None else None
     except ValueError as error:
         raise InputError(f"--stop-after: {error}") from None
-    loaded = load_study(study, overrides=set_ or (), tasks=task or ())
-    folder = out or Path("runs") / loaded.name
-    if dry_run:
-        _print_costs(resolve_warm_starts(loaded), root, as_json)
-        return
     told = error_console if as_json else console
+    for name in track or ():
+        check_name(name)
+    loaded, folder = _announced(study, out, root, told, overrides=set_ or (), tasks=task or ())
+    if dry_run:
+        _print_costs(loaded, root, as_json)
+        return
     planner = _run(
         loaded,
         folder,
@@ -120,15 +120,43 @@ def tune(
     if any(trial.outcome.state == "completed" for c in planner.cells.values() for trial in c.ended["final"]):
         show_leaderboard([folder], Form("json" if as_json else "terminal"), console)
     elif as_json:
+        from wst.workflows.status import status_rows
+
         print_json(status_rows(folder))
     _end_if_barren(planner)
 
 
-def _print_costs(study: Any, root: str | None, as_json: bool) -> None:
+def _announced(
+    name: str, out: Path | None, root: str | None, told: Console, **changes: Sequence[str]
+) -> tuple[Study, Path]:
+    """A study and its output folder, said in a line, with what is not as it looks.
+
+    Names and paths are looked at first; nothing that takes seconds to import is needed to come so far.
+    """
+    from wst.data.splits import data_root
+    from wst.data.suites import find_suite
+    from wst.models.families import check_mentioned
+    from wst.study import load_study
+    from wst.workflows.announce import announcement, not_done
+
+    study = load_study(name, **changes)
+    check_mentioned(study.frozen_backbone)
+    suite = find_suite(study.suite)
+    if root is not None or suite.build is None:  # a suite that builds itself may take its time
+        data_root(suite, root)
+    folder = out or Path("runs") / study.name
+    for line in (announcement(study, folder), *not_done(study)):
+        print_line(line, told)
+    return study, folder
+
+
+def _print_costs(study: Study, root: str | None, as_json: bool) -> None:
     from wst.workflows.costs import expected_costs
     from wst.workflows.preflight import check
     from wst.workflows.progress import duration
+    from wst.workflows.warm_start import resolve_warm_starts
 
+    study = resolve_warm_starts(study)
     costs = expected_costs(study, check(study, root))
     if as_json:
         print_json([vars(cost) for cost in costs])
@@ -168,7 +196,7 @@ def stopping(folder: Path) -> Iterator[None]:
         raise typer.Exit(1) from None
 
 
-def _run(study: Any, folder: Path, told: Console, **options: Any) -> Planner:
+def _run(study: Study, folder: Path, told: Console, **options: Any) -> Planner:
     """Run it, with its progress on that console; the planner as it stands at the end."""
     from wst.workflows.failures import failures
     from wst.workflows.progress import Progress
@@ -207,9 +235,8 @@ def demo(
     out: Annotated[Path, typer.Option(parser=as_path, help="Output folder.")] = Path("runs/demo"),
 ) -> None:
     """Compare six methods in the embedded default study, two of them tuned, and show what came out."""
-    from wst.study import load_study
-
-    _end_if_barren(_run(load_study("demo"), out, console))
+    study, _ = _announced("demo", out, None, console)
+    _end_if_barren(_run(study, out, console))
     show_leaderboard([out], Form("terminal"), console)
     pictures = [out / f"pareto{ending}" for ending in (".png", ".svg", ".html")]
     for picture in pictures:

@@ -183,6 +183,7 @@ class Driver:
             again = intent.trial_id in self._again
             job[intent.trial_id] = self._again.pop(intent.trial_id) if again else _Running(intent)
             self._trackers.start(intent)
+        self._trackers.jobs(len(self._jobs))
         return [self._spec(intent) for intent in intents]
 
     def take(self, job_id: str, reports: Sequence[Report]) -> frozenset[str]:
@@ -252,7 +253,7 @@ class Driver:
         for running in list(self._jobs[job_id].values()) if self.fatal is None else ():
             # A trial that nothing is heard of must not count as running for ever.
             self._finish(job_id, running, End(WORKER_LOST, "the job ended without a result of the trial"))
-        del self._jobs[job_id]
+        self._closed(job_id)
 
     def lost(self, job_id: str, error: str) -> None:
         """A worker died; Ray starts the job again, or gives it up."""
@@ -269,7 +270,11 @@ class Driver:
             # Ray's memory monitor ends the worker that takes most when the host runs out.
             kind = "OutOfMemoryError" if "OutOfMemory" in text else WORKER_LOST
             self._finish(job_id, running, End(kind, text))
+        self._closed(job_id)
+
+    def _closed(self, job_id: str) -> None:
         del self._jobs[job_id]
+        self._trackers.jobs(len(self._jobs))
 
     def _record(self, running: _Running, epochs: Sequence[Epoch]) -> None:
         """Pass on the epochs that the planner has not had."""

@@ -17,12 +17,10 @@ from timm.models import VisionTransformer
 from torch import nn
 
 from wst.errors import ChangedError, InputError
-from wst.files import is_file
-from wst.models.families import MICRO
+from wst.models.families import MICRO, checkpoint_file, unknown
 from wst.models.freezing import keep_statistics, linear_head
 from wst.models.weights import FileStamp, check_finite, file_stamp, load_checkpoint
 from wst.records import Backbone
-from wst.shipped import ASSETS
 from wst.suggest import hint
 
 _log = logging.getLogger(__name__)
@@ -75,12 +73,7 @@ def check_name(name: str) -> None:
     if now is not None:
         _say(f"backbone: {name} is called {now} now")
     if name != MICRO and not timm.is_model(name):
-        near = timm.list_models(f"*{model.split('_')[0]}*")[:3]
-        raise InputError(
-            f"backbone: expected 'micro' or a timm model name (such as "
-            f"{', '.join(near) or 'vit_base_patch16_224'}); "
-            f"found {name!r}{hint(model, [MICRO, *timm.list_models()])}"
-        )
+        raise unknown(name, timm.list_models())
     known = timm.models.get_arch_pretrained_cfgs(model) if dot else {}
     if dot and name not in known:
         tags = [one.partition(".")[2] for one in known]
@@ -147,20 +140,6 @@ def takes_size(backbone: Backbone) -> bool:
         except TypeError:
             return False
     return True
-
-
-def checkpoint_file(backbone: Backbone) -> Path | None:
-    """The weights file of a backbone: the one given, the embedded one of ``micro``, or None.
-
-    Raises:
-        InputError: the file does not exist.
-    """
-    if backbone.checkpoint is None:
-        return ASSETS / "micro.safetensors" if backbone.name == MICRO else None
-    path = Path(backbone.checkpoint)
-    if not is_file(path):
-        raise InputError(f"checkpoint: expected a file; found none at {backbone.checkpoint}")
-    return path
 
 
 def checkpoint_hash(path: Path) -> str:

@@ -9,14 +9,16 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from wst.planning.cell_search import CellSearch
 from wst.planning.choice import Choice, Later, Once
 from wst.planning.ranking import Candidate
 from wst.records import EndedTrial, Hyperparameters, Intent, Stage, State, Value
 from wst.study import Study
 from wst.study.space import brought
+
+if TYPE_CHECKING:
+    from wst.planning.cell_search import CellSearch
 
 LATER: tuple[Later, ...] = ("confirm", "final")
 STAGES: tuple[Stage, ...] = ("search", *LATER)
@@ -46,6 +48,7 @@ class Cell:
         giver: the cell of the same task whose settings this one takes over, where its variant says so.
         choice: the one that the cells of a variant with shared settings make together; one of its own where
             it is left out.
+        look_only: its search will not be asked.
 
     ``begin`` and ``end`` note what happens to the cell's trials; everything else is asked of it.
     """
@@ -58,13 +61,14 @@ class Cell:
         seeds: Mapping[Stage, range],
         giver: Cell | None = None,
         choice: Choice | None = None,
+        look_only: bool = False,
     ):
         self.task, self.variant = task, variant
         self._study, self._seeds, self._variant = study, seeds, study.variants[variant]
         assert (giver and giver.variant) == self._variant.settings_from, "the giver is the variant's source"
         self.searches = study.search_trials(variant)
         """Trials of the search that the study asks for."""
-        self.search = CellSearch(study, task, variant) if self.searches else None
+        self.search = None if look_only else self._new_search()
         self.source = self if self._variant.space is not None else giver
         """The cell whose search gives this cell's settings, often itself; None where they are fixed."""
         self.choice = Choice(study) if choice is None else choice
@@ -83,6 +87,13 @@ class Cell:
         self._known: dict[str, EndedTrial | None] = {}
         """First trial of every configuration that the search has had; None while it runs."""
         self._once = Once()
+
+    def _new_search(self) -> CellSearch | None:
+        if not self.searches:
+            return None
+        from wst.planning.cell_search import CellSearch  # loads Optuna
+
+        return CellSearch(self._study, self.task, self.variant)
 
     # What happens to its trials.
 

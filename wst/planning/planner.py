@@ -41,7 +41,7 @@ def stage_seeds(study: Study) -> dict[Stage, range]:
     }
 
 
-def _new_cells(study: Study) -> dict[tuple[str, str], Cell]:
+def _new_cells(study: Study, look_only: bool) -> dict[tuple[str, str], Cell]:
     """Every cell of a study by (task, variant), in the study's order."""
     cells: dict[tuple[str, str], Cell] = {}
 
@@ -50,7 +50,7 @@ def _new_cells(study: Study) -> dict[tuple[str, str], Cell]:
             giver = study.variants[variant].settings_from
             choice = choices.setdefault(variant, Choice(study)) if study.variants[variant].shared else None
             source = cell(task, giver) if giver else None
-            cells[task, variant] = Cell(study, task, variant, seeds, source, choice)
+            cells[task, variant] = Cell(study, task, variant, seeds, source, choice, look_only)
         return cells[task, variant]
 
     seeds, choices = stage_seeds(study), dict[str, Choice]()
@@ -66,6 +66,7 @@ class Planner:
         ended: those among them that have ended, in the same order.
         count_parameters: counts a configuration's trainable parameters, for the study's ceiling on them;
             needed to ask for trials of a study that has one.
+        look_only: nothing will be asked for, so that searches need not be taken up again.
 
     Raises:
         InputError: an intent is of a task or a variant that the study lacks.
@@ -80,6 +81,7 @@ class Planner:
         intents: Sequence[Intent] = (),
         ended: Iterable[EndedTrial] = (),
         count_parameters: CountParameters | None = None,
+        look_only: bool = False,
     ):
         self.study = study
         self.running: dict[str, Intent] = {}
@@ -87,7 +89,7 @@ class Planner:
         """Trials that a former process began and did not end, and those to be run again; asked for first."""
         self._count_parameters = count_parameters
         self._next_ask = 0
-        self.cells = _new_cells(study)
+        self.cells = _new_cells(study, look_only)
         outcomes = {trial.intent.trial_id: trial.outcome for trial in ended}
         for intent in intents:
             self._replay(intent, outcomes.get(intent.trial_id))

@@ -52,6 +52,9 @@ class Tracker:
     def end(self, intent: Intent, outcome: Outcome) -> None:
         """A trial ended; the outcome has its whole curve."""
 
+    def jobs(self, number: int) -> None:
+        """So many slots have work from now on; each runs a trial, or several."""
+
     def ranked(self, rows: Sequence[Mapping[str, str | float | None]]) -> None:
         """The study is complete: its leaderboard, a row a variant, accuracies in per cent."""
 
@@ -81,6 +84,10 @@ class Trackers(Tracker):
     def end(self, intent: Intent, outcome: Outcome) -> None:
         """Pass on that a trial ended."""
         self._call("end", intent, outcome)
+
+    def jobs(self, number: int) -> None:
+        """Pass on how many slots have work."""
+        self._call("jobs", number)
 
     def ranked(self, rows: Sequence[Mapping[str, str | float | None]]) -> None:
         """Pass on the leaderboard."""
@@ -114,6 +121,16 @@ def names() -> list[str]:
     return sorted(path.stem for path in Path(__file__).parent.glob("*.py") if path.stem != "__init__")
 
 
+def check_name(name: str) -> None:
+    """Refuse a name that is no tracker's.
+
+    Raises:
+        InputError: naming it.
+    """
+    if name not in names():
+        raise InputError(f"tracker: {one_of(name, names())}")
+
+
 def is_installed(name: str) -> bool:
     """Whether a tracker's library is there; it is not imported."""
     spec = importlib.util.find_spec(name) if name in LIBRARIES else None
@@ -144,8 +161,7 @@ def open_tracker(name: str, folder: Path, study: str) -> Tracker:
     Raises:
         InputError: there is no such tracker, its library is not installed, or refuses the user's settings.
     """
-    if name not in names():
-        raise InputError(f"tracker: {one_of(name, names())}")
+    check_name(name)
     try:
         tracker: Tracker = importlib.import_module(f"wst.trackers.{name}").tracker(folder, study)
     except InputError:

@@ -20,7 +20,7 @@ def chosen_settings(folder: Path) -> list[dict[str, Any]]:
     Raises:
         InputError: the folder holds no study, or no search in it has ended.
     """
-    planner = Planner(resolved_study(folder), *history(folder))
+    planner = Planner(resolved_study(folder), *history(folder), look_only=True)
     rows = []
     for cell in planner.cells.values():
         for settings, candidate in cell.chosen:

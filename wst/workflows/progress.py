@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from rich.console import Console, ConsoleOptions, RenderResult
+from rich.console import Console, ConsoleDimensions, ConsoleOptions, RenderResult
+from rich.control import Control
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.text import Text
 
-from wst.planning.cell import Cell
+from wst.planning.cell import STAGES, Cell
 from wst.planning.planner import Planner
-from wst.records import Intent, Outcome
+from wst.records import EndedTrial, Epoch, Intent, Outcome, Stage
 from wst.screen import printable
 from wst.trackers import Tracker
 
 _PLAIN_EVERY_S = 15.0
+_Kind = tuple[str, Stage]
+"""Of a trial: variant and stage, which decide how long it takes."""
 
 
 def duration(seconds: float) -> str:
@@ -49,9 +54,19 @@ class TaskRow:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What the display shows, taken between two changes: the display has a thread of its own."""
+    """What the display shows, taken between two changes: the display has threads of its own.
+
+    Attributes:
+        rows: one a task.
+        total: trials of the study; no fewer than ever before.
+        past: the last epoch that each of the running trials has reported; 0 for none yet.
+        ready: when the study will have ended, on the display's clock; None where nothing tells.
+    """
 
     rows: tuple[TaskRow, ...]
+    total: int = 0
+    past: tuple[int, ...] = ()
+    ready: float | None = None
 
     @property
     def ended(self) -> int:
@@ -69,59 +84,122 @@ class Snapshot:
         return sum(row.left for row in self.rows)
 
 
+@dataclass
+class _Running:
+    """A trial that was launched and has not ended."""
+
+    intent: Intent
+    began: float
+    epoch: int = 0
+    seconds: float = 0.0
+    """From its start to its end, as its epochs so far suggest."""
+
+    @property
+    def kind(self) -> _Kind:
+        return self.intent.variant, self.intent.stage
+
+
+class _Pace:
+    """What trials of each kind take, from those that have ended; the start of their processes is no part."""
+
+    def __init__(self, epochs: int):
+        self._full = epochs
+        self._trials: Counter[_Kind] = Counter()
+        self._seconds: Counter[_Kind] = Counter()
+        self._epochs: Counter[_Kind] = Counter()
+
+    def add(self, trial: EndedTrial) -> None:
+        """Take a trial in; one that failed or need not run tells nothing."""
+        intent, outcome = trial.intent, trial.outcome
+        if outcome.attempts and outcome.state != "failed":
+            kind = intent.variant, intent.stage
+            self._trials[kind] += 1
+            self._seconds[kind] += outcome.wall_seconds  # type: ignore[assignment]
+            self._epochs[kind] += len(outcome.epochs)
+
+    def knows(self, variant: str) -> bool:
+        """Whether a trial of that variant has ended."""
+        return any(kind[0] == variant and trials for kind, trials in self._trials.items())
+
+    def seconds(self, kind: _Kind) -> float:
+        """Of a trial on average.
+
+        Where none of its kind has ended, by the epochs of its variant's others; where there are none either,
+        by those of an average variant.
+        """
+        if self._trials[kind]:
+            return self._seconds[kind] / self._trials[kind]
+        known = [kind[0]] if self.knows(kind[0]) else {variant for variant, _ in self._epochs}
+        paces = [self._an_epoch(variant) for variant in known]
+        return self._full * sum(paces) / len(paces) if paces else 0.0
+
+    def _an_epoch(self, variant: str) -> float:
+        kinds = [kind for kind in self._epochs if kind[0] == variant]
+        return sum(self._seconds[kind] for kind in kinds) / max(1, sum(self._epochs[kind] for kind in kinds))
+
+
 class _Counts:
-    """Takes snapshots; each looks at what has changed since the last one, not at every trial again."""
+    """Counts trials; each look is at what has changed since the last one, not at every trial again."""
 
     def __init__(self, planner: Planner):
         self._planner = planner
+        self.pace = _Pace(planner.study.recipe.epochs)
         self._ended = dict.fromkeys(planner.cells, -1)
-        self._searched = dict.fromkeys(planner.cells, 0)
+        self._taken: Counter[tuple[str, str, Stage]] = Counter()
         self._best: dict[str, dict[str, float]] = {task: {} for task in planner.study.tasks}
         self._rows: dict[str, TaskRow] = {}
+        self._pending: dict[str, Counter[_Kind]] = {}
 
-    def snapshot(self) -> Snapshot:
-        """Where the study stands."""
+    def look(self, running: Iterable[_Running]) -> tuple[tuple[TaskRow, ...], Counter[_Kind]]:
+        """A row a task, and how many trials of each kind have not begun."""
         planner, changed = self._planner, []
         for pair, cell in planner.cells.items():
             ended = cell.counts.total()
             if ended != self._ended[pair]:
                 self._ended[pair] = ended
-                self._compare(cell)
+                self._take(cell)
                 changed.append(cell.task)
         for task in dict.fromkeys(changed):  # one variant may wait for another of the same task
-            self._rows[task] = self._row(task)
-        running = Counter(intent.task for intent in planner.running.values())
-        return Snapshot(
-            tuple(
-                replace(row, running=running[task], left=max(0, row.left - running[task]))
-                for task, row in self._rows.items()
-            )
+            self._rows[task], self._pending[task] = self._row(task)
+        by_task, left = Counter(one.intent.task for one in running), Counter[_Kind]()
+        for pending in self._pending.values():
+            left.update(pending)
+        left.subtract(Counter(one.kind for one in running))
+        rows = (
+            replace(row, running=by_task[task], left=max(0, row.left - by_task[task]))
+            for task, row in self._rows.items()
         )
+        return tuple(rows), left
 
-    def _compare(self, cell: Cell) -> None:
-        """Take the search trials that ended since into the best of their cell."""
-        trials, best = cell.ended["search"], self._best[cell.task]
-        for trial in trials[self._searched[cell.task, cell.variant] :]:
-            if trial.outcome.state == "completed":
-                value = trial.outcome.epochs[-1].val_top1 or 0.0
-                best[cell.variant] = max(value, best.get(cell.variant, 0.0))
-        self._searched[cell.task, cell.variant] = len(trials)
+    def _take(self, cell: Cell) -> None:
+        """Take the trials of a cell in that ended since."""
+        best = self._best[cell.task]
+        for stage in STAGES:
+            trials, key = cell.ended[stage], (cell.task, cell.variant, stage)
+            for trial in trials[self._taken[key] :]:
+                self.pace.add(trial)
+                if stage == "search" and trial.outcome.state == "completed":
+                    value = trial.outcome.epochs[-1].val_top1 or 0.0
+                    best[cell.variant] = max(value, best.get(cell.variant, 0.0))
+            self._taken[key] = len(trials)
 
-    def _row(self, task: str) -> TaskRow:
+    def _row(self, task: str) -> tuple[TaskRow, Counter[_Kind]]:
         cells = [self._planner.cells[task, variant] for variant in self._planner.study.variants]
         states: Counter[str] = Counter()
         for cell in cells:
             for (_, state), number in cell.counts.items():
                 states[state] += number
         best = sorted(self._best[task].items(), key=lambda item: -item[1])
-        return TaskRow(
+        pending = Counter({(cell.variant, stage): cell.pending(stage) for cell in cells for stage in STAGES})
+        row = TaskRow(
             task,
             completed=states["completed"],
             pruned=states["pruned"],
             failed=states["failed"],
-            left=sum(cell.remaining for cell in cells),
+            left=pending.total(),
             best=tuple(f"{variant} {100 * value:.1f}" for variant, value in best),
         )
+        return row, pending
 
 
 def fold(rows: Sequence[TaskRow], room: int) -> tuple[list[TaskRow], list[str]]:
@@ -200,68 +278,140 @@ class Progress(Tracker):
     """Shows how far a study is, from now until it is closed.
 
     On a terminal a table by task is redrawn in place, folded where the terminal is lower than the table.
-    Elsewhere, also on a terminal that cannot move its cursor (``TERM=dumb``), one line is printed every
-    15 seconds and at the end, which is what a log file wants.
+    Elsewhere, also on a terminal that cannot move its cursor (``TERM=dumb``), a line is printed every 15
+    seconds, whatever happens or does not, and one at the end, which is what a log file wants.
+
+    Args:
+        planner: of the study.
+        console: where to.
+        clock: seconds that never go back.
     """
 
-    def __init__(self, planner: Planner, console: Console):
-        self._console = console
-        self._start = time.monotonic()
+    def __init__(self, planner: Planner, console: Console, clock: Callable[[], float] = time.monotonic):
+        self._planner, self._console, self._clock = planner, console, clock
+        self._start = self._last_line = clock()
         self._counts = _Counts(planner)
-        self._now = self._counts.snapshot()
-        self._before = self._now.ended
-        self._last_line = 0.0
+        self._running: dict[str, _Running] = {}
+        self._jobs = self._most_jobs = 1
+        self._now = Snapshot(())
+        self._size: ConsoleDimensions | None = None
+        self.update()
+        self._printing, self._over = threading.Lock(), threading.Event()
+        self._lines = threading.Thread(target=self._keep_printing, daemon=True, name="wst progress")
         self._in_place = console.is_terminal and not console.is_dumb_terminal
         self._live = Live(self, console=console, refresh_per_second=2, transient=True)
         if self._in_place:
             self._live.start()
+        else:
+            self._lines.start()
 
     def start(self, intent: Intent) -> None:
         """A trial was launched."""
+        self._running[intent.trial_id] = _Running(intent, self._clock())
+        self.update()
+
+    def epochs(self, intent: Intent, epochs: Sequence[Epoch]) -> None:
+        """A running trial has come further."""
+        one, now = self._running[intent.trial_id], epochs[-1].epoch
+        one.epoch = now
+        one.seconds = (self._clock() - one.began) * self._planner.study.recipe.epochs / now
         self.update()
 
     def end(self, intent: Intent, outcome: Outcome) -> None:
         """A trial ended."""
+        self._running.pop(intent.trial_id, None)
+        self.update()
+
+    def jobs(self, number: int) -> None:
+        """So many slots have work now."""
+        self._jobs, self._most_jobs = number, max(number, self._most_jobs)
         self.update()
 
     def close(self) -> None:
         """The study has ended or was stopped."""
-        self._now = self._counts.snapshot()
+        self._over.set()
         if self._in_place:
             self._live.stop()
+        else:
+            self._lines.join()
+        self.update()
         self._print_line()
 
     def update(self) -> None:
-        """Show where the planner stands now."""
-        self._now = self._counts.snapshot()
-        now = time.monotonic()
-        if not self._in_place and now - self._last_line >= _PLAIN_EVERY_S:
-            self._last_line = now
-            self._print_line()
+        """Look where the planner stands now."""
+        # One that ran out of memory waits to be started again, and runs no more.
+        running = [one for name, one in self._running.items() if name in self._planner.running]
+        rows, left = self._counts.look(running)
+        now = Snapshot(rows, past=tuple(one.epoch for one in running), ready=self._ready(running, left))
+        self._now = replace(now, total=max(self._now.total, now.ended + now.running + now.left))
+
+    def _ready(self, running: Sequence[_Running], left: Counter[_Kind]) -> float | None:
+        """When all will have ended, if the slots that had work so far go on at the pace so far.
+
+        None as long as three quarters of what is to come are of variants of which no trial has ended.
+        """
+        now, pace = self._clock(), self._counts.pace
+        left = +left
+        known = sum(number for kind, number in left.items() if pace.knows(kind[0]))
+        known += sum(one.epoch > 0 or pace.knows(one.intent.variant) for one in running)
+        if 4 * known <= left.total() + len(running):
+            return None
+        share = self._jobs / len(running) if running else 1.0  # of a slot that each trial has
+        to_go = []
+        for one in running:
+            # One that is slower than those before it, or that the pruner let pass, takes longer.
+            whole = max(share * one.seconds, pace.seconds(one.kind))
+            to_go.append(max(0.0, whole - share * (now - one.began)))
+        work = sum(number * pace.seconds(kind) for kind, number in left.items())
+        return now + max((sum(to_go) + work) / self._most_jobs, max(to_go, default=0.0))
+
+    def tick(self) -> None:
+        """Print a line where it is time for one."""
+        with self._printing:
+            if self._clock() - self._last_line >= _PLAIN_EVERY_S:
+                self._last_line = self._clock()
+                self._print_line()
+
+    def _keep_printing(self) -> None:
+        with suppress(OSError, ValueError):  # nobody listens
+            while not self._over.wait(1.0):
+                self.tick()
 
     def _print_line(self) -> None:
         self._console.print(", ".join(self._status()), highlight=False, soft_wrap=True)
 
     def _status(self) -> list[str]:
-        now, elapsed = self._now, time.monotonic() - self._start
-        left = now.running + now.left
+        now, time_now = self._now, self._clock()
         parts = [
-            f"{now.ended}/{now.ended + left} trials",
-            f"{now.running} running",
+            f"{now.ended}/{now.total} trials",
+            f"{now.running} running{self._past(now)}",
             f"{sum(row.pruned for row in now.rows)} pruned",
             f"{sum(row.failed for row in now.rows)} failed",
-            f"{duration(elapsed)} so far",
+            f"{duration(time_now - self._start)} so far",
         ]
-        here = now.ended - self._before
-        if left and here:
-            parts.append(f"about {duration(elapsed / here * left)} left")
+        spared = now.total - now.ended - now.running - now.left
+        if spared:
+            parts.insert(4, f"{spared} not needed")
+        if now.running + now.left and now.ready is not None and now.ready > time_now:
+            parts.append(f"about {duration(now.ready - time_now)} left")
         return parts
+
+    def _past(self, now: Snapshot) -> str:
+        first, last = min(now.past, default=0), max(now.past, default=0)
+        if not last:
+            return ""
+        which = f"epoch {last}" if first == last else f"epochs {first} to {last}"
+        return f" (past {which} of {self._planner.study.recipe.epochs})"
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Draw for the terminal as it is now: over ssh its size may change without a word."""
         now, (width, height) = self._now, options.size
+        if self._size not in (None, options.size):  # lines that no longer fit were wrapped, who knows where
+            yield Control.clear()
+            yield Control.home()
+        self._size = options.size
         bar = 1 if height > 3 else 0
         yield from lines(now, self._status(), width, max(1, height - 1 - bar))
         if bar:
-            total = now.ended + now.running + now.left
-            yield ProgressBar(total=total, completed=now.ended, width=min(60, width))
+            spared = now.total - now.ended - now.running - now.left
+            yield ProgressBar(total=now.total, completed=now.ended + spared, width=min(60, width))

@@ -46,7 +46,7 @@ def status_rows(folder: Path) -> list[dict[str, Any]]:
     Raises:
         InputError: the folder holds no study, or a damaged one.
     """
-    planner = Planner(resolved_study(folder), *history(folder))
+    planner = Planner(resolved_study(folder), *history(folder), look_only=True)
     counted = count_reads([folder])
     rows: list[dict[str, Any]] = []
     for cell in planner.cells.values():
