@@ -8,6 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from analysis.figures.style import LAYOUT, Plain
 from analysis.pareto import Front, Point
 from wst.errors import InputError
 
@@ -35,7 +36,11 @@ def draw(found: Front, path: Path) -> None:
         raise InputError(f"-o: expected a file ending in {', '.join(FORMATS)}; found {path.name!r}")
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix == ".html":
-        figure(found).write_html(path, include_plotlyjs=True, div_id="front")
+        from analysis.report.page import write_figure
+
+        lead = "Each point is a variant; hover over it, or touch it, for its settings."
+        title = f"Accuracy against {found.x_label}, suite {found.suite}"
+        write_figure(path, title, lead, found.y_label.capitalize(), plain(found))
     else:
         _draw_paper(found, path)
 
@@ -204,19 +209,20 @@ def figure(found: Front) -> Any:
     """The front as a plotly figure; hovering over a point shows what it is."""
     import plotly.graph_objects as go
 
+    return go.Figure(plain(found))
+
+
+def plain(found: Front) -> Plain:
+    """The same as a plain dictionary: plotly's own classes would take a second for a report's."""
     zero, marks = zero_of(found.points), ticks(found.points, most=7)
     costs, crowd = [point.cost or zero for point in found.points], len(found.points) > _CROWD
     right = min(costs) ** 0.25 * max(costs) ** 0.75  # beyond, names stand to the left
-    drawn = go.Figure()
     xs, ys = front_line(found)
-    drawn.add_scatter(
-        x=xs,
-        y=ys,
-        mode="lines",
-        line={"color": FRONT_COLOUR, "width": 1},
-        hoverinfo="skip",
-        showlegend=False,
-    )
+    line = {"color": FRONT_COLOUR, "width": 1}
+    traces: list[Plain] = [
+        {"x": xs, "y": ys, "type": "scatter", "mode": "lines", "line": line}
+        | {"hoverinfo": "skip", "showlegend": False}
+    ]
     for name, colour, symbol, part in (
         (
             "published, not re-run here",
@@ -228,41 +234,47 @@ def figure(found: Front) -> Any:
         ("on the front", FRONT_COLOUR, "circle", [p for p in found.points if p.on_front]),
     ):
         if part:
-            drawn.add_scatter(
-                name=name,
-                x=[p.cost or zero for p in part],
-                y=[p.accuracy for p in part],
-                error_y={"type": "data", "array": [p.deviation or 0 for p in part]},
-                mode="markers" if part[0].published or (crowd and not part[0].on_front) else "markers+text",
-                marker={"color": colour, "symbol": symbol, "size": 7 if part[0].published else 10},
-                text=[html.escape(p.label) for p in part],
-                textposition=["bottom left" if (p.cost or zero) > right else "bottom right" for p in part],
-                customdata=[[_details(p, found)] for p in part],
-                hovertemplate="<b>%{text}</b><br>%{y:.2f} %<br>%{customdata[0]}<extra></extra>",
+            named = not (part[0].published or (crowd and not part[0].on_front))
+            traces.append(
+                {
+                    "name": name,
+                    "type": "scatter",
+                    "x": [p.cost or zero for p in part],
+                    "y": [p.accuracy for p in part],
+                    "error_y": {"type": "data", "array": [p.deviation or 0 for p in part]},
+                    "mode": "markers+text" if named else "markers",
+                    "marker": {"color": colour, "symbol": symbol, "size": 7 if part[0].published else 10},
+                    "text": [html.escape(p.label) for p in part],
+                    "textposition": [
+                        "bottom left" if (p.cost or zero) > right else "bottom right" for p in part
+                    ],
+                    "customdata": [[_details(p, found)] for p in part],
+                    "hovertemplate": "<b>%{text}</b><br>%{y:.2f} %<br>%{customdata[0]}<extra></extra>",
+                }
             )
     minor = [m * 10.0**k for k in range(-3, 13) for m in range(1, 10) if m * 10.0**k > zero]
-    drawn.update_xaxes(
-        type="log",
-        title=f"{found.x_label} (log scale)",
-        tickvals=list(marks),
-        ticktext=list(marks.values()),
-        minor={"tickvals": minor, "showgrid": True, "griddash": "dot", "gridcolor": "#dddddd"},
-    )
-    if any(point.cost == 0 for point in found.points):  # which a log axis has not: a place apart
-        drawn.add_vline(x=zero * 1.7, line={"color": "#888888", "width": 1, "dash": "dash"})
-    drawn.update_yaxes(title=found.y_label)
-    drawn.update_layout(
-        template="plotly_white",
-        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
-        margin={"l": 60, "r": 20, "t": 80, "b": 60},
-        title={
+    layout: Plain = LAYOUT | {
+        "margin": {"l": 60, "r": 20, "t": 80, "b": 60},
+        "title": {
             "text": html.escape(f"suite {found.suite}"),
             "font": {"size": 14},
             "y": 0.98,
             "yanchor": "top",
         },
-    )
-    return drawn
+        "xaxis": {
+            "type": "log",
+            "title": {"text": f"{found.x_label} (log scale)"},
+            "tickvals": list(marks),
+            "ticktext": list(marks.values()),
+            "minor": {"tickvals": minor, "showgrid": True, "griddash": "dot", "gridcolor": "#dddddd"},
+        },
+        "yaxis": {"title": {"text": found.y_label}},
+    }
+    if any(point.cost == 0 for point in found.points):  # which a log axis has not: a place apart
+        apart = {"color": "#888888", "width": 1, "dash": "dash"}
+        place = {"x0": zero * 1.7, "x1": zero * 1.7, "xref": "x", "y0": 0, "y1": 1, "yref": "y domain"}
+        layout["shapes"] = [{"type": "line", "line": apart, **place}]
+    return {"data": traces, "layout": layout}
 
 
 def _details(point: Point, found: Front) -> str:

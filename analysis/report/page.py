@@ -92,8 +92,8 @@ def _plain(figure: Any) -> dict[str, Any]:
     return {**found, "layout": {k: v for k, v in found["layout"].items() if k != "template"}}
 
 
-def render(title: str, lead: str, sections: Sequence[Section]) -> str:
-    """The page.
+def render(title: str, lead: str, sections: Sequence[Section], reload: int | None = None) -> str:
+    """The page, which reloads itself after so many seconds.
 
     Scripts run only if they are the ones written here: a content security policy lists their hashes, and
     forbids every request.
@@ -107,12 +107,19 @@ def render(title: str, lead: str, sections: Sequence[Section]) -> str:
         title=title,
         lead=lead,
         sections=sections,
+        reload=reload,
         version=version("wst"),
         css=Markup((_PAGE / "report.css").read_text()),
         script=Markup(script),
         plotly=_base64(plotly),
         script_hashes=f"'{_digest(script.encode())}' '{_digest(gzip.decompress(plotly))}'",
     )
+
+
+def write_figure(path: Path, title: str, lead: str, heading: str, drawn: Any) -> None:
+    """Write a page of one figure."""
+    section = Section("figure", heading, panel("plot", heading, "", {heading: drawn}))
+    path.write_text(render(title, lead, [section]), encoding="utf-8")
 
 
 def _digest(script: bytes) -> str:

@@ -33,6 +33,23 @@
     });
   }
 
+  // A page that is made again while a study goes on reloads itself, and its folds and choices stay as they were.
+  const folds = [...document.querySelectorAll("details")];
+  const choices = [...document.querySelectorAll("select")];
+  const left = history.state ?? { open: {}, chosen: {} };
+  for (const fold of folds) fold.open = left.open[fold.dataset.fold] ?? fold.open;
+  for (const choice of choices) {
+    const before = [...choice.options].find((option) => option.text === left.chosen[choice.id]);
+    if (before) before.selected = true;
+  }
+  const seconds = Number(document.body.dataset.reload);
+  if (seconds) setTimeout(() => {
+    const open = Object.fromEntries(folds.map((fold) => [fold.dataset.fold, fold.open]));
+    const chosen = Object.fromEntries(choices.map((choice) => [choice.id, choice.selectedOptions[0].text]));
+    history.replaceState({ open, chosen }, "");
+    location.reload();
+  }, 1000 * seconds);
+
   // What is compressed; plotly is loaded with the first picture.
   const unpacked = (id) => {
     const bytes = Uint8Array.from(atob(document.getElementById(id).textContent), (c) => c.charCodeAt(0));

@@ -117,7 +117,7 @@ def _front(board: Leaderboard) -> Section:
             except InputError:
                 continue  # no variant is complete there, or has that cost
             shown = shown or found
-            drawn[f"{over}, against {against}"] = pareto_figures.figure(found)
+            drawn[f"{over}, against {against}"] = pareto_figures.plain(found)
     title = "Accuracy against cost"
     if shown is None:
         return Section("front", title, [text("No variant is complete on a task.")])
@@ -276,8 +276,13 @@ def _reproduce(folders: Sequence[Path], studies: Mapping[str, Study]) -> Section
     return Section("reproduce", "How to reproduce it", parts)
 
 
-def write_report(folders: Sequence[Path], path: Path, literature: bool = False) -> None:
+def write_report(
+    folders: Sequence[Path], path: Path, literature: bool = False, reload: int | None = None
+) -> None:
     """Write the page about the studies in these folders.
+
+    Args:
+        reload: seconds after which the page reloads itself.
 
     Raises:
         InputError: the folders are no studies, or of different suites; the file does not end in ``.html``.
@@ -285,6 +290,6 @@ def write_report(folders: Sequence[Path], path: Path, literature: bool = False) 
     if path.suffix not in (".html", ".htm"):
         raise InputError(f"-o: expected a file ending in .html; found {path.name!r}")
     title, lead, content = sections(folders, literature)
-    page = render(title, lead, content)
+    page = render(title, lead, content, reload)
     with replacing(path, durable=False) as aside:
         aside.write_text(page, encoding="utf-8")

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import stats
 
 from analysis.results import CELL
+from analysis.statistics import pearson, spearman
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def agreement(search: pd.DataFrame, later: pd.DataFrame) -> Agreement:
         if value is not None and not pd.isna(value):
             pairs.append((str(task), str(variant), 100 * float(value), 100 * float(part["test_top1"].mean())))
     val, test = np.array([p[2] for p in pairs]), np.array([p[3] for p in pairs])
-    spearman = float(stats.spearmanr(val, test).statistic) if _varies(val, test) else None
+    by_rank = spearman(val, test) if _varies(val, test) else None
     tasks: dict[str, list[int]] = {}
     for i, pair in enumerate(pairs):
         tasks.setdefault(pair[0], []).append(i)
@@ -65,9 +65,9 @@ def agreement(search: pd.DataFrame, later: pd.DataFrame) -> Agreement:
         np.concatenate([values[rows] - values[rows].mean() for rows in several]) if several else np.array([])
         for values in (val, test)
     ]
-    within = float(stats.pearsonr(*centred).statistic) if _varies(*centred) else None
+    within = pearson(*centred) if _varies(*centred) else None
     gap = statistics.fmean(p[2] - p[3] for p in pairs) if pairs else None
-    return Agreement(pairs, within, spearman, gap)
+    return Agreement(pairs, within, by_rank, gap)
 
 
 def in_words(found: Agreement) -> str:

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
-from scipy import stats
 
 from analysis.results import CELL, NO_LONGER, OUT, best_first, candidates
 from analysis.search.trials import before_final
+from analysis.statistics import spearman
 from analysis.tables import Cell, Column, Estimate, Table
 from wst.planning.ranking import DIGITS
 from wst.study import Study
@@ -89,7 +89,7 @@ def confirmations(
         known = part.loc[part["confirmed"].notna() & (part["standing"] != OUT), "accuracy"].round(DIGITS)
         agreement = None
         if len(known) > 2 and known.nunique() > 1:
-            agreement = float(stats.spearmanr(-part.loc[known.index, "rank"], known).statistic)
+            agreement = spearman(-part.loc[known.index, "rank"].to_numpy(float), known.to_numpy(float))
         chosen = cell[str(best["trial_id"].iloc[0])] if len(best) else None
         found.append(
             Confirmation(str(study), str(variant), str(task), tuple(cell.values()), chosen, agreement)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -13,7 +13,9 @@ from analysis.statistics import (
     bootstrap_interval,
     half_width,
     holm,
+    pearson,
     probability_of_improvement,
+    spearman,
     wilcoxon,
 )
 
@@ -136,6 +138,14 @@ def test_noise_covers_what_it_promises() -> None:
         assert width is not None
         inside += abs(np.mean([t.mean() for t in tasks])) <= width
     assert 0.93 < inside / 2_000 < 0.97
+
+
+@given(st.lists(st.tuples(st.integers(-4, 4), st.integers(-4, 4)), min_size=3, max_size=9))
+def test_correlations_are_scipys(pairs: list[tuple[int, int]]) -> None:
+    one, other = np.array(pairs, float).T
+    assume(np.ptp(one) and np.ptp(other))
+    assert pearson(one, other) == pytest.approx(stats.pearsonr(one, other).statistic, abs=1e-12)
+    assert spearman(one, other) == pytest.approx(stats.spearmanr(one, other).statistic, abs=1e-12)
 
 
 def test_average_ranks_share_ties() -> None:

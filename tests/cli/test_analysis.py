@@ -12,6 +12,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from tests.analysis.ledgers import BETA, Writer, alpha_study, beta_study
+from tests.conftest import ROOT
 from tests.data.trees import class_folders
 from wst.cli.analysis import analysis_app, draw_pareto, show_leaderboard
 from wst.cli.output import Form
@@ -173,6 +174,8 @@ def test_report(alpha: Path, tmp_path: Path) -> None:
     out = tmp_path / "deep" / "report.html"
     assert str(out) in _run("report", alpha, "-o", out).replace("\n", "")
     assert out.read_text().startswith("<!doctype html>")
+    watched = _run("report", ROOT / "docs" / "demo", "-o", out, "--force", "--watch", 60)
+    assert watched.endswith("; all trials have ended\n") and watched.count("\n") == 1
 
 
 def test_functions_for_other_verbs(alpha: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

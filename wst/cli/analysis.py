@@ -328,11 +328,24 @@ def report(
     folders: Folders,
     out: Annotated[Path, typer.Option("-o", parser=as_file, help="HTML file.")] = Path("report.html"),
     literature: Literature = False,
+    watch: Annotated[
+        int | None,
+        typer.Option(
+            metavar="SECONDS",
+            min=1,
+            max=86_400,
+            help="Make it again so often, if a ledger has changed, until all trials have ended.",
+        ),
+    ] = None,
     force: Force = False,
 ) -> None:
     """Write one self-contained page about the studies."""
     from analysis.report.sections import write_report
+    from analysis.report.watch import watch_report
 
     check_output("-o", out, force=force, endings=(".html", ".htm"))
+    if watch is not None:
+        watch_report(folders, out, watch, literature, told=print_line)
+        return
     write_report(folders, out, literature)
     print_line(f"report: {out}")

@@ -111,6 +111,17 @@ def fragments(folder: Path, table: str) -> tuple[list[Path], pa.Schema]:
     return [where / name for name in sorted(found)], schema
 
 
+def files_now(folder: Path) -> dict[Path, int]:
+    """The ledger's files as they are now, with the times of their last change in ns.
+
+    Raises:
+        InputError: as :func:`fragments`.
+    """
+    return _again_if_moved(
+        lambda: {p: p.stat().st_mtime_ns for table in TABLES for p in fragments(folder, table)[0]}
+    )
+
+
 def column_names(folder: Path, table: str) -> list[str]:
     """The columns of a table, as its newest file has them.
 

@@ -12,6 +12,9 @@ from typing import Any
 
 import pytest
 
+from analysis.figures.pareto import draw
+from analysis.leaderboard.board import read_leaderboard
+from analysis.pareto import front
 from analysis.report.page import Section, panel, render, table, text
 from analysis.report.sections import write_report
 from analysis.tables import Column, Table
@@ -238,6 +241,37 @@ def test_names_for_screen_readers(browser: Any, either_page: Path) -> None:
     assert browser.execute_script("return document.querySelectorAll('table caption').length") == (
         browser.execute_script("return document.querySelectorAll('table').length")
     )
+
+
+def test_a_page_that_reloads_itself_comes_back_as_it_was_left(
+    browser: Any, alpha: Path, tmp_path: Path
+) -> None:
+    write_report([alpha], tmp_path / "report.html", reload=1)
+    _open(browser, tmp_path / "report.html")
+    left = """
+      window.scrollTo(0, 600);
+      const choice = document.getElementById("front-plot-choice");
+      choice.selectedIndex = 1;
+      for (const fold of document.querySelectorAll("details")) fold.open = fold.dataset.fold === "alpha.yaml";
+      return choice.selectedOptions[0].text;
+    """
+    chosen = browser.execute_script(left)
+    _until(browser, "return performance.getEntriesByType('navigation')[0].type === 'reload'")
+    _until(browser, "return document.readyState === 'complete' && window.scrollY === 600")
+    found = browser.execute_script(
+        "return [document.getElementById('front-plot-choice').selectedOptions[0].text,"
+        " ...[...document.querySelectorAll('details[open]')].map((fold) => fold.dataset.fold)]"
+    )
+    assert found == [chosen, "alpha.yaml"]
+
+
+def test_the_picture_of_a_front_draws_on_a_page_of_its_own(browser: Any, alpha: Path, tmp_path: Path) -> None:
+    draw(front(read_leaderboard([alpha])), tmp_path / "front.html")
+    assert (tmp_path / "front.html").stat().st_size < 1_000_000
+    _open(browser, tmp_path / "front.html")
+    _draw_everything(browser)
+    assert [entry["message"] for entry in browser.get_log("browser")] == []
+    assert browser.execute_script("return document.querySelectorAll('.points path').length") >= 4
 
 
 def _malicious(folder: Path) -> Path:
