@@ -79,6 +79,7 @@ def test_the_report_replaces_nothing_unasked(alpha: Path, tmp_path: Path) -> Non
         (lambda r: r.pareto(against="second"), r"against: expected .* \(did you mean 'seconds'\?\)"),
         (lambda r: r.ablation("bse"), r"baseline: expected .* \(did you mean 'base'\?\)"),
         (lambda r: r.ablation("base", pairs=True), "pairs: expected no baseline"),
+        (lambda r: r.ablation("base", across=["recpie"]), r"across: expected .* \(did you mean 'recipe'\?\)"),
         (lambda r: r.importance("anova"), r"method: expected one of ped-anova, fanova; found 'anova'"),
         (lambda r: r.trials(["sate"]), r"columns: expected .* \(did you mean 'state'\?\)"),
         (lambda r: wst.open(), "open: expected the output folder of a study; found none"),

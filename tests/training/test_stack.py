@@ -126,6 +126,11 @@ def test_a_step_that_cannot_be_captured_is_said(mini_root: Path, monkeypatch: py
         Stack([trial], captured=True)([next(trial.draws.epoch())], [ONE])
 
 
+def test_trials_of_other_shapes_are_not_stacked(mini_root: Path) -> None:
+    with pytest.raises(CannotStackError, match=r"expected tensors of one shape; found .* in 2 shapes"):
+        Stack([_trial(mini_root, 0), _trial(mini_root, 1, r=3)])
+
+
 def test_a_setting_that_is_a_plain_number_in_the_model_is_found_out(mini_root: Path) -> None:
     trials = [_trial(mini_root, seed) for seed in range(2)]
     forward = trials[1].model.forward

@@ -17,6 +17,7 @@ from analysis.leaderboard import table as leaderboard_table
 from analysis.leaderboard.side_by_side import read_side_by_side
 from analysis.load import load, studies_of
 from analysis.pairs import as_list, read_pairs
+from analysis.sameness import Aspect
 from analysis.search import importance as importances
 from analysis.search.trials import read_search
 from wst.errors import InputError
@@ -167,6 +168,7 @@ class Results:
         baseline: str | None = None,
         *,
         settings: Tuning | None = None,
+        across: Sequence[Aspect] = (),
         pairs: bool = False,
     ) -> pd.DataFrame:
         """Variants compared with one of them, paired by task and seed, and whether that is inside the noise.
@@ -174,6 +176,7 @@ class Results:
         Args:
             baseline: the variant that the others are compared with; the study's first by default.
             settings: as :meth:`leaderboard`.
+            across: compare variants that differ in these, too, such as ``["recipe"]``.
             pairs: every two variants instead, a row a pair.
 
         Raises:
@@ -182,14 +185,21 @@ class Results:
         if pairs:
             if baseline is not None:
                 raise InputError("pairs: expected no baseline beside it")
-            return tables.as_frame(as_list(read_pairs(self.folders, _known("settings", settings, Tuning))))
-        return tables.as_frame(ablations.as_table(self._ablation(baseline, settings)))
+            found = read_pairs(self.folders, _known("settings", settings, Tuning), _aspects(across))
+            return tables.as_frame(as_list(found))
+        return tables.as_frame(ablations.as_table(self._ablation(baseline, settings, across)))
 
-    def differences(self, baseline: str | None = None, *, settings: Tuning | None = None) -> Interactive:
+    def differences(
+        self,
+        baseline: str | None = None,
+        *,
+        settings: Tuning | None = None,
+        across: Sequence[Aspect] = (),
+    ) -> Interactive:
         """:meth:`ablation` as a plotly figure: differences from the baseline with their intervals."""
         from analysis.figures.ablation import differences
 
-        return differences(self._ablation(baseline, settings))
+        return differences(self._ablation(baseline, settings, across))
 
     def importance(self, method: importances.Method = "ped-anova") -> pd.DataFrame:
         """Which hyperparameters mattered in the search, in per cent: a row a cell, then the mean over tasks.
@@ -247,8 +257,11 @@ class Results:
         _known("against", against, fronts.Cost)
         return fronts.front(self._board((), settings, literature), over, against)
 
-    def _ablation(self, baseline: str | None, settings: Tuning | None) -> ablations.Ablation:
-        return ablations.read_ablation(self.folders, baseline, _known("settings", settings, Tuning))
+    def _ablation(
+        self, baseline: str | None, settings: Tuning | None, across: Sequence[Aspect]
+    ) -> ablations.Ablation:
+        tuning = _known("settings", settings, Tuning)
+        return ablations.read_ablation(self.folders, baseline, tuning, _aspects(across))
 
     def _importances(self, method: importances.Method) -> list[importances.Importance]:
         _known("method", method, importances.Method)
@@ -257,6 +270,11 @@ class Results:
     def _by_study(self, rows: Any) -> pd.DataFrame:
         found = zip(self.studies, self.folders, strict=True)
         return pd.DataFrame([{"study": name, **row} for name, folder in found for row in rows(folder)])
+
+
+def _aspects(across: Sequence[Aspect]) -> Sequence[Aspect]:
+    """In what compared variants may differ, each one of those that there are."""
+    return [_known("across", one, Aspect) for one in ([across] if isinstance(across, str) else across)]
 
 
 def _known(name: str, value: Any, names: Any) -> Any:
