@@ -94,7 +94,7 @@ def main() -> None:
     parser.add_argument(
         "--threads", type=int, default=min(4, usable_cpus()), help="of the CPU, for each trial"
     )
-    quick = {"backbones": ["micro"], "seconds": 0.1, "epochs": 0, "layouts": 1, "threads": 1}
+    quick = {"backbones": ["micro"], "seconds": 0.1, "epochs": 1, "layouts": 1, "threads": 1}
     page = Page("One device", parser, quick, ("torch", "torchvision", "timm"))
     options = page.options
     device = torch.device(step.DEVICE)

@@ -40,12 +40,16 @@ def exists(path: Path) -> bool:
 
 def is_file(path: Path) -> bool:
     """Whether there is a regular file that we may look at; as :func:`exists`."""
-    return exists(path) and path.is_file()
+    with suppress(OSError):
+        return path.is_file()
+    return False
 
 
 def is_folder(path: Path) -> bool:
     """Whether there is a folder that we may look at; as :func:`exists`."""
-    return exists(path) and path.is_dir()
+    with suppress(OSError):
+        return path.is_dir()
+    return False
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from analysis.leaderboard.table import as_table
 from analysis.tables import Column, Estimate, Rounded, Table, of_columns
 from tests.analysis.ledgers import Writer, alpha_study
 from tests.conftest import ROOT
-from wst.cli.app import app
+from wst.cli.group import application
 from wst.data.suites import suites
 from wst.errors import InputError
 
@@ -148,7 +148,7 @@ def test_it_compiles_unchanged(packages: str, vtab: Path, tmp_path: Path) -> Non
     ]
     pieces = [latex(TABLE, BAD), latex(Table(BAD, [Column(BAD)], [{BAD: s} for s in string.printable]))]
     for command in commands:
-        result = CliRunner().invoke(app, [*map(str, command), "--format", "latex"])
+        result = CliRunner().invoke(application(), [*map(str, command), "--format", "latex"])
         assert result.exit_code == 0, (command, result.output)
         pieces.append(result.stdout)
     document = "\n\n\\clearpage\n".join(pieces)

@@ -317,14 +317,14 @@ def test_train_then_run_its_row_again_then_predict(wst, tmp_path: Path, mini_roo
 def test_interrupted_fine_tune_says_after_which_epoch_it_goes_on(  # type: ignore[no-untyped-def]
     wst, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original, words = Trial._epoch, ["train", "--task", "digits", "--set", "lr=5e-3", "--epochs", 3]
+    original, words = Trial.epoch, ["train", "--task", "digits", "--set", "lr=5e-3", "--epochs", 3]
 
-    def once(self: Trial) -> Epoch:
+    def once(self: Trial) -> Any:
         if len(self.curve) == 1:
             raise KeyboardInterrupt
         return original(self)
 
-    monkeypatch.setattr(Trial, "_epoch", once)
+    monkeypatch.setattr(Trial, "epoch", once)
     stopped = wst(*words, "--out", tmp_path / "t")
     assert stopped.status == 130 and stopped.out.count("epoch   1/3") == 1 and "going on" not in stopped.out
     monkeypatch.undo()

@@ -99,7 +99,7 @@ class PlantedTrial(Trial):
             FAULTS[variant](_CALLS[variant])
 
         if variant in FAULTS:
-            self.model.register_forward_pre_hook(before)
+            self.called.register_forward_pre_hook(before)
 
 
 class PlantedJob(engine.TrialJob):

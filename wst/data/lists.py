@@ -126,11 +126,12 @@ def inside_of(folder: Path) -> Callable[[Path], bool]:
         try:
             if path.is_symlink() or path.name in ("", ".", ".."):
                 return path.resolve().is_relative_to(base)
-            if path.parent not in parents:
-                parents[path.parent] = path.parent.resolve().is_relative_to(base)
+            parent = path.parent
+            if parent not in parents:
+                parents[parent] = parent.resolve().is_relative_to(base)
         except (OSError, RuntimeError):  # a name that is too long; links in a circle
             return False
-        return parents[path.parent]
+        return parents[parent]
 
     return is_inside
 
