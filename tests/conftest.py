@@ -22,8 +22,8 @@ Written = Callable[[Callable[[Path], Path]], Path]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The rooms with the longest tests first, then files with slow tests: files run side by side end together,
-    since quick ones fill the gaps."""
+    """The rooms with the longest tests first, then files with slow tests: quick ones fill the gaps at the
+    end."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     longest = ("engine", "benchmarks")
     items.sort(key=lambda item: (item.path.parent.name not in longest, item.path not in slow))
