@@ -45,15 +45,6 @@ class CannotStackError(ValueError):
 
 
 @dataclass(frozen=True, eq=False)
-class _Member:
-    """A trial in a stack: its trainable tensors by name, and how many classes it has."""
-
-    trial: Trial
-    trainable: Mapping[str, Tensor]
-    classes: int
-
-
-@dataclass(frozen=True, eq=False)
 class _Captured:
     """What was captured for trials of one kind in this process.
 
@@ -97,9 +88,7 @@ class Stack:
     """
 
     def __init__(self, trials: Sequence[Trial], captured: bool = False):
-        self._members = [
-            _Member(trial, trial.update.trainable, trial.spec.data.task.classes) for trial in trials
-        ]
+        self._trials = list(trials)
         # A model without stochastic depth has no place for masks.
         widest = max(trials, key=lambda trial: len(trial.step.depth.names))
         self._step, self._model, self._called = widest.step, widest.model, widest.called
@@ -108,11 +97,11 @@ class Stack:
         self._shapes = self._common_shapes()
         self._captured = self._known() if captured else None
         names = self._share(self._model) if self._captured is None else self._captured.constants
-        models = [trial.model for trial in trials]
         self._tried: set[torch.Size] = set()
         """Shapes whose graph was compared with the step itself."""
         self._constants = {
-            name: torch.stack([dict(_frozen(model))[name] for model in models]) for name in sorted(names)
+            name: torch.stack([dict(_frozen(trial.model))[name] for trial in trials])
+            for name in sorted(names)
         }
         if len(trials) > 1:
             self._try()
@@ -126,21 +115,21 @@ class Stack:
             steps: a draw for each trial, of equally many images.
             loss_scales: factors on the gradients of each.
         """
-        batches = [m.trial.step.batch(draw) for m, draw in zip(self._members, steps, strict=True)]
+        batches = [trial.step.batch(draw) for trial, draw in zip(self._trials, steps, strict=True)]
         tensors = {
             _INPUTS: torch.stack([images for images, _ in batches]),
             _LABELS: torch.stack([labels for _, labels in batches]),
             _MASKS: torch.stack([self._masks(draw) for draw in steps]),
             _SCALES: torch.stack(list(loss_scales)),
-            **self._rows([m.trainable for m in self._members]),
+            **self._rows([trial.update.trainable for trial in self._trials]),
             **self._constants,
         }
-        count, found = len(self._members), self._found(tensors)
+        count, found = len(self._trials), self._found(tensors)
         losses, rows = found[:count], zip(self._shapes, found[count:], strict=True)
         gradients = {name: of_all for name, of_all in rows if of_all is not None}
         own = [
-            {name: of_all[i][_part(m.trainable[name], of_all[i])] for name, of_all in gradients.items()}
-            for i, m in enumerate(self._members)
+            {n: of_all[i][_part(trial.update.trainable[n], of_all[i])] for n, of_all in gradients.items()}
+            for i, trial in enumerate(self._trials)
         ]
         return [(loss.detach(), of_one) for loss, of_one in zip(losses, own, strict=True) if loss is not None]
 
@@ -167,7 +156,7 @@ class Stack:
         return found
 
     def _alike(self, found: Tensor, expected: Tensor) -> bool:
-        lower = self._members[0].trial.recipe.precision in LOWER
+        lower = self._trials[0].recipe.precision in LOWER
         most = (_LOWER_TOLERANCE if lower else _TOLERANCE) * expected.abs().max()
         return bool((found - expected).abs().max() <= most)
 
@@ -186,21 +175,19 @@ class Stack:
     def _logits(self, tensors: Mapping[str, Tensor], inputs: Tensor, masks: Tensor) -> list[Tensor]:
         """Logits of each trial (B, its classes)."""
         own = {name: tensors[name] for name in (*self._shapes, *self._constants)}
-        if len(self._members) == 1:
-            found = self._step.logits({name: rows[0] for name, rows in own.items()}, inputs[0], masks[0])[
-                None
-            ]
-        else:
-            with _attention(self._device):
-                found = vmap(self._step.logits)(own, inputs, masks)
-        return [found[i, :, : m.classes] for i, m in enumerate(self._members)]
+        if len(self._trials) == 1:
+            alone = {name: rows[0] for name, rows in own.items()}
+            return [self._step.logits(alone, inputs[0], masks[0])]
+        with _attention(self._device):
+            found = vmap(self._step.logits)(own, inputs, masks)
+        classes = (trial.spec.data.task.classes for trial in self._trials)
+        return [logits[:, :count] for logits, count in zip(found, classes, strict=True)]
 
     def _masks(self, draw: Draw) -> Tensor:
         """A draw's masks; of ones for a trial that drops nothing."""
-        names = self._step.depth.names
-        return (
-            draw.masks if len(draw.masks) else torch.ones(len(names), len(draw.indices), device=self._device)
-        )
+        if len(draw.masks):
+            return draw.masks
+        return torch.ones(len(self._step.depth.names), len(draw.indices), device=self._device)
 
     def _rows(self, tensors: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
         """Trainable tensors stacked (K, ...); a head with fewer classes is filled up with zeros."""
@@ -211,16 +198,16 @@ class Stack:
 
     def _common_shapes(self) -> dict[str, torch.Size]:
         """Shapes of the trainable tensors, with the head of the most classes."""
-        first, *others = self._members
-        if any(m.trainable.keys() != first.trainable.keys() for m in others):
+        first, every = self._trials[0], [trial.update.trainable for trial in self._trials]
+        if any(own.keys() != every[0].keys() for own in every):
             raise CannotStackError("expected trainable tensors of the same names")
-        depths = {m.trial.step.depth.names for m in self._members} - {()}
+        depths = {trial.step.depth.names for trial in self._trials} - {()}
         if len(depths) > 1:
             raise CannotStackError("expected stochastic depth in the same blocks")
-        head = {id(p) for p in first.trial.model.get_classifier().parameters()}  # type: ignore[operator]
+        head = {id(p) for p in first.model.get_classifier().parameters()}  # type: ignore[operator]
         shapes = {}
-        for name, tensor in first.trainable.items():
-            found = {m.trainable[name].shape for m in self._members}
+        for name, tensor in every[0].items():
+            found = {own[name].shape for own in every}
             if len(found) > 1 and (id(tensor) not in head or len({shape[1:] for shape in found}) > 1):
                 raise CannotStackError(f"expected tensors of one shape; found {name} in {len(found)} shapes")
             shapes[name] = max(found)
@@ -228,16 +215,20 @@ class Stack:
 
     def _known(self) -> _Captured:
         """What was captured for trials of this kind, or a place for it where nothing was that fits."""
-        if any(draws(m.trial.model) for m in self._members):
+        if any(draws(trial.model) for trial in self._trials):
             raise CannotStackError("expected a model that draws no numbers itself")
-        trial = self._members[0].trial
+        trial = self._trials[0]
         spec, recipe = trial.spec, trial.recipe
         free = registry.get(spec.method, spec.method_hash).free
         key = (
             *(spec.backbone, spec.weights, spec.method, spec.method_hash, self._device),
             frozenset((name, value) for name, value in spec.settings.method.items() if name not in free),
             *(recipe.precision, recipe.label_smoothing, trial.features is not None),
-            *(self._step.depth.names, tuple(self._shapes.items()), tuple(m.classes for m in self._members)),
+            *(
+                self._step.depth.names,
+                tuple(self._shapes.items()),
+                tuple(other.spec.data.task.classes for other in self._trials),
+            ),
         )
         known = _CAPTURED.pop(key, None)
         differ = self._share(known.model if known is not None else self._model)
@@ -252,15 +243,15 @@ class Stack:
     def _share(self, reference: nn.Module) -> frozenset[str]:
         """Let the models share what is frozen and equal with another one; names of what is not equal."""
         theirs, differ = dict(_frozen(reference)), set()
-        for m in self._members:
-            for name, tensor in list(_frozen(m.trial.model)):
+        for trial in self._trials:
+            for name, tensor in list(_frozen(trial.model)):
                 other = theirs.get(name)
                 if other is None or other.shape != tensor.shape:
                     raise CannotStackError(
                         f"expected frozen tensors of the same shapes; found {name} to differ"
                     )
                 if torch.equal(other, tensor):
-                    _put(m.trial.model, name, other)
+                    _put(trial.model, name, other)
                 else:
                     differ.add(name)
         return frozenset(differ)
@@ -276,18 +267,18 @@ class Stack:
         noisy = [
             {
                 name: tensor + _NOISE * torch.randn(tensor.shape, generator=generator).to(tensor)
-                for name, tensor in m.trainable.items()
+                for name, tensor in trial.update.trainable.items()
             }
-            for m in self._members
+            for trial in self._trials
         ]
         alone, inputs, masks = [], [], []
-        for m, tensors in zip(self._members, noisy, strict=True):
-            m.trial.model.train()
-            draw = m.trial.draws.of(torch.arange(2, device=self._device))
-            images, _ = m.trial.step.batch(draw)
+        for trial, tensors in zip(self._trials, noisy, strict=True):
+            trial.model.train()
+            draw = trial.draws.of(torch.arange(2, device=self._device))
+            images, _ = trial.step.batch(draw)
             inputs.append(images.clone())
             masks.append(self._masks(draw))
-            alone.append(m.trial.step.logits(tensors, images, draw.masks).float())
+            alone.append(trial.step.logits(tensors, images, draw.masks).float())
         try:
             tensors = {**self._rows(noisy), **self._constants}
             together = self._logits(tensors, torch.stack(inputs), torch.stack(masks))
