@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
+from typing import Any
 
 from analysis.latex import MEAN
-from analysis.leaderboard.board import Leaderboard
+from analysis.leaderboard.board import Leaderboard, read_leaderboard
 from analysis.leaderboard.notes import caveats, front_members
 from analysis.leaderboard.row import Row
 from analysis.sameness import Aspect
-from analysis.tables import Cell, Column, Estimate, Kind, Table
+from analysis.tables import Cell, Column, Estimate, Kind, Table, flat_rows
 from wst.data.tasks import GROUPS, Suite
+from wst.errors import InputError
 
 Fill = Callable[[Row], Cell]
 
@@ -90,6 +93,14 @@ def as_table(board: Leaderboard) -> Table:
         unranked=frozenset(i for i, row in enumerate(board.rows) if row.source),
         keys=1 + any(column.name == "study" for column, _ in entries),
     )
+
+
+def read_rows(folder: Path) -> list[dict[str, Any]]:
+    """The leaderboard of the study in a folder as plain rows; none where nothing was tested."""
+    try:
+        return flat_rows(as_table(read_leaderboard([folder])))
+    except InputError:
+        return []
 
 
 def without_settings(board: Leaderboard) -> Table:

@@ -29,8 +29,12 @@ def test_a_study_stops_in_time_goes_on_and_is_read_when_it_has_ended(
     monkeypatch.chdir(tmp_path)
     begun = wst.tune(STUDY, inline=True, stop_after=1e-6)
     assert begun.folders == (Path("runs/small"),) and begun.status()["left"].sum() == 2
-    results = wst.tune(wst.Study(STUDY), inline=True)
+    ranked: list[dict[str, object]] = []
+    heard = "wst.trackers.tensorboard.TensorBoard.ranked"
+    monkeypatch.setattr(heard, lambda _, rows: ranked.extend(rows))
+    results = wst.tune(wst.Study(STUDY), inline=True, track=["tensorboard"])
     assert results.status()["left"].sum() == 0
+    assert {row["variant"] for row in ranked} == {"linear", "lora"}
     assert set(results.leaderboard()["variant"]) == {"linear", "lora"}
     assert "2/2 trials" in capsys.readouterr().out
     again = wst.tune(STUDY, "runs/small", inline=True, quiet=True)

@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 from rich.console import Console
 
+from analysis.leaderboard.table import read_rows
 from wst.api.results import Results
 from wst.engine.faults import OutOfTime
 from wst.errors import InputError
@@ -86,6 +87,7 @@ def tune(
             track=track,
             display=lambda planner: Progress(planner, console),
             told=_lines_to(console),
+            leaderboard=read_rows,
         )
     except OutOfTime:
         return Results([folder])

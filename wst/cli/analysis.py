@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -146,17 +146,6 @@ def show_leaderboard(
             console.print(part)
         for note in table.notes:
             console.print(Text(printable(note)))
-
-
-def leaderboard_rows(folder: Path) -> list[dict[str, Any]]:
-    """The leaderboard of a study as plain rows; none where nothing was tested."""
-    from analysis.leaderboard.board import read_leaderboard
-    from analysis.leaderboard.table import as_table
-
-    try:
-        return tables.flat_rows(as_table(read_leaderboard([folder])))
-    except InputError:
-        return []
 
 
 def draw_pareto(folders: list[Path], path: Path) -> None:

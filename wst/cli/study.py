@@ -15,7 +15,7 @@ from rich.table import Table
 
 from analysis import tables
 from wst.cli import completion
-from wst.cli.analysis import draw_pareto, leaderboard_rows, show_leaderboard
+from wst.cli.analysis import draw_pareto, show_leaderboard
 from wst.cli.failures import ALL_FAILED, say
 from wst.cli.output import (
     Caption,
@@ -198,6 +198,7 @@ def stopping(folder: Path) -> Iterator[None]:
 
 def _run(study: Study, folder: Path, told: Console, **options: Any) -> Planner:
     """Run it, with its progress on that console; the planner as it stands at the end."""
+    from analysis.leaderboard.table import read_rows
     from wst.workflows.failures import failures
     from wst.workflows.progress import Progress
     from wst.workflows.tune import run_study
@@ -208,7 +209,7 @@ def _run(study: Study, folder: Path, told: Console, **options: Any) -> Planner:
             folder,
             display=lambda planner: Progress(planner, told),
             told=lambda line: print_line(line, told),
-            leaderboard=leaderboard_rows,
+            leaderboard=read_rows,
             **options,
         )
     failed = failures(planner)
