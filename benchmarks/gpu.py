@@ -1,4 +1,4 @@
-"""What one GPU makes of it: peaks, steps beside the reference's, passes, captured steps, a whole trial.
+"""What one GPU makes of it: peaks, steps beside the reference's, passes, kinds of steps, a whole trial.
 
     python -m benchmarks.gpu                        # ViT-B/16 and Swin-B (random weights): about 8 minutes
     python -m benchmarks.gpu --backbones micro      # where there is no GPU: the same on the CPU
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,27 +24,26 @@ from benchmarks import step
 from benchmarks.pages import Page, table
 from benchmarks.reference import training as reference
 from wst.machine import usable_cpus
+from wst.records import Steps
 from wst.training.layouts import Layout, tried
-from wst.training.precision import LOWER
 from wst.training.spec import TrialSpec
 from wst.training.timing import Sample, products_per_second
 
 CUDA = step.DEVICE == "cuda"
-SHARED = (1, 2, 4, 8) if CUDA else (1, 4)
-"""Trials in a pass."""
-PRECISIONS = ("fp32", *LOWER) if CUDA else ("fp32", "bf16")
+PRECISIONS = ("fp32", "bf16")
 
 
 def layouts(threads: int) -> list[tuple[str, Layout]]:
     """What is tried, each with the precision that it is tried in."""
-    found = [(precision, Layout(1, threads)) for precision in PRECISIONS]
     if CUDA:
-        found += [("bf16", Layout(1, threads, together, captured=True)) for together in SHARED]
-        found += [("bf16", Layout(1, threads, SHARED[-2])), ("bf16", Layout(2, threads))]
-        found += [("bf16", Layout(2, threads, together, captured=True)) for together in (1, SHARED[-2])]
-        return found
-    found += [("fp32", Layout(1, threads, together)) for together in SHARED[1:]]
-    return [*found, ("fp32", Layout(2, max(1, threads // 2)))]
+        found = [("bf16", Layout(1, threads))]
+        every: tuple[Steps, ...] = ("captured", "compiled")
+        found += [("bf16", Layout(1, threads, 1, steps)) for steps in every]
+        found += [("bf16", Layout(2, threads, 1, steps)) for steps in every]
+        found += [("bf16", Layout(1, threads, 4, steps)) for steps in every]
+        return [*found, ("bf16", Layout(1, threads, 8, "captured")), ("fp32", Layout(1, threads))]
+    found = [(precision, Layout(1, threads)) for precision in PRECISIONS]
+    return [*found, ("fp32", Layout(1, threads, 4)), ("fp32", Layout(2, max(1, threads // 2)))]
 
 
 def operations(spec: TrialSpec) -> int:
@@ -57,30 +57,35 @@ def peak_table(peaks: dict[str, float]) -> list[str]:
 
 
 def step_table(
-    backbones: Sequence[str], given: step.Given, peaks: dict[str, float], shortest: float, most: int | None
+    backbones: Sequence[str], given: step.Given, peaks: dict[str, float], shortest: float, most: Sequence[int]
 ) -> list[str]:
-    rows = []
-    for backbone in backbones:
+    rows: list[list[str]] = []
+
+    def add(*cells: str) -> None:
+        rows.append(list(cells))
+        print(*cells, sep="  ", file=sys.stderr, flush=True)
+
+    for place, backbone in enumerate(backbones):
         theirs = None
         if not backbone.startswith("swin"):  # the reference is written for ViTs
             (times,) = step.alone(step.step_times, backbone, given, 3, step.SIDES[:1])
             theirs = reference.BATCH / (median(times) / 1000)
             highest, _ = step.alone(step.step_memory, step.SIDES[0], backbone, given)
             figures = [f"{theirs:.1f}", "1.00", "", f"{highest / 1e6:.0f}"]
-            rows.append([backbone, step.SIDES[0].name, "1", "1", "no", *figures])
+            add(backbone, step.SIDES[0].name, "1", "1", "eager", *figures)
         each = step.alone(operations, step.our_spec(given, backbone, "fp32", 100, None))
-        for precision, layout in layouts(given.threads)[:most]:
+        for precision, layout in layouts(given.threads)[: most[min(place, len(most) - 1)]]:
             spec = step.our_spec(given, backbone, precision, 100, None)
             found = tried(layout, spec, shortest)
-            what = [str(layout.slots), str(layout.together), "yes" if layout.captured else "no"]
+            what = [str(layout.slots), str(layout.together), layout.steps]
             if found.images is None:
-                rows.append([backbone, f"wst, {precision}", *what, found.problem or "", "", "", ""])
+                add(backbone, f"wst, {precision}", *what, found.problem or "", "", "", "")
                 continue
             share = found.images * each / peaks[precision]
             gain = f"{found.images / theirs:.2f}" if theirs is not None else ""
             figures = [f"{found.images:.1f}", gain, f"{share:.1%}"]
-            rows.append([backbone, f"wst, {precision}", *what, *figures, f"{(found.memory or 0) / 1e6:.0f}"])
-    columns = ["backbone", "", "processes", "trials in a pass", "captured", "images a second"]
+            add(backbone, f"wst, {precision}", *what, *figures, f"{(found.memory or 0) / 1e6:.0f}")
+    columns = ["backbone", "", "processes", "trials in a pass", "steps", "images a second"]
     return table([*columns, "this / reference", "of the peak", "memory, MB"], rows, text=2)
 
 
@@ -89,12 +94,14 @@ def main() -> None:
     usual = ["vit_base_patch16_224", "swin_base_patch4_window7_224"] if CUDA else ["micro"]
     parser.add_argument("--backbones", nargs="+", default=usual)
     parser.add_argument("--seconds", type=float, default=3.0, help="of each measurement")
-    parser.add_argument("--layouts", type=int, help="the first so many alone")
+    parser.add_argument(
+        "--layouts", type=int, nargs="+", default=[99], help="the first so many alone, of each backbone"
+    )
     parser.add_argument("--epochs", type=int, default=3, help="of the whole trial; 0 leaves it out")
     parser.add_argument(
         "--threads", type=int, default=min(4, usable_cpus()), help="of the CPU, for each trial"
     )
-    quick = {"backbones": ["micro"], "seconds": 0.1, "epochs": 1, "layouts": 1, "threads": 1}
+    quick = {"backbones": ["micro"], "seconds": 0.1, "epochs": 1, "layouts": [1], "threads": 1}
     page = Page("One device", parser, quick, ("torch", "torchvision", "timm"))
     options = page.options
     device = torch.device(step.DEVICE)
@@ -120,9 +127,10 @@ def main() -> None:
         steps,
         "The reference is the recipe of the research scripts (`benchmarks/reference`), which is written for "
         "ViTs, alone in a process. Ours are processes beside each other, each with as many trials in a pass "
-        "as it says, and their steps replayed from a CUDA graph where it says so. Images a second are those "
-        "of all trials together. Operations are those of products of matrices, counted. Memory is the "
-        "accelerator's, of all processes; on a CPU it is resident, libraries and all.",
+        "as it says. Captured steps are replayed from a CUDA graph; compiled ones are fused before. Images a "
+        "second are those of all trials together. Operations are those of products of matrices, counted. "
+        "Memory is the accelerator's, of all processes, and all that is reserved where steps are replayed; "
+        "on a CPU it is resident, libraries and all.",
         *trials,
     )
 

@@ -42,6 +42,7 @@ from wst.models.create import without_weights
 from wst.records import Intent
 from wst.study import Study
 from wst.training.spec import TrialSpec, trial_spec
+from wst.training.together import Pass
 from wst.training.trial import Trial
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -240,7 +241,7 @@ def our_trial(given: Given, epochs: int, backbone: str) -> tuple[dict[str, float
         with watch("setup"):
             trial = Trial(spec)
         with watch("training"):
-            for _ in trial.epochs():
+            for _ in Pass([trial]).rounds():
                 pass
         with watch("evaluation"):
             top1 = trial.test().top1

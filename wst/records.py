@@ -13,6 +13,8 @@ from typing import Annotated, Literal
 
 Stage = Literal["search", "confirm", "final"]
 State = Literal["completed", "pruned", "failed"]
+Steps = Literal["eager", "captured", "compiled"]
+"""How training steps run: operation by operation, as CUDA graphs, or fused by a compiler first."""
 Tuning = Literal["tuned", "shared", "untuned"]
 """How a variant comes by its settings.  ``tuned``: a search for each task.  ``shared``: one search for all
 tasks.  ``untuned``: no search of its own; the settings are fixed, those found for another variant, or from a
@@ -158,7 +160,7 @@ class Cost:
     ] = None
     device: Annotated[str | None, "device that trained"] = None
     precision: Annotated[str | None, "numbers that it computed in: fp32, bf16 or fp16"] = None
-    captured: Annotated[bool | None, "whether its steps were replayed from a captured CUDA graph"] = None
+    steps: Annotated[Steps | None, "how its training steps ran: eager, captured or compiled"] = None
     node: Annotated[str | None, "host name"] = None
     slot: Annotated[str | None, "process that trained, <host>:<pid>"] = None
     pass_id: Annotated[

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from tests.training.specs import SETTINGS, spec
+from wst.data.mini import MINI
+from wst.data.splits import TaskData
 from wst.engine.job import Job
-from wst.records import Epoch, Report
+from wst.records import Epoch, Report, Steps
 from wst.study import Recipe
 from wst.training import stack
 from wst.training.spec import TrialSpec
@@ -33,11 +36,12 @@ def _nothing_captured() -> Iterator[None]:
 
 
 def _spec(
-    root: Path, seed: int = 3, precision: str = "fp32", epochs: int = 2, **changes: object
+    root: Path, seed: int = 3, precision: str = "fp32", epochs: int = 2, task: str = "digits", **changes: Any
 ) -> TrialSpec:
-    recipe = Recipe(epochs=epochs, warmup_epochs=1, precision=precision)  # type: ignore[arg-type]
+    recipe = Recipe(epochs=epochs, warmup_epochs=1, precision=precision)
     settings = {**SETTINGS, "scale": 0.5 + seed}
-    return spec(root, settings=settings, seed=seed, recipe=recipe, device="cuda", **changes)
+    made = spec(root, settings=settings, seed=seed, recipe=recipe, device="cuda", **changes)
+    return replace(made, data=TaskData.of(root, MINI, MINI.task(task)))
 
 
 def _losses(curve: list[Epoch]) -> list[float]:
@@ -68,26 +72,30 @@ def test_auto_is_bf16_where_the_device_has_it(mini_root: Path) -> None:
     assert Trial(_spec(mini_root, precision="auto")).recipe.precision == expected
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
-def test_captured_steps_have_the_numbers_of_eager_ones(mini_root: Path, precision: str) -> None:
+@pytest.mark.parametrize(
+    ("steps", "precision"),
+    [("captured", "fp32"), ("captured", "bf16"), ("captured", "fp16"), ("compiled", "bf16")],
+)
+def test_replayed_steps_have_the_numbers_of_eager_ones(mini_root: Path, steps: Steps, precision: str) -> None:
     curves, trials = [], []
-    for seed in range(3):  # the third finds the graphs of the second
-        made = _spec(mini_root, seed, precision)
+    tasks = ("digits", "emoji_group") if steps == "captured" else ("digits",)  # to compile takes a while
+    for seed, task in enumerate(2 * tasks):  # the last find their graphs
+        made = _spec(mini_root, seed, precision, task=task)
         curves.append(_losses(list(Trial(made).epochs())))
-        trials.append(Trial(replace(made, capture=True)))
+        trials.append(Trial(replace(made, steps=steps)))
         list(Pass(trials[-1:]).rounds())
-    assert all(trial.cost().captured for trial in trials)
+    assert {trial.cost().steps for trial in trials} == {steps}
     for trial, curve in zip(trials, curves, strict=True):
         assert _losses(trial.curve) == pytest.approx(curve, rel=1e-4 if precision == "fp32" else 2e-2)
 
 
-@pytest.mark.parametrize("capture", [False, True])
-def test_a_pass_has_the_numbers_of_its_trials_alone(mini_root: Path, capture: bool) -> None:
+@pytest.mark.parametrize("steps", ["eager", "captured", "compiled"])
+def test_a_pass_has_the_numbers_of_its_trials_alone(mini_root: Path, steps: Steps) -> None:
     specs = [_spec(mini_root, seed) for seed in range(4)]
     alone = [_losses(list(Trial(one).epochs())) for one in specs]
-    trials = [Trial(replace(one, capture=capture)) for one in specs]
+    trials = [Trial(replace(one, steps=steps)) for one in specs]
     list(Pass(trials).rounds())
-    assert [trial.cost().captured for trial in trials] == [capture] * 4
+    assert [trial.cost().steps for trial in trials] == [steps] * 4
     for trial, curve in zip(trials, alone, strict=True):
         assert _losses(trial.curve) == pytest.approx(curve, rel=1e-4)
 

@@ -68,7 +68,7 @@ DESIGNED = [
     "peak_memory",
     "device",
     "precision",
-    "captured",
+    "steps",
     "node",
     "slot",
     "pass_id",

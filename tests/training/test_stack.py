@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,8 @@ import torch
 from torch import Tensor
 
 from tests.training.specs import SETTINGS, spec
+from wst.data.mini import MINI
+from wst.data.splits import TaskData
 from wst.training import stack
 from wst.training.stack import CannotStackError, Stack
 from wst.training.trial import Trial
@@ -23,7 +26,10 @@ class Replayed:
     made = 0
 
     def __init__(
-        self, function: Callable[[Mapping[str, Tensor]], Sequence[Tensor]], tensors: Mapping[str, Tensor]
+        self,
+        function: Callable[[Mapping[str, Tensor]], Sequence[Tensor]],
+        tensors: Mapping[str, Tensor],
+        compiled: bool,
     ):
         Replayed.made += 1
         self._function, self._into = function, {name: tensor.clone() for name, tensor in tensors.items()}
@@ -71,20 +77,20 @@ def test_one_graph_serves_every_trial_of_a_kind(mini_root: Path, replayed: type[
     made = []
     for seed, scale in enumerate((1.0, 1.0, 0.5, 2.0)):
         trial = _trial(mini_root, seed, scale=scale, lr=1e-3 * (seed + 1))
-        captured = Stack([trial], captured=True)
+        captured = Stack([trial], "captured")
         for _ in range(2):
             _assert_alike([trial], captured)
         made.append(replayed.made)
     # the scale becomes an argument when it is seen to differ
     assert made == [1, 1, 2, 2]
-    Stack([_trial(mini_root, 5, r=3)], captured=True)
+    Stack([_trial(mini_root, 5, r=3)], "captured")
     assert len(stack._CAPTURED) == 2
 
 
 def test_a_pass_is_captured_as_a_whole(mini_root: Path, replayed: type[Replayed]) -> None:
     for first in (0, 2):
         trials = [_trial(mini_root, first + i, scale=0.5 + i, drop_path=0.2 * i) for i in range(2)]
-        captured = Stack(trials, captured=True)
+        captured = Stack(trials, "captured")
         for _ in range(2):
             _assert_alike(trials, captured)
     assert replayed.made == 1
@@ -99,20 +105,31 @@ def test_what_draws_numbers_itself_is_not_captured(mini_root: Path, replayed: ty
         )
     )
     with pytest.raises(CannotStackError, match="draws no numbers itself"):
-        Stack([drawing], captured=True)
+        Stack([drawing], "captured")
 
 
 def test_a_graph_that_does_not_give_a_trials_own_numbers_is_found_out(
     mini_root: Path, replayed: type[Replayed]
 ) -> None:
     """As where a method keeps a setting as a plain number, which a graph holds for good."""
-    _assert_alike([trial := _trial(mini_root, 0)], Stack([trial], captured=True))
+    _assert_alike([trial := _trial(mini_root, 0)], Stack([trial], "captured"))
     other = _trial(mini_root, 1)
     forward = other.model.forward
     other.model.forward = lambda images: 3 * forward(images)  # type: ignore[method-assign]
-    captured = Stack([other], captured=True)
+    captured = Stack([other], "captured")
     with pytest.raises(CannotStackError, match="numbers of the step itself"):
         captured([next(other.draws.epoch())], [ONE])
+
+
+def test_kinds_of_a_method_share_what_is_frozen(mini_root: Path, replayed: type[Replayed]) -> None:
+    """Tasks have other heads, and so graphs of their own."""
+    for task in ("digits", "emoji_group"):
+        made = spec(mini_root)
+        trial = Trial(replace(made, data=TaskData.of(mini_root, MINI, MINI.task(task))))
+        _assert_alike([trial], Stack([trial], "captured"))
+    first, second = (kind.model for kind in stack._CAPTURED.values())
+    assert replayed.made == 2
+    assert first.backbone.pos_embed is second.backbone.pos_embed  # type: ignore[union-attr]
 
 
 def test_a_step_that_cannot_be_captured_is_said(mini_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,7 +140,7 @@ def test_a_step_that_cannot_be_captured_is_said(mini_root: Path, monkeypatch: py
     stack.forget()
     trial = _trial(mini_root, 0)
     with pytest.raises(CannotStackError, match="captured; found: operation not permitted"):
-        Stack([trial], captured=True)([next(trial.draws.epoch())], [ONE])
+        Stack([trial], "captured")([next(trial.draws.epoch())], [ONE])
 
 
 def test_trials_of_other_shapes_are_not_stacked(mini_root: Path) -> None:

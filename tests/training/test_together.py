@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from tests.training.specs import LINEAR, SETTINGS, spec
 from wst.data.mini import MINI
@@ -15,6 +16,7 @@ from wst.models.backbones import weights_id
 from wst.records import Epoch, Hyperparameters
 from wst.study import Recipe
 from wst.training.finite import DivergedError
+from wst.training.graphs import CompilerError
 from wst.training.spec import TrialSpec
 from wst.training.stack import CannotStackError, Stack
 from wst.training.together import Pass
@@ -106,6 +108,32 @@ def test_trials_whose_stack_gives_up_go_on_alone(
     list(Pass(trials).rounds())
     assert len(calls) == 3 and "planted; each does its own steps" in caplog.text
     assert all(_alike(trial.curve, curve) for trial, curve in zip(trials, curves, strict=True))
+
+
+class _Refused:
+    """A graph of a device that cannot compile, and has room for none that is captured."""
+
+    def __init__(self, function: object, tensors: object, compiled: bool):
+        if compiled:
+            raise CompilerError("no compiler")
+        raise torch.OutOfMemoryError("no room")
+
+
+def test_what_cannot_be_compiled_is_captured_and_what_has_no_room_there_goes_on_plainly(
+    mini_root: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    made = _member(mini_root, "digits", 0, "linear")
+    curve = list(Trial(made).epochs())
+    monkeypatch.setattr("wst.training.stack.Graph", _Refused)
+    trial = Trial(made)
+    together = Pass([trial])
+    together._how = "compiled"  # as on a GPU
+    together._stack = together._made()
+    list(together.rounds())
+    first, second = (record.message for record in caplog.records)
+    assert "no compiler; its steps are captured as they are" in first
+    assert "room for captured steps; found too little memory; each does its own steps" in second
+    assert trial.cost().steps == "eager" and _alike(trial.curve, curve)
 
 
 def test_heads_on_kept_features_are_trained_in_one_product(mini_root: Path) -> None:

@@ -49,11 +49,11 @@ def test_the_verb_prints_what_to_set(
     result = wst("bench", str(path), "--seconds", "0.1", "--json")
     assert result.status == 0, result.err
     found = json.loads(result.out)
-    assert set(found["resources"]) == {"slots", "cpus_per_trial", "trials_per_pass", "capture"}
+    assert set(found["resources"]) == {"slots", "cpus_per_trial", "trials_per_pass", "steps"}
     assert found["device"] == "cpu" and found["hours"] > 0 and found["gpu hours"] is None
     assert all(speed["training"] > 0 and speed["scoring"] > 0 for speed in found["variants"].values())
     assert 0 < found["variants"]["wst-r2"]["share of the peak"] < 2
     tried = found["layouts"]["tried"]
     assert found["layouts"]["variant"] != "linear" and all(layout["images"] > 0 for layout in tried)
     assert all(layout["slots"] * layout["threads"] <= usable_cpus() for layout in tried)
-    assert {(layout["together"], layout["captured"]) for layout in tried} == {(1, False), (4, False)}
+    assert {(layout["together"], layout["steps"]) for layout in tried} == {(1, "eager"), (4, "eager")}

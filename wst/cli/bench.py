@@ -44,19 +44,19 @@ def bench(
         _show(found, loaded.name)
 
 
-def _resources(found: Bench) -> dict[str, float | bool]:
+def _resources(found: Bench) -> dict[str, float | str]:
     """What the study's ``resources`` would be with the best layout."""
     best = found.best
-    slots: dict[str, float | bool]
+    slots: dict[str, float | str]
     if found.device == "cpu":
         slots = {"slots": best.slots, "cpus_per_trial": best.threads}
     else:
         slots = {"gpus_per_trial": round(1 / best.slots, 2), "slots": best.slots * found.devices}
-    return {**slots, "trials_per_pass": best.together, "capture": best.captured}
+    return {**slots, "trials_per_pass": best.together, "steps": best.steps}
 
 
-def _yaml(value: float | bool) -> str:
-    return str(value).lower() if isinstance(value, bool) else f"{value:g}"
+def _yaml(value: float | str) -> str:
+    return value if isinstance(value, str) else f"{value:g}"
 
 
 def _plain(found: Bench) -> dict[str, object]:
@@ -96,7 +96,7 @@ def _show(found: Bench, name: str) -> None:
         )
     console.print(variants)
     layouts = Table(
-        *("jobs at a time", "threads each", "trials in a pass", "captured", "images a second"),
+        *("jobs at a time", "threads each", "trials in a pass", "steps", "images a second"),
         title=f"Beside each other ({found.slowest}, the slowest)",
         title_justify="left",
         box=box.SIMPLE_HEAD,
@@ -104,7 +104,7 @@ def _show(found: Bench, name: str) -> None:
     for layout in found.layouts:
         rate = layout.problem if layout.images is None else f"{layout.images:,.0f}"
         numbers = (str(layout.slots), str(layout.threads), str(layout.together))
-        add_row(layouts, *numbers, "yes" if layout.captured else "no", rate or "")
+        add_row(layouts, *numbers, layout.steps, rate or "")
     console.print(layouts)
     settings = " ".join(f"--set resources.{key}={_yaml(value)}" for key, value in _resources(found).items())
     print_line(f"Best here: {settings}")

@@ -116,7 +116,7 @@ class Job:
             else:
                 self._training[trial_id] = trial
         trials = list(self._training.values())
-        if len(trials) > 1 or any(trial.spec.capture for trial in trials):
+        if len(trials) > 1 or any(trial.spec.steps != "eager" for trial in trials):
             try:
                 self._pass = Pass(trials)
             except Exception as error:  # out of memory, say; what is reported already is not lost

@@ -56,7 +56,7 @@ def _arrow(kind: object) -> pa.DataType:
     if get_origin(kind) is Literal:
         return _TYPES[type(get_args(kind)[0])]
     known = [part for part in get_args(kind) if part is not NoneType]
-    return _TYPES[known[0] if known else kind]
+    return _arrow(known[0]) if known else _TYPES[kind]
 
 
 _STUDY: list[_Column] = [("study", pa.string(), "name of the study")]

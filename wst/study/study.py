@@ -21,7 +21,7 @@ from wst.data.decode import opaque_colour
 from wst.data.suites import find_suite, is_gone
 from wst.data.tasks import Suite
 from wst.errors import InputError
-from wst.records import OF_THE_TRIAL, Backbone, Normalisation
+from wst.records import OF_THE_TRIAL, Backbone, Normalisation, Steps
 from wst.study.bounds import MANY, Count, Flag, NonNegative, Real, Seed, Text, Whole
 from wst.study.durations import LONGEST, parse_duration
 from wst.study.recipe import Recipe, short_hash
@@ -65,8 +65,9 @@ class Resources(Strict):
     """Jobs at a time; as many as the machines hold when left out."""
     trials_per_pass: Whole = Field(1, ge=1, le=_MOST_TOGETHER)
     """Trials that train together in a slot, in one pass over the backbone that they share."""
-    capture: Flag = False
-    """Replay a training step as a CUDA graph, where trials train on a GPU."""
+    steps: Steps = "captured"
+    """How training steps run where trials train on a GPU: operation by operation, captured as a CUDA graph,
+    or compiled before they are captured."""
 
     @field_validator("gpus_per_trial")
     @classmethod

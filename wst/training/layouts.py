@@ -1,9 +1,8 @@
-"""Ways to keep a machine busy with trials, each tried for a moment: slots, passes, captured steps."""
+"""Ways to keep a machine busy with trials, each tried for a moment: slots, passes, kinds of steps."""
 
 from __future__ import annotations
 
 import multiprocessing
-import time
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
@@ -13,9 +12,10 @@ from threading import BrokenBarrierError
 
 import torch
 
+from wst.records import Steps
 from wst.training.spec import TrialSpec
 from wst.training.stack import CannotStackError
-from wst.training.timing import Sample
+from wst.training.timing import Sample, seconds_of
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Layout:
         slots: number of jobs at a time: on the CPU, or on one GPU.
         threads: of the CPU for each.
         together: trials in the one pass of a job.
-        captured: whether their steps are replayed as CUDA graphs.
+        steps: how their training steps run.
         images: that they train on in a second, all of them; None where they cannot.
         memory: bytes of all of them, as in the ledger; None where they cannot.
         problem: why they cannot, in words.
@@ -35,7 +35,7 @@ class Layout:
     slots: int
     threads: int
     together: int = 1
-    captured: bool = False
+    steps: Steps = "eager"
     images: float | None = None
     memory: int | None = None
     problem: str | None = None
@@ -53,7 +53,8 @@ def tried(layout: Layout, spec: TrialSpec, shortest: float) -> Layout:
         InputError: as :class:`~wst.training.trial.Trial`.
     """
     cuda = spec.device != "cpu" and torch.cuda.is_available()
-    spec = replace(spec, threads=layout.threads, gpu_share=1 / layout.slots if cuda else 1.0)
+    share = 1 / layout.slots if cuda else 1.0
+    spec = replace(spec, threads=layout.threads, gpu_share=share, steps=layout.steps)
     processes = multiprocessing.get_context("spawn")
     together = processes.Barrier(layout.slots)
     with ProcessPoolExecutor(layout.slots, processes, _join, (together,)) as pool:
@@ -62,7 +63,7 @@ def tried(layout: Layout, spec: TrialSpec, shortest: float) -> Layout:
                 pool.map(_measured, [spec] * layout.slots, [layout] * layout.slots, repeat(shortest))
             )
         except CannotStackError:
-            return replace(layout, problem="cannot share a pass, or be captured")
+            return replace(layout, problem=f"cannot share a pass, or have {layout.steps} steps")
         except (BrokenBarrierError, BrokenProcessPool, MemoryError, torch.OutOfMemoryError):
             return replace(layout, problem="too little memory")
         finally:
@@ -82,15 +83,11 @@ def _join(together: Barrier) -> None:
 def _measured(spec: TrialSpec, layout: Layout, shortest: float) -> tuple[float, int]:
     """Images a second that a job trains on while the others do, and its memory."""
     try:
-        sample = Sample(spec, layout.together, layout.captured)
+        sample = Sample(spec, layout.together)
     except BaseException:
         _together.abort()
         raise
     _together.wait()
-    begin, steps = time.perf_counter(), 0
-    while steps < 2 or time.perf_counter() - begin < shortest:
-        sample.step()
-        steps += 1
-    rate = steps * sample.batch / (time.perf_counter() - begin)
+    rate = sample.images / seconds_of(sample.step, shortest)
     _together.wait()  # nobody is alone before all have measured
     return rate, sample.trial.cost().peak_memory or 0

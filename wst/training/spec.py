@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from wst.data.splits import TaskData
-from wst.records import Backbone, Intent, Settings
+from wst.records import Backbone, Intent, Settings, Steps
 from wst.study import Recipe, Study
 
 Device = Literal["cpu", "cuda", "auto"]
@@ -36,7 +36,7 @@ class TrialSpec:
         gpu_share: share of a GPU's memory that the trial may take.
         time_limit: longest that it may train, in seconds.
         together: how many trials of its job train in one pass.
-        capture: replay its steps as a CUDA graph, on a GPU.
+        steps: how its training steps run on a GPU; on a CPU they are eager.
     """
 
     intent: Intent
@@ -59,7 +59,7 @@ class TrialSpec:
     gpu_share: float = 1.0
     time_limit: float | None = None
     together: int = 1
-    capture: bool = False
+    steps: Steps = "eager"
 
     @property
     def settings(self) -> Settings:
@@ -107,7 +107,7 @@ def trial_spec(
         gpu_share=min(1.0, study.resources.gpus_per_trial or 1.0),
         time_limit=study.faults.time_limit,
         together=study.resources.trials_per_pass,
-        capture=study.resources.capture,
+        steps=study.resources.steps,
     )
 
 

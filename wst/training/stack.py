@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from types import EllipsisType
 from typing import TYPE_CHECKING
@@ -19,13 +19,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import vmap
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from wst.methods import registry
 from wst.models.halves import draws
+from wst.records import Steps
+from wst.training.batching import Rules
 from wst.training.draws import Draw
 from wst.training.drop_path import MaskedDropPath
-from wst.training.graphs import Graph
+from wst.training.forms import Forms
+from wst.training.graphs import CompilerError, Graph, forget_pool
 from wst.training.precision import LOWER
 
 if TYPE_CHECKING:
@@ -41,7 +43,11 @@ _TOLERANCE, _LOWER_TOLERANCE = 1e-3, 5e-2
 
 
 class CannotStackError(ValueError):
-    """Trials that cannot share a pass; the message says why."""
+    """Trials that cannot share a pass, or have steps of this kind; the message says why."""
+
+
+class CannotCompileError(CannotStackError):
+    """Steps that the compiler does not take."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,13 +69,15 @@ class _Captured:
 
 _CAPTURED: OrderedDict[tuple[object, ...], _Captured] = OrderedDict()
 """By what is equal in all their trials; the last used at the end."""
-_KINDS = 2
-"""Kinds of trials whose graphs, and with them their frozen tensors, stay for the next job of this process."""
+_KINDS = 24
+"""Kinds of trials whose graphs stay for the next job of this process: the tasks of a suite differ in their
+heads.  They share the memory that they work in, and what is frozen and equal."""
 
 
 def forget() -> None:
     """Give back the memory of what was captured in this process."""
     _CAPTURED.clear()
+    forget_pool()
 
 
 class Stack:
@@ -80,22 +88,24 @@ class Stack:
     Args:
         trials: of one method and on one device, whose tensors differ in their values alone; the heads may
             differ in their number of classes.
-        captured: replay its steps as CUDA graphs, which later trials of the process use, too.
+        steps: how they run.  Captured and compiled ones are CUDA graphs, which later trials of the process
+            use, too.
 
     Raises:
         CannotStackError: the trials' models differ in more, draw numbers themselves, or give other logits
-            together than alone; or, in a call, the step cannot be captured.
+            together than alone; or, in a call, the step cannot be captured or, as
+            :class:`CannotCompileError`, compiled.
     """
 
-    def __init__(self, trials: Sequence[Trial], captured: bool = False):
-        self._trials = list(trials)
+    def __init__(self, trials: Sequence[Trial], steps: Steps = "eager"):
+        self._trials, self._steps = list(trials), steps
         # A model without stochastic depth has no place for masks.
         widest = max(trials, key=lambda trial: len(trial.step.depth.names))
         self._step, self._model, self._called = widest.step, widest.model, widest.called
         self._device = widest.device
         self._step.depth.keep_shapes()
         self._shapes = self._common_shapes()
-        self._captured = self._known() if captured else None
+        self._captured = self._known() if steps != "eager" else None
         names = self._share(self._model) if self._captured is None else self._captured.constants
         self._tried: set[torch.Size] = set()
         """Shapes whose graph was compared with the step itself."""
@@ -117,10 +127,10 @@ class Stack:
         """
         batches = [trial.step.batch(draw) for trial, draw in zip(self._trials, steps, strict=True)]
         tensors = {
-            _INPUTS: torch.stack([images for images, _ in batches]),
-            _LABELS: torch.stack([labels for _, labels in batches]),
-            _MASKS: torch.stack([self._masks(draw) for draw in steps]),
-            _SCALES: torch.stack(list(loss_scales)),
+            _INPUTS: _stacked([images for images, _ in batches]),
+            _LABELS: _stacked([labels for _, labels in batches]),
+            _MASKS: _stacked([self._masks(draw) for draw in steps]),
+            _SCALES: _stacked(loss_scales),
             **self._rows([trial.update.trainable for trial in self._trials]),
             **self._constants,
         }
@@ -140,11 +150,12 @@ class Stack:
         graphs, shape = self._captured.graphs, tensors[_INPUTS].shape
         if shape not in graphs:
             try:
-                graphs[shape] = Graph(self._results, tensors)
+                graphs[shape] = Graph(self._results, tensors, self._steps == "compiled")
             except RuntimeError as error:  # of CUDA, which cannot capture everything
                 if isinstance(error, torch.OutOfMemoryError):
                     raise
-                raise CannotStackError(f"expected a step that can be captured; found: {error}") from None
+                kind = CannotCompileError if isinstance(error, CompilerError) else CannotStackError
+                raise kind(f"expected a step that can be {self._steps}; found: {error}") from None
         found = graphs[shape](tensors, self._constants)
         if shape not in self._tried:
             self._tried.add(shape)
@@ -175,11 +186,13 @@ class Stack:
     def _logits(self, tensors: Mapping[str, Tensor], inputs: Tensor, masks: Tensor) -> list[Tensor]:
         """Logits of each trial (B, its classes)."""
         own = {name: tensors[name] for name in (*self._shapes, *self._constants)}
-        if len(self._trials) == 1:
-            alone = {name: rows[0] for name, rows in own.items()}
-            return [self._step.logits(alone, inputs[0], masks[0])]
-        with _attention(self._device):
-            found = vmap(self._step.logits)(own, inputs, masks)
+        lower = LOWER.get(self._trials[0].recipe.precision)
+        with nullcontext() if self._steps == "eager" else Forms(lower):
+            if len(self._trials) == 1:
+                alone = {name: rows[0] for name, rows in own.items()}
+                return [self._step.logits(alone, inputs[0], masks[0])]
+            with Rules(lower):
+                found = vmap(self._step.logits)(own, inputs, masks)
         classes = (trial.spec.data.task.classes for trial in self._trials)
         return [logits[:, :count] for logits, count in zip(found, classes, strict=True)]
 
@@ -192,7 +205,7 @@ class Stack:
     def _rows(self, tensors: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
         """Trainable tensors stacked (K, ...); a head with fewer classes is filled up with zeros."""
         return {
-            name: torch.stack([_filled(own[name].detach(), shape) for own in tensors])
+            name: _stacked([_filled(own[name].detach(), shape) for own in tensors])
             for name, shape in self._shapes.items()
         }
 
@@ -220,10 +233,14 @@ class Stack:
         trial = self._trials[0]
         spec, recipe = trial.spec, trial.recipe
         free = registry.get(spec.method, spec.method_hash).free
+        family = (
+            *(spec.backbone, spec.weights, spec.method, spec.method_hash, self._device, recipe.precision),
+            frozenset((name, tensor.shape) for name, tensor in _frozen(self._model)),
+        )
         key = (
-            *(spec.backbone, spec.weights, spec.method, spec.method_hash, self._device),
+            family,
             frozenset((name, value) for name, value in spec.settings.method.items() if name not in free),
-            *(recipe.precision, recipe.label_smoothing, trial.features is not None),
+            *(self._steps, recipe.label_smoothing, trial.features is not None),
             *(
                 self._step.depth.names,
                 tuple(self._shapes.items()),
@@ -231,7 +248,8 @@ class Stack:
             ),
         )
         known = _CAPTURED.pop(key, None)
-        differ = self._share(known.model if known is not None else self._model)
+        related = known or next((kind for (own, *_), kind in _CAPTURED.items() if own == family), None)
+        differ = self._share(related.model if related is not None else self._model)
         if known is None or not differ <= known.constants:
             before = known.constants if known is not None else frozenset()
             known = _Captured(self._model, self._called, differ | before)
@@ -291,6 +309,11 @@ class Stack:
                 raise CannotStackError("expected the logits of each trial alone; found others")
 
 
+def _stacked(tensors: Sequence[Tensor]) -> Tensor:
+    """Tensors along a new first axis; a single one is not copied."""
+    return torch.stack(list(tensors)) if len(tensors) > 1 else tensors[0].unsqueeze(0)
+
+
 def _filled(tensor: Tensor, shape: torch.Size) -> Tensor:
     """A tensor of a head with zeros for the classes that it lacks."""
     if tensor.shape == shape:
@@ -319,8 +342,3 @@ def _put(model: nn.Module, name: str, tensor: Tensor) -> None:
     module = model.get_submodule(prefix)
     place = module._parameters if own in module._parameters else module._buffers
     place[own] = tensor  # type: ignore[assignment]
-
-
-def _attention(device: torch.device) -> AbstractContextManager[object]:
-    """On a CPU attention in single products: its fused form cannot be stacked."""
-    return sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else nullcontext()

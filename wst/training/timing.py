@@ -7,19 +7,23 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
+from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from wst.records import Steps
 from wst.training.precision import LOWER
 from wst.training.scoring import score
 from wst.training.spec import TrialSpec
-from wst.training.stack import Stack
+from wst.training.stack import CannotStackError, Stack
 from wst.training.trial import Trial
 
 SHORTEST = 0.2
 """Seconds that a measurement takes at least; it has two steps, however long these take."""
 _SIDE = {"cpu": 2048, "cuda": 8192}
 """Of the matrices whose product is timed: large enough that more brings no more."""
+_AT_ONCE = {"cpu": 1, "cuda": 8}
+"""Training steps between two waits for the device."""
 
 
 class Sample:
@@ -30,44 +34,48 @@ class Sample:
     Args:
         spec: the trial; nothing of it is kept.
         together: as many of it train in one pass.
-        captured: replay their steps as CUDA graphs.
 
     Attributes:
         trial: the trial, the first of them.
-        batch: number of images in a step, of all of them.
+        batch: number of images in a step of one of them.
+        images: that a call of :meth:`step` trains on, of all of them.
 
     Raises:
         InputError: as :class:`~wst.training.trial.Trial`.
-        CannotStackError: they cannot share a pass, or be captured.
+        CannotStackError: they cannot share a pass, or have such steps.
     """
 
-    def __init__(self, spec: TrialSpec, together: int = 1, captured: bool = False):
+    def __init__(self, spec: TrialSpec, together: int = 1):
         self._trials = [Trial(spec, sample=True) for _ in range(together)]
         self.trial = self._trials[0]
         drawn = next(self.trial.draws.epoch())
-        images = len(drawn.indices)
-        self.batch = images * together
-        self._draw = replace(drawn, indices=torch.arange(images, device=self.trial.device))
-        self._stack = Stack(self._trials, captured) if together > 1 or captured else None
+        self.batch = len(drawn.indices)
+        self.images = self.batch * together * _AT_ONCE[self.trial.device.type]
+        self._draw = replace(drawn, indices=torch.arange(self.batch, device=self.trial.device))
+        steps: Steps = spec.steps if self.trial.device.type == "cuda" else "eager"
+        self._stack = Stack(self._trials, steps) if together > 1 or steps != "eager" else None
         self.step()  # the first makes the optimiser's state
 
     def step(self) -> None:
-        """A training step of each, done when it returns."""
+        """Some training steps of each, done when it returns: a trial waits for its device once an epoch."""
         for trial in self._trials:
             trial.model.train()
+        for _ in range(_AT_ONCE[self.trial.device.type]):
+            loss = self._step()
+        loss.item()  # which waits
+
+    def _step(self) -> Tensor:
         if self._stack is None:
-            loss = self.trial.update(self._draw, 0.0)
-        else:
-            steps = [self._draw] * len(self._trials)
-            found = self._stack(steps, [trial.update.loss_scale() for trial in self._trials])
-            for trial, (_, gradients) in zip(self._trials, found, strict=True):
-                trial.update.apply(gradients, 0.0)
-            loss = found[0][0]
-        loss.item()  # which waits for the device
+            return self.trial.update(self._draw, 0.0)
+        draws = [self._draw] * len(self._trials)
+        found = self._stack(draws, [trial.update.loss_scale() for trial in self._trials])
+        for trial, (_, gradients) in zip(self._trials, found, strict=True):
+            trial.update.apply(gradients, 0.0)
+        return found[0][0]
 
     def score(self) -> None:
         """A batch of images scored as the test split is, through the whole model."""
-        trial, size, count = self.trial, self.trial.input.size, len(self._draw.indices)
+        trial, size, count = self.trial, self.trial.input.size, self.batch
         images = torch.zeros(count, 3, size, size, dtype=torch.uint8, device=trial.device)
         labels = torch.zeros(count, dtype=torch.int64, device=trial.device)
         score([trial.model], [(images, labels)], trial.normalise, trial.recipe, trial.device)
@@ -76,7 +84,7 @@ class Sample:
         """Floating-point operations of products of matrices in a step, forward and backward, per image."""
         # The counter knows no fused attention of a CPU.
         with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-            self.step()
+            self.trial.update(self._draw, 0.0)
         return int(counter.get_total_flops()) // self.batch
 
 
@@ -89,14 +97,22 @@ def seconds_of(call: Callable[[], None], shortest: float = SHORTEST) -> float:
     return (time.perf_counter() - begin) / done
 
 
+def _sample(spec: TrialSpec) -> Sample:
+    """A trial that does its steps as it would in a study."""
+    try:
+        return Sample(spec)
+    except CannotStackError:  # it draws numbers itself, say
+        return Sample(replace(spec, steps="eager"))
+
+
 def seconds_per_epoch(spec: TrialSpec) -> float:
     """Training seconds of one epoch of a trial, estimated from a few steps.
 
     Raises:
         InputError: as :class:`Sample`.
     """
-    sample = Sample(spec)
-    return seconds_of(sample.step) * sample.trial.draws.steps
+    sample = _sample(spec)
+    return seconds_of(sample.step) / sample.images * sample.trial.draws.images_per_epoch
 
 
 @dataclass(frozen=True)
@@ -127,8 +143,8 @@ def measured(spec: TrialSpec, shortest: float = SHORTEST) -> Speed:
     Raises:
         InputError: as :class:`Sample`.
     """
-    sample = Sample(spec)
-    training = sample.batch / seconds_of(sample.step, shortest)
+    sample = _sample(spec)
+    training = sample.images / seconds_of(sample.step, shortest)
     scoring = sample.batch / seconds_of(sample.score, shortest)
     memory = sample.trial.cost().peak_memory  # before the counting, which needs more
     return Speed(training, scoring, sample.operations(), sample.trial.recipe.precision, memory)

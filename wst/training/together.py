@@ -10,25 +10,28 @@ from uuid import uuid4
 import torch
 from torch import Tensor
 
-from wst.records import Epoch
+from wst.records import Epoch, Steps
 from wst.training.draws import Draw
-from wst.training.stack import CannotStackError, Stack, forget
+from wst.training.stack import CannotCompileError, CannotStackError, Stack, forget
 from wst.training.trial import Trial
 
 _log = logging.getLogger(__name__)
+_said: set[str] = set()
+"""What was said in this process: it holds for all trials of a method."""
 
 Round = list[tuple[Trial, Epoch | Exception]]
 """Epochs that end with the same step, each with its trial; or what ended the trial."""
 
 
 class Pass:
-    """Trials in lockstep over one frozen backbone, or one whose steps are captured as a CUDA graph.
+    """Trials in lockstep over one frozen backbone, or one whose steps are captured or compiled.
 
     Each has its own draws, schedule, optimiser and curve, and its numbers are those that it has alone, up to
     rounding: stacked products add in another order.  Its clock has its share of the steps that it was in.
     One that fails, or is dropped, leaves the others as they are.
 
-    Trials that cannot share a call of the model do their steps one after another.
+    Trials that cannot share a call of the model do their steps one after another; steps that cannot be
+    compiled are captured as they are.
 
     Args:
         trials: of one study and one device, none of them trained to its end.
@@ -42,13 +45,13 @@ class Pass:
             self._begin(trial)
         self._stacked: tuple[Trial, ...] = tuple(trials)
         """Those of the stack, or of which none could be made."""
-        self._captures = trials[0].device.type == "cuda" and all(trial.spec.capture for trial in trials)
+        self._how: Steps = trials[0].spec.steps if trials[0].device.type == "cuda" else "eager"
         self._stack = self._made()
         # unique: an interrupted pass may begin again with the same trials
         name = f"{trials[0].spec.intent.trial_id}/{uuid4().hex[:8]}"
         if self._stack is not None:
             for trial in trials:
-                trial.captured = self._captures
+                trial.steps = self._how
                 trial.shared = (name, len(trials)) if len(trials) > 1 else None
 
     def rounds(self) -> Iterator[Round]:
@@ -73,20 +76,25 @@ class Pass:
         self._wanted[trial] = next(self._epochs[trial])
 
     def _made(self) -> Stack | None:
-        if len(self._stacked) < (1 if self._captures else 2):
+        if len(self._stacked) < (2 if self._how == "eager" else 1):
             return None
         try:
-            return Stack(self._stacked, self._captures)
+            return Stack(self._stacked, self._how)
         except CannotStackError as error:
             self._cannot(error)
             return None
 
     def _cannot(self, error: CannotStackError) -> None:
         """Say that the trials do their own steps."""
-        names = ", ".join(trial.spec.intent.trial_id for trial in self._stacked)
-        _log.warning("wst: %s: %s; each does its own steps", names, error)
+        self._say(f"{error}; each does its own steps")
         for trial in self._stacked:
-            trial.captured = False
+            trial.steps = "eager"
+
+    def _say(self, what: str) -> None:
+        if what not in _said:
+            _said.add(what)
+            names = ", ".join(trial.spec.intent.trial_id for trial in self._stacked)
+            _log.warning("wst: %s: %s", names, what)
 
     def _round(self) -> Round:
         """A step of every trial; the epochs that end with it."""
@@ -111,7 +119,7 @@ class Pass:
         trials, wanted = list(self._wanted), list(self._wanted.values())
         if self._stack is not None and self._stacked != tuple(trials):
             self._stack = None  # before the next is made, which takes its memory
-            if self._captures:
+            if self._how != "eager":
                 forget()
             self._stacked = tuple(trials)
             self._stack = self._made()
@@ -121,9 +129,24 @@ class Pass:
         if self._stack is not None and len({len(draw.indices) for draw in draws}) == 1:
             try:
                 steps = self._stack(draws, [trial.update.loss_scale() for trial in trials])
+            except CannotCompileError as error:  # the next step is captured
+                self._say(f"{error}; its steps are captured as they are")
+                self._how = "captured"
+                for trial in trials:
+                    trial.steps = self._how
+                self._stack = self._made()
             except CannotStackError as error:
                 self._cannot(error)
                 self._stack = None
+            except torch.OutOfMemoryError:  # a graph keeps memory that the step alone may not need
+                if self._how == "eager" or len(trials) > 1:
+                    raise
+                self._stack = None
+                forget()
+                torch.cuda.empty_cache()
+                self._cannot(
+                    CannotStackError(f"expected room for {self._how} steps; found too little memory")
+                )
         if steps is None:
             losses = [trial.update(draw, lr) for trial, (draw, lr) in zip(trials, wanted, strict=True)]
         else:

@@ -21,7 +21,7 @@ from wst.models.adapters import save_adapter
 from wst.models.backbones import weights_id
 from wst.models.create import adapted
 from wst.models.halves import halves
-from wst.records import Cost, Epoch, Score
+from wst.records import Cost, Epoch, Score, Steps
 from wst.training import cost, precision, state
 from wst.training.adapter import card
 from wst.training.batches import Normaliser, Resident, resident
@@ -70,7 +70,7 @@ class Trial:
         curve: the epochs so far.
         clock: the seconds so far.
         shared: the pass that it trains in with others, by its first trial, and their number; None alone.
-        captured: whether its steps are replayed from a CUDA graph.
+        steps: how its training steps run.
 
     Raises:
         ChangedError: data or weights are not those that the spec expects.
@@ -88,7 +88,7 @@ class Trial:
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self.device)
             # Trials that share a GPU keep to their shares, so that none takes another one's memory.
-            torch.cuda.set_per_process_memory_fraction(spec.gpu_share, self.device)
+            torch.cuda.set_per_process_memory_fraction(spec.gpu_share)
         settings = spec.settings
         with seeded(spec.intent.seed, torch.device("cpu")):  # where models are made
             model, self.input = adapted(
@@ -120,7 +120,7 @@ class Trial:
         self.update = Update(model, self.step, recipe, settings.lr, settings.weight_decay, self.device)
         self.curve: list[Epoch] = []
         self.shared: tuple[str, int] | None = None
-        self.captured = False
+        self.steps: Steps = "eager"
         self._restore()
 
     def epochs(self) -> Iterator[Epoch]:
@@ -224,9 +224,9 @@ class Trial:
         images = len(self.curve) * self.draws.images_per_epoch
         found = cost.cost(self.spec, self.recipe, self.model, self.input, self.clock, images, self.device)
         pass_id, size = self.shared if self.shared is not None else (None, None)
-        if self.captured:  # the allocator does not see what a graph keeps for itself
+        if self.steps != "eager":  # the allocator does not see what a graph keeps for itself
             found = replace(found, peak_memory=torch.cuda.max_memory_reserved(self.device))
-        return replace(found, captured=self.captured, pass_id=pass_id, pass_size=size)
+        return replace(found, steps=self.steps, pass_id=pass_id, pass_size=size)
 
     def _save(self) -> None:
         if self.spec.checkpoint_path is not None:
