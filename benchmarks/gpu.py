@@ -1,7 +1,7 @@
 """What one GPU makes of it: peaks, steps beside the reference's, passes, kinds of steps, a whole trial.
 
-    python -m benchmarks.gpu                        # ViT-B/16 and Swin-B (random weights): about 8 minutes
-    python -m benchmarks.gpu --backbones micro      # where there is no GPU: the same on the CPU
+    python -m benchmarks.gpu                  # ViT-B/16 and Swin-B (random weights): about 8 minutes
+    python -m benchmarks.gpu --device cpu     # where there is no GPU: micro on the CPU
 
 From a bare clone it needs what training does: torch, torchvision, timm, numpy, pyarrow, pandas, pydantic,
 PyYAML, filelock and psutil.  The recipe of the reference is that of ``benchmarks.step``: fp16 autocast with a
@@ -21,7 +21,7 @@ from statistics import median
 import torch
 
 from benchmarks import step
-from benchmarks.pages import Page, table
+from benchmarks.pages import NOT_HERE, Page, table
 from benchmarks.reference import training as reference
 from wst.machine import usable_cpus
 from wst.records import Steps
@@ -92,6 +92,7 @@ def step_table(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     usual = ["vit_base_patch16_224", "swin_base_patch4_window7_224"] if CUDA else ["micro"]
+    parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
     parser.add_argument("--backbones", nargs="+", default=usual)
     parser.add_argument("--seconds", type=float, default=3.0, help="of each measurement")
     parser.add_argument(
@@ -104,6 +105,9 @@ def main() -> None:
     quick = {"backbones": ["micro"], "seconds": 0.1, "epochs": 1, "layouts": [1], "threads": 1}
     page = Page("One device", parser, quick, ("torch", "torchvision", "timm"))
     options = page.options
+    if options.device != step.DEVICE and not options.quick:
+        print(f"expected a machine that trains on {options.device}; found {step.DEVICE}", file=sys.stderr)
+        sys.exit(NOT_HERE)
     device = torch.device(step.DEVICE)
     with tempfile.TemporaryDirectory(prefix="wst-benchmark-") as name:
         given = step.Given(step.write_task(Path(name) / "png"), options.threads)

@@ -18,6 +18,8 @@ from wst.ledger.provenance import code
 from wst.machine import usable_cpus
 
 RESULTS = Path(__file__).parent / "results"
+NOT_HERE = 3
+"""Exit status of a benchmark of a device that this machine lacks."""
 
 
 class Page:

@@ -14,7 +14,8 @@ import pytest
 from benchmarks.pages import RESULTS, command
 from tests.conftest import ROOT
 
-PAGES = sorted(RESULTS.glob("*.md"))
+PAGES = sorted(path for path in RESULTS.glob("*.md") if "-" not in path.stem)
+"""One of each benchmark; another of the same, on another device, is named ``<module>-on-<device>``."""
 Runs = dict[Path, Future[subprocess.CompletedProcess[str]]]
 
 

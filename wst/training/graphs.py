@@ -7,8 +7,7 @@ than running them.  Compiled first, it is half as many: most of what is not a pr
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from functools import cache
-from typing import Any
+from weakref import WeakSet
 
 import torch
 from torch import Tensor
@@ -18,17 +17,6 @@ Tensors = Mapping[str, Tensor]
 Function = Callable[[Tensors], Sequence[Tensor | None]]
 _WARM_UPS = 3
 """Calls before the capture, in which libraries choose their kernels and allocate their workspaces."""
-
-
-@cache
-def _pool() -> Any:
-    """Memory that all graphs work in: no two run at a time, and what one gives is read before the next."""
-    return torch.cuda.graph_pool_handle()
-
-
-def forget_pool() -> None:
-    """Let the next graphs have another."""
-    _pool.cache_clear()
 
 
 class CompilerError(RuntimeError):
@@ -65,12 +53,10 @@ class Graph:
                 function(self._into)
         torch.cuda.current_stream().wait_stream(aside)
         self._graph = torch.cuda.CUDAGraph()
-        try:
-            with torch.cuda.graph(self._graph, pool=_pool()):
-                self._results = function(self._into)
-        except BaseException:
-            forget_pool()  # which may belong to nobody now
-            raise
+        other = next(iter(_living), None)
+        with torch.cuda.graph(self._graph, pool=None if other is None else other._graph.pool()):
+            self._results = function(self._into)
+        _living.add(self)
 
     def __call__(self, tensors: Tensors, constant: Collection[str] = ()) -> Sequence[Tensor | None]:
         """The function's results; they are overwritten by the next call.
@@ -84,6 +70,11 @@ class Graph:
         self._last = {name: tensors[name] for name in constant}
         self._graph.replay()
         return self._results
+
+
+_living: WeakSet[Graph] = WeakSet()
+"""Graphs of this process, which all work in the same memory: no two run at a time, and what one gives is read
+before the next runs."""
 
 
 def _compiled(function: Function, tensors: Tensors) -> Function:

@@ -62,8 +62,8 @@ def tried(layout: Layout, spec: TrialSpec, shortest: float) -> Layout:
             found = list(
                 pool.map(_measured, [spec] * layout.slots, [layout] * layout.slots, repeat(shortest))
             )
-        except CannotStackError:
-            return replace(layout, problem=f"cannot share a pass, or have {layout.steps} steps")
+        except CannotStackError as error:
+            return replace(layout, problem=str(error))
         except (BrokenBarrierError, BrokenProcessPool, MemoryError, torch.OutOfMemoryError):
             return replace(layout, problem="too little memory")
         finally:

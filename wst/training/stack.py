@@ -27,7 +27,7 @@ from wst.training.batching import Rules
 from wst.training.draws import Draw
 from wst.training.drop_path import MaskedDropPath
 from wst.training.forms import Forms
-from wst.training.graphs import CompilerError, Graph, forget_pool
+from wst.training.graphs import CompilerError, Graph
 from wst.training.precision import LOWER
 
 if TYPE_CHECKING:
@@ -77,7 +77,6 @@ heads.  They share the memory that they work in, and what is frozen and equal.""
 def forget() -> None:
     """Give back the memory of what was captured in this process."""
     _CAPTURED.clear()
-    forget_pool()
 
 
 class Stack:
