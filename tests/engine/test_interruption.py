@@ -59,7 +59,17 @@ VARYING = [
     "time",
     "attempts",
 ]
-
+SHOWN = [
+    "trial_id",
+    "parent",
+    "state",
+    "epochs",
+    "val_top1_last",
+    "val_loss",
+    "hp_lr",
+    "ask_order",
+    "attempts",
+]
 
 _PATIENCE_S = 600.0
 
@@ -170,6 +180,9 @@ def test_study_disturbed_in_three_ways_ends_as_the_undisturbed_one(tmp_path: Pat
     # Inline, which is quicker; that Ray gives the same numbers, tests/engine/test_inline.py shows.
     assert _start(study, out, "--inline").wait(timeout=_PATIENCE_S) == 0
     assert whole_ledger() == len(asked_for)
+    for folder in (out, tmp_path / "whole"):  # for whoever sees it fail
+        print(pd.read_parquet(folder / "ledger" / "trials")[SHOWN].sort_values("ask_order").to_string())
+    print(log)
     for disturbed, undisturbed in zip(_tables(out), _tables(tmp_path / "whole"), strict=True):
         pd.testing.assert_frame_equal(disturbed, undisturbed)
     assert sorted(pd.read_parquet(out / "ledger" / "trials")["attempts"]) == [1] * (len(asked_for) - 1) + [2]

@@ -154,3 +154,15 @@ def test_a_setting_that_is_a_plain_number_in_the_model_is_found_out(mini_root: P
     trials[1].model.forward = lambda images: 3 * forward(images)  # type: ignore[method-assign]
     with pytest.raises(CannotStackError, match="alone"):
         Stack(trials)
+
+
+def test_rounding_is_told_from_other_numbers(mini_root: Path) -> None:
+    """A gradient that is nothing but rounding beside the others may be any other such."""
+    stacked = Stack([_trial(mini_root, 0)])
+    large, small, none = torch.ones(8), torch.full((8,), 1e-5), torch.full((8,), 1e-9)
+    assert stacked._alike([large, small, -none], [large, small, none])
+    assert not stacked._alike([large, -small, none], [large, small, none])
+    assert not stacked._alike([1.01 * large, small, none], [large, small, none])
+    overflown = torch.full((8,), torch.inf)
+    assert stacked._alike([overflown, small], [overflown, small])
+    assert not stacked._alike([overflown, 2 * small], [overflown, small])

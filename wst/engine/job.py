@@ -116,7 +116,8 @@ class Job:
             else:
                 self._training[trial_id] = trial
         trials = list(self._training.values())
-        if len(trials) > 1 or any(trial.spec.steps != "eager" for trial in trials):
+        replays = any(trial.spec.steps != "eager" and trial.device.type == "cuda" for trial in trials)
+        if len(trials) > 1 or replays:
             try:
                 self._pass = Pass(trials)
             except Exception as error:  # out of memory, say; what is reported already is not lost
