@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis.ablation import (
+from analysis.comparison import (
     COLUMNS,
     Comparison,
     check_found,
@@ -54,7 +54,7 @@ def pairs(
     """Compare every two variants.
 
     Args:
-        trials: as :func:`analysis.ablation.runs_of`.
+        trials: as :func:`analysis.comparison.runs_of`.
         studies: the studies by name.
         suite: name of the suite.
         across: in what variants that are compared may differ.

@@ -21,7 +21,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 MUTANTS = ROOT / "mutants"
-PARTS = {"analysis.ablation": ("x_ablation__", "x__by_seed__", "x__compare__")}
+PARTS = {"analysis.ablation": ("x_ablation__",), "analysis.comparison": ("x__by_seed__", "x__compare__")}
 """Of a module only these functions: the rest is words."""
 _SURVIVED, _NO_TESTS = 0, (5, 33)
 """Exit statuses that mutmut keeps.  Every other is a kill: a test failed, or the mutant did not end."""

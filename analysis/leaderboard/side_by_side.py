@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import get_args
 
-from analysis.ablation import COLUMNS as RUNS
-from analysis.ablation import Runs, compare, runs_of
+from analysis.comparison import COLUMNS as RUNS
+from analysis.comparison import Runs, compare, runs_of
 from analysis.leaderboard.board import COLUMNS, Leaderboard, leaderboard
 from analysis.leaderboard.notes import caveats
 from analysis.leaderboard.row import Row

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from analysis.ablation import Ablation, Comparison, read_ablation
+from analysis.ablation import Ablation, read_ablation
+from analysis.comparison import Comparison
 from analysis.leaderboard.board import Leaderboard
 from analysis.report.page import Section
 from wst.errors import InputError

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.ablation import Comparison, ablation, as_table, read_ablation
+from analysis.ablation import ablation, as_table, read_ablation
+from analysis.comparison import Comparison
 from analysis.statistics import bootstrap_interval, half_width, wilcoxon
 from wst.errors import InputError
 
