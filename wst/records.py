@@ -156,7 +156,9 @@ class Cost:
     wall_seconds: Annotated[float, "wall seconds of the trial, set-up included"] = 0.0
     images_per_second: Annotated[float | None, "training images a second"] = None
     peak_memory: Annotated[
-        int | None, "bytes: on the accelerator where there is one, else of the process"
+        int | None,
+        "bytes: on the accelerator where there is one, else of the process; with replayed steps all that the "
+        "process has reserved there",
     ] = None
     device: Annotated[str | None, "device that trained"] = None
     precision: Annotated[str | None, "numbers that it computed in: fp32, bf16 or fp16"] = None

@@ -148,7 +148,7 @@ def front_line(found: Front) -> tuple[list[float], list[float]]:
 
 
 def _label(axes: Any, found: Front, zero: float) -> None:
-    """Write each of our points' names at the first place where it covers neither a point nor a name.
+    """Write each of our points' names at the first place where it covers no point, no bar and no name.
 
     Published points are named where room is left, the best first.
     """
@@ -158,16 +158,21 @@ def _label(axes: Any, found: Front, zero: float) -> None:
     renderer = axes.figure.canvas.get_renderer()
     spots = [axes.transData.transform((p.cost or zero, p.accuracy)) for p in found.points]
     taken = [Bbox.from_bounds(x - 6, y - 6, 12, 12) for x, y in spots]
+    for point, (x, _) in zip(found.points, spots, strict=True):
+        if point.deviation and len(found.points) <= _CROWD:  # in a crowd there is no room for that
+            ends = [point.accuracy - point.deviation, point.accuracy + point.deviation]
+            low, high = axes.transData.transform([(point.cost or zero, end) for end in ends])[:, 1]
+            taken.append(Bbox.from_extents(x - 2, low, x + 2, high))
     corners = axes.transData.transform(list(zip(*front_line(found), strict=True)))
     for (x0, y0), (x1, y1) in pairwise(corners):
         taken.append(Bbox.from_extents(min(x0, x1) - 1, min(y0, y1) - 1, max(x0, x1) + 1, max(y0, y1) + 1))
     if axes.get_legend():
         taken.append(axes.get_legend().get_window_extent(renderer))
     offsets = [(5, -3, "left"), (5, 3, "left"), (-5, 3, "right"), (-5, -8, "right"), (5, -9, "left")]
-    offsets += [(0, 8, "center")]
-    offsets += [(0, -12, "center"), (5, 12, "left"), (-5, 12, "right"), (-5, -16, "right")]
+    offsets += [(0, 8, "center"), (0, -12, "center")]
     close = len(offsets)
-    for distance in (20, 30, 40, 52, 66):  # in a crowd a line leads to the name
+    offsets += [(5, 12, "left"), (-5, 12, "right"), (-5, -16, "right")]
+    for distance in (20, 30, 40, 52, 66):  # further off, a line leads to the name
         for angle in range(0, 360, 20):
             x, y = (
                 distance * math.cos(math.radians(angle)),
