@@ -38,7 +38,7 @@ class Forms(TorchFunctionMode):
     ) -> Any:
         if func is F.conv2d and not kwargs and _of_patches(*args):
             return self._patches(*args[:3])
-        if func is F.linear and not kwargs and self._lower is not None:
+        if func is F.linear and not kwargs and self._lower is not None and args[1].ndim == 2:
             return _linear(*args)
         return func(*args, **(kwargs or {}))
 
