@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,6 +21,17 @@ settings.load_profile("patient")
 ROOT = Path(__file__).parent.parent
 """The clone."""
 Written = Callable[[Callable[[Path], Path]], Path]
+
+
+def pytest_collection() -> None:
+    """What collecting imports is there to stay: the garbage collector has no part in it, then or later."""
+    gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
+    atexit.register(gc.unfreeze)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -46,6 +59,14 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         del os.environ["WST_CACHE"]
     else:
         os.environ["WST_CACHE"] = before
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_flush() -> Iterator[None]:
+    """A process that dies takes nothing from the kernel's cache with it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _: None)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -328,7 +328,7 @@ def test_killed_at_any_point_the_ledger_is_whole(
     grown = small_study(variants={**variants, "later": later})
     copies.mkdir()
     # A plain folder is one until the first switch is over.
-    calls = range(1, 31, 5) if plain else range(0, 1000, 7)
+    calls = range(1, 31, 7) if plain else range(0, 1000, 11)
     worker = _in_process(kill_at, calls, start, copies, grown, [discarded], [added])
     worker.join()
     assert worker.exitcode == 0
@@ -363,7 +363,7 @@ def test_readers_beside_a_killed_compacting_writer(tmp_path: Path) -> None:
     writer = _in_process(compact_for_ever, tmp_path, small_study(), trials)
     sizes: list[int] = []
     deadline = time.monotonic() + 60
-    while len(sizes) < 60 and time.monotonic() < deadline:
+    while len(sizes) < 30 and time.monotonic() < deadline:
         try:
             frame = pd.read_parquet(tmp_path / "ledger" / "trials")
         except FileNotFoundError:  # overtaken, or not there yet
@@ -374,7 +374,7 @@ def test_readers_beside_a_killed_compacting_writer(tmp_path: Path) -> None:
             sizes.append(len(frame))
     os.kill(writer.pid or 0, signal.SIGKILL)
     writer.join()
-    assert len(sizes) == 60
+    assert len(sizes) == 30
     # A trial that is written again is away for an instant.
     assert all(after >= before - 1 for before, after in itertools.pairwise(sizes))
     with _open(tmp_path) as ledger:
