@@ -79,6 +79,14 @@ def mini_root() -> Path:
 
 
 @pytest.fixture(scope="session")
+def few_root(mini_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder that holds the mini suite with fewer images."""
+    from tests.few import copy_few
+
+    return copy_few(mini_root, tmp_path_factory.mktemp("few"))
+
+
+@pytest.fixture(scope="session")
 def written(tmp_path_factory: pytest.TempPathFactory) -> Written:
     """Writes a hand-made ledger, in one file a table as after a long study: it is read by many tests."""
 
