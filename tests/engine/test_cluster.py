@@ -169,7 +169,7 @@ def test_lost_node_costs_no_trial(
 
     assert len(ended) == 20 and summary(ended) == summary(run_all(Planner(study)))
     assert [trial.outcome.attempts for trial in ended if trial.outcome.attempts > 1] == [2]
-    assert len({trial.outcome.node for trial in ended}) >= 2
+    assert not {trial.outcome.node for trial in ended} & set(killed)
 
 
 @pytest.mark.slow

@@ -325,7 +325,7 @@ def test_killed_at_any_point_the_ledger_is_whole(plain: bool, tmp_path: Path) ->
     grown = small_study(variants={**variants, "later": later})
     copies.mkdir()
     # A plain folder is one until the first switch is over.
-    calls = range(1, 31, 7) if plain else range(0, 1000, 11)
+    calls = range(1, 31, 5) if plain else range(0, 1000, 7)
     worker = _in_process(kill_at, calls, start, copies, grown, [discarded], [added])
     worker.join()
     assert worker.exitcode == 0
