@@ -113,7 +113,9 @@ def main() -> None:
         given = step.Given(step.write_task(Path(name) / "png"), options.threads)
         os.environ["WST_CACHE"] = f"{name}/cache"
         torch.set_num_threads(options.threads)
-        peaks = {precision: products_per_second(precision, device) for precision in PRECISIONS}
+        peaks = {
+            precision: products_per_second(precision, device, options.seconds) for precision in PRECISIONS
+        }
         steps = step_table(options.backbones, given, peaks, options.seconds, options.layouts)
         trials: list[list[str] | str] = []
         if options.epochs:

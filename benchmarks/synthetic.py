@@ -5,16 +5,18 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from benchmarks.curves import curve
 from wst.data.splits import DataHashes, TaskData
 from wst.data.suites import find_suite
-from wst.engine.environment import Environment
-from wst.engine.fingerprint import Fingerprint
 from wst.ledger import Ledger
 from wst.planning.planner import Planner
 from wst.records import Intent, Outcome
 from wst.study import Study
+
+if TYPE_CHECKING:
+    from wst.engine.environment import Environment
 
 CODE = {"version": "0", "commit": None, "libraries": "{}"}
 """What ledgers here say about the code that wrote them."""
@@ -22,6 +24,10 @@ CODE = {"version": "0", "commit": None, "libraries": "{}"}
 
 def environment(folder: Path, study: Study) -> Environment:
     """For trials that read no image."""
+    # Here, since they load torch: a ledger needs none.
+    from wst.engine.environment import Environment
+    from wst.engine.fingerprint import Fingerprint
+
     suite = find_suite(study.suite)
     data = {name: TaskData(folder, suite.task(name)) for name in study.tasks}
     return Environment(data, Fingerprint("w", dict.fromkeys(study.tasks, DataHashes("d", "d", "d"))))

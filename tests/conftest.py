@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,18 @@ settings.load_profile("patient")
 ROOT = Path(__file__).parent.parent
 """The clone."""
 Written = Callable[[Callable[[Path], Path]], Path]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """What collecting imports is there to stay: the garbage collector has no part in it, then or later."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+        atexit.register(gc.unfreeze)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -48,6 +62,14 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         os.environ["WST_CACHE"] = before
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _no_flush() -> Iterator[None]:
+    """A process that dies takes nothing from the kernel's cache with it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _: None)
+        yield
+
+
 @pytest.fixture(scope="session")
 def mini_root() -> Path:
     """Folder that holds the mini suite."""
@@ -55,6 +77,14 @@ def mini_root() -> Path:
     from wst.data.splits import data_root
 
     return data_root(MINI, None)
+
+
+@pytest.fixture(scope="session")
+def few_root(mini_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder that holds the mini suite with fewer images."""
+    from tests.few import copy_few
+
+    return copy_few(mini_root, tmp_path_factory.mktemp("few"))
 
 
 @pytest.fixture(scope="session")

@@ -15,22 +15,23 @@ from importlib import import_module
 
 class Refuse:
     def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in {blocked}:
-            raise ModuleNotFoundError(f"{{name}} is not installed")
+        if name.split(".")[0] in lacking:
+            raise ModuleNotFoundError(f"{name} is not installed")
 
 sys.meta_path.insert(0, Refuse())
 """
 
 
 _EACH = """
+lacking = {lacking}
 for module in {modules}:
     import_module(module)
 """
 
 
-def _imports(modules: list[str], blocked: list[str]) -> None:
-    """Import each module in an interpreter that lacks ``blocked``."""
-    code = (_BLOCK + _EACH).format(blocked=set(blocked), modules=modules)
+def _imports(*steps: tuple[list[str], list[str]]) -> None:
+    """Import modules in an interpreter that lacks others; in each step some modules, and what it lacks."""
+    code = _BLOCK + "".join(_EACH.format(modules=modules, lacking=set(lacking)) for modules, lacking in steps)
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert run.returncode == 0, run.stderr
 
@@ -51,15 +52,14 @@ def test_need_neither_torch_nor_ray() -> None:
     ours = _modules("wst.study", "wst.ledger", "wst.planning", "wst.data", "wst.simulation", "wst.export")
     outside = ["wst", "wst.records", "wst.methods.registry", "wst.trackers", "wst.training.spec"]
     commands = [*_modules("wst.cli"), "wst.api.results"]
-    _imports([*outside, *ours, *commands, *_modules("analysis")], ["torch", "torchvision", "timm", "ray"])
+    lacking = ["torch", "torchvision", "timm", "ray"]
+    _imports(([*outside, *ours, *commands, *_modules("analysis")], lacking))
 
 
 @pytest.mark.slow
-def test_trials_need_neither_ray_nor_optuna() -> None:
-    _imports(_modules("wst.training", "wst.models", "wst.methods"), ["ray", "optuna"])
-
-
-@pytest.mark.slow
-def test_all_but_two_files_need_no_ray() -> None:
+def test_trials_need_neither_ray_nor_optuna_and_all_but_two_files_no_ray() -> None:
     rays = ("wst.engine.ray_tune", "wst.engine.cluster")
-    _imports(_modules("wst.engine", "wst.workflows", without=rays), ["ray"])
+    _imports(
+        (_modules("wst.training", "wst.models", "wst.methods"), ["ray", "optuna"]),
+        (_modules("wst.engine", "wst.workflows", without=rays), ["ray"]),
+    )

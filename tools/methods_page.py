@@ -125,8 +125,9 @@ def _frozen(backbone: str) -> nn.Module:
 def counted(backbone: str, method: str, settings: dict[str, Any]) -> str | InputError:
     """Trainable parameters, or why not."""
     try:
+        frozen = copy.deepcopy(_frozen(backbone))
         with torch.device("meta"):
-            model = registry.get(method)(copy.deepcopy(_frozen(backbone)), **settings)
+            model = registry.get(method)(frozen, **settings)
     except InputError as error:
         return error
     return f"{parameter_counts(model)['trainable']:,}"

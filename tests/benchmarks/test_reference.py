@@ -40,9 +40,7 @@ def theirs_to_ours(name: str) -> str:
     return name.replace("vit.norm.", "vit.fc_norm.").replace("vit.", "backbone.", 1)
 
 
-@pytest.mark.parametrize(
-    "backbone", ["micro", "test_vit", pytest.param("vit_base_patch16_224", marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize("backbone", ["micro", "test_vit", "vit_tiny_patch16_224"])
 def test_logits_are_ours(backbone: str) -> None:
     torch.manual_seed(0)
     theirs, ours, side = pair(backbone)

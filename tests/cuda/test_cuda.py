@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import torch
 
+from tests.few import FEW
 from tests.training.specs import SETTINGS, spec
-from wst.data.mini import MINI
 from wst.data.splits import TaskData
 from wst.engine.job import Job
 from wst.records import Epoch, Report, Steps
@@ -41,46 +41,46 @@ def _spec(
     recipe = Recipe(epochs=epochs, warmup_epochs=1, precision=precision)
     settings = {**SETTINGS, "scale": 0.5 + seed}
     made = spec(root, settings=settings, seed=seed, recipe=recipe, device="cuda", **changes)
-    return replace(made, data=TaskData.of(root, MINI, MINI.task(task)))
+    return replace(made, data=TaskData.of(root, FEW, FEW.task(task)))
 
 
 def _losses(curve: list[Epoch]) -> list[float]:
     return [epoch.train_loss for epoch in curve]
 
 
-def test_data_and_model_are_on_the_device_and_numbers_are_those_of_the_cpu(mini_root: Path) -> None:
-    trial = Trial(_spec(mini_root))
+def test_data_and_model_are_on_the_device_and_numbers_are_those_of_the_cpu(few_root: Path) -> None:
+    trial = Trial(_spec(few_root))
     assert trial.val is not None and trial.val.inputs.is_cuda and trial.val.inputs.dtype == torch.uint8
     assert all(parameter.is_cuda for parameter in trial.model.parameters())
     found = _losses(list(trial.epochs()))
-    on_cpu = Trial(replace(_spec(mini_root), device="cpu"))
+    on_cpu = Trial(replace(_spec(few_root), device="cpu"))
     assert found == pytest.approx(_losses(list(on_cpu.epochs())), rel=1e-3)
     cost = trial.cost()
     assert cost.device == torch.cuda.get_device_name() and (cost.peak_memory or 0) > 0
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
-def test_lower_precision_learns_what_fp32_learns(mini_root: Path, precision: str) -> None:
+def test_lower_precision_learns_what_fp32_learns(few_root: Path, precision: str) -> None:
     """fp16 goes through the scaler."""
-    plain = list(Trial(_spec(mini_root, epochs=3)).epochs())
-    lower = list(Trial(_spec(mini_root, precision=precision, epochs=3)).epochs())
+    plain = list(Trial(_spec(few_root, epochs=3)).epochs())
+    lower = list(Trial(_spec(few_root, precision=precision, epochs=3)).epochs())
     assert lower[-1].val_top1 == pytest.approx(plain[-1].val_top1, abs=0.05)
 
 
-def test_auto_is_bf16_where_the_device_has_it(mini_root: Path) -> None:
+def test_auto_is_bf16_where_the_device_has_it(few_root: Path) -> None:
     expected = "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
-    assert Trial(_spec(mini_root, precision="auto")).recipe.precision == expected
+    assert Trial(_spec(few_root, precision="auto")).recipe.precision == expected
 
 
 @pytest.mark.parametrize(
     ("steps", "precision"),
     [("captured", "fp32"), ("captured", "bf16"), ("captured", "fp16"), ("compiled", "bf16")],
 )
-def test_replayed_steps_have_the_numbers_of_eager_ones(mini_root: Path, steps: Steps, precision: str) -> None:
+def test_replayed_steps_have_the_numbers_of_eager_ones(few_root: Path, steps: Steps, precision: str) -> None:
     curves, trials = [], []
     tasks = ("digits", "emoji_group") if steps == "captured" else ("digits",)  # to compile takes a while
     for seed, task in enumerate(2 * tasks):  # the last find their graphs
-        made = _spec(mini_root, seed, precision, task=task)
+        made = _spec(few_root, seed, precision, task=task)
         curves.append(_losses(list(Trial(made).epochs())))
         trials.append(Trial(replace(made, steps=steps)))
         list(Pass(trials[-1:]).rounds())
@@ -90,8 +90,8 @@ def test_replayed_steps_have_the_numbers_of_eager_ones(mini_root: Path, steps: S
 
 
 @pytest.mark.parametrize("steps", ["eager", "captured", "compiled"])
-def test_a_pass_has_the_numbers_of_its_trials_alone(mini_root: Path, steps: Steps) -> None:
-    specs = [_spec(mini_root, seed) for seed in range(4)]
+def test_a_pass_has_the_numbers_of_its_trials_alone(few_root: Path, steps: Steps) -> None:
+    specs = [_spec(few_root, seed) for seed in range(4)]
     alone = [_losses(list(Trial(one).epochs())) for one in specs]
     trials = [Trial(replace(one, steps=steps)) for one in specs]
     list(Pass(trials).rounds())
@@ -100,8 +100,8 @@ def test_a_pass_has_the_numbers_of_its_trials_alone(mini_root: Path, steps: Step
         assert _losses(trial.curve) == pytest.approx(curve, rel=1e-4)
 
 
-def test_a_trial_goes_on_where_it_stood(mini_root: Path, tmp_path: Path) -> None:
-    made = _spec(mini_root, epochs=3, checkpoint_path=str(tmp_path / "state"), checkpoint_every=1)
+def test_a_trial_goes_on_where_it_stood(few_root: Path, tmp_path: Path) -> None:
+    made = _spec(few_root, epochs=3, checkpoint_path=str(tmp_path / "state"), checkpoint_every=1)
     whole = _losses(list(Trial(replace(made, checkpoint_path=None)).epochs()))
     next(Trial(made).epochs())
     again = Trial(made)
@@ -110,15 +110,15 @@ def test_a_trial_goes_on_where_it_stood(mini_root: Path, tmp_path: Path) -> None
     assert _losses(again.curve) == pytest.approx(whole, rel=1e-5)
 
 
-def test_a_trial_keeps_to_its_share_of_the_memory_and_the_next_one_runs(mini_root: Path) -> None:
-    share = 64 * 2**20 / torch.cuda.get_device_properties(0).total_memory
-    large = Recipe(epochs=1, warmup_epochs=0, batch_size=800)
-    job = Job([replace(_spec(mini_root), recipe=large, gpu_share=share)], {1})
+def test_a_trial_keeps_to_its_share_of_the_memory_and_the_next_one_runs(few_root: Path) -> None:
+    share = 24 * 2**20 / torch.cuda.get_device_properties(0).total_memory
+    large = Recipe(epochs=1, warmup_epochs=0, batch_size=300)
+    job = Job([replace(_spec(few_root), recipe=large, gpu_share=share)], {1})
     (report,) = job.step()
     assert isinstance(report, Report) and report.end is not None
     assert report.end.error_type == "OutOfMemoryError"
     del job
     (report,) = Job(
-        [replace(_spec(mini_root), recipe=large.model_copy(update={"batch_size": 32}), gpu_share=1.0)], {1}
+        [replace(_spec(few_root), recipe=large.model_copy(update={"batch_size": 32}), gpu_share=1.0)], {1}
     ).step()
     assert report.end is not None and report.end.error_type is None

@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from tests.conftest import small_study
+from tests.few import FEW
 from wst.data import splits
-from wst.data.mini import MINI
 from wst.data.splits import TaskData
 from wst.engine.job import Job
 from wst.models.adapters import read_card
@@ -32,7 +32,7 @@ def _spec(root: Path, number: int, stage: Stage = "final", **changes: Any) -> Tr
     intent = Intent(
         f"digits.linear.{stage}.{number:04d}", "digits", "linear", stage, number, number, number + 1, settings
     )
-    spec = trial_spec(small_study(), intent, data=TaskData.of(root, MINI, MINI.task("digits")))
+    spec = trial_spec(small_study(), intent, data=TaskData.of(root, FEW, FEW.task("digits")))
     return replace(spec, recipe=Recipe(epochs=2, warmup_epochs=1), **changes)
 
 
@@ -81,9 +81,9 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def test_seeds_in_one_job_end_as_alone_and_read_the_test_split_once(
-    mini_root: Path, opened: list[str]
+    few_root: Path, opened: list[str]
 ) -> None:
-    first, second = _spec(mini_root, 0), _spec(mini_root, 1)
+    first, second = _spec(few_root, 0), _spec(few_root, 1)
     alone = {**_run(first), **_run(second)}
     batches = len(opened) // 2
     opened.clear()
@@ -92,12 +92,12 @@ def test_seeds_in_one_job_end_as_alone_and_read_the_test_split_once(
     assert {k: _result(v) for k, v in together.items()} == {k: _result(v) for k, v in alone.items()}
 
 
-def test_killed_job_of_several_seeds_goes_on_with_what_was_trained(mini_root: Path, tmp_path: Path) -> None:
+def test_killed_job_of_several_seeds_goes_on_with_what_was_trained(few_root: Path, tmp_path: Path) -> None:
     specs = [
-        _spec(mini_root, number, checkpoint_path=str(tmp_path / f"{number}.pt"), checkpoint_every=1)
+        _spec(few_root, number, checkpoint_path=str(tmp_path / f"{number}.pt"), checkpoint_every=1)
         for number in range(2)
     ]
-    whole = {k: _result(v) for k, v in _run(*(_spec(mini_root, number) for number in range(2))).items()}
+    whole = {k: _result(v) for k, v in _run(*(_spec(few_root, number) for number in range(2))).items()}
     job = Job(specs, {1, 2})
     for _ in range(3):  # the first is trained, the second has an epoch
         job.step()
@@ -105,12 +105,12 @@ def test_killed_job_of_several_seeds_goes_on_with_what_was_trained(mini_root: Pa
     assert {k: _result(v) for k, v in _run(*specs).items()} == whole
 
 
-def test_a_killed_pass_goes_on_where_each_of_its_trials_stood(mini_root: Path, tmp_path: Path) -> None:
+def test_a_killed_pass_goes_on_where_each_of_its_trials_stood(few_root: Path, tmp_path: Path) -> None:
     specs = [
-        _spec(mini_root, i, checkpoint_path=str(tmp_path / f"{i}.pt"), checkpoint_every=1, together=2)
+        _spec(few_root, i, checkpoint_path=str(tmp_path / f"{i}.pt"), checkpoint_every=1, together=2)
         for i in range(2)
     ]
-    alone = [ended for i in range(2) for ended in _run(_spec(mini_root, i)).values()]
+    alone = [ended for i in range(2) for ended in _run(_spec(few_root, i)).values()]
     job = Job(specs, {1, 2})
     assert [[epoch.epoch for epoch in report.epochs] for report in job.step()] == [[1], [1]]
     del job
@@ -122,39 +122,37 @@ def test_a_killed_pass_goes_on_where_each_of_its_trials_stood(mini_root: Path, t
 
 
 def test_a_trial_that_has_had_its_time_leaves_its_pass_alone(
-    mini_root: Path, monkeypatch: pytest.MonkeyPatch
+    few_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seconds = Trial.seconds.fget  # type: ignore[attr-defined]
     spent = property(lambda self: seconds(self) + (1e6 if self.spec.intent.number == 1 else 0))
     monkeypatch.setattr(Trial, "seconds", spent)
-    ends = _run(*(_spec(mini_root, i, "search", time_limit=5e5, together=3) for i in range(3)))
+    ends = _run(*(_spec(few_root, i, "search", time_limit=5e5, together=3) for i in range(3)))
     assert [end.error_type for _, (end, _) in sorted(ends.items())] == [None, "TimeLimitError", None]
 
 
-def test_more_trials_than_a_pass_holds_train_in_several(mini_root: Path) -> None:
-    job = Job([_spec(mini_root, i, together=2) for i in range(3)], set())
+def test_more_trials_than_a_pass_holds_train_in_several(few_root: Path) -> None:
+    job = Job([_spec(few_root, i, together=2) for i in range(3)], set())
     assert [len(group) for group in job._left] == [2, 1]
 
 
 def test_a_seed_that_gives_no_numbers_on_test_fails_alone_and_counts_as_read(
-    mini_root: Path, tmp_path: Path
+    few_root: Path, tmp_path: Path
 ) -> None:
-    once = Recipe(epochs=1, warmup_epochs=0, batch_size=1000)
+    once = Recipe(epochs=1, warmup_epochs=0, batch_size=500)
     path = tmp_path / "a.safetensors"
-    first, second = (_spec(mini_root, number, adapter_path=str(path)) for number in range(2))
+    first, second = (_spec(few_root, number, adapter_path=str(path)) for number in range(2))
     exploding = replace(
         first.intent, hyperparameters={**first.intent.hyperparameters, "lr": 1e37, "weight_decay": 0.0}
     )
     ends = _run(replace(first, recipe=once, intent=exploding), replace(second, recipe=once))
     failed, sound = (ends[f"digits.linear.final.000{number}"][0] for number in range(2))
-    assert failed.error_type == "DivergedError" and failed.test == Score(None, 797)
+    assert failed.error_type == "DivergedError" and failed.test == Score(None, 300)
     assert sound.error_type is None and sound.test is not None and sound.test.top1 is not None
     assert read_card(path).trial_id == "digits.linear.final.0001"  # the sound one's
 
 
-def test_one_seed_that_fails_leaves_the_others_alone(
-    mini_root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_one_seed_that_fails_leaves_the_others_alone(few_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     original = Trial.epochs
 
     def epochs(self: Trial) -> Iterator[Epoch]:
@@ -163,36 +161,36 @@ def test_one_seed_that_fails_leaves_the_others_alone(
         yield from original(self)
 
     monkeypatch.setattr(Trial, "epochs", epochs)
-    ends = _run(*(_spec(mini_root, number) for number in range(3)))
+    ends = _run(*(_spec(few_root, number) for number in range(3)))
     assert [end.error_type for _, (end, _) in sorted(ends.items())] == [None, "OutOfMemoryError", None]
     assert "CUDA out of memory" in (ends["digits.linear.final.0001"][0].error_text or "")
 
 
 def test_trial_that_fails_to_say_how_it_ended_has_failed(
-    mini_root: Path, monkeypatch: pytest.MonkeyPatch
+    few_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def gone(self: Trial) -> Cost:
         raise OSError("the weights file has gone")
 
     monkeypatch.setattr(Trial, "cost", gone)
-    job = Job([_spec(mini_root, 0, "search")], set())
+    job = Job([_spec(few_root, 0, "search")], set())
     reports = job.step()
     assert job.done
     assert [r.end.error_type for r in reports if r.end is not None] == ["OSError"]
 
 
 def test_adapter_that_has_no_place_fails_its_trial_alone_before_the_test_split_is_read(
-    mini_root: Path, tmp_path: Path, opened: list[str]
+    few_root: Path, tmp_path: Path, opened: list[str]
 ) -> None:
     (tmp_path / "file").write_text("")
     specs = [
-        _spec(mini_root, number, adapter_path=str(tmp_path / folder / f"{number}.safetensors"))
+        _spec(few_root, number, adapter_path=str(tmp_path / folder / f"{number}.safetensors"))
         for number, folder in enumerate(["a", "file", "b"])
     ]
     ends = [end for _, (end, _) in sorted(_run(*specs).items())]
     assert [end.error_type for end in ends] == [None, "InputError", None]
     assert f"{tmp_path / 'file'}: expected a place for the adapter" in (ends[1].error_text or "")
-    assert [end.test.images if end.test else None for end in ends] == [797, None, 797]
+    assert [end.test.images if end.test else None for end in ends] == [300, None, 300]
     assert (tmp_path / "a" / "0.safetensors").exists() and (tmp_path / "b" / "2.safetensors").exists()
     opened.clear()
     job, reports = Job([specs[1]], set()), []
@@ -202,19 +200,19 @@ def test_adapter_that_has_no_place_fails_its_trial_alone_before_the_test_split_i
 
 
 def test_adapter_that_cannot_be_saved_hides_no_score(
-    mini_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    few_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(self: Trial, test: object) -> None:
         raise OSError("no room")
 
     monkeypatch.setattr(Trial, "save_adapter", full)
-    ((end, _),) = _run(_spec(mini_root, 0, adapter_path=str(tmp_path / "a.safetensors"))).values()
-    assert (end.error_type, end.test is not None and end.test.images) == ("OSError", 797)
+    ((end, _),) = _run(_spec(few_root, 0, adapter_path=str(tmp_path / "a.safetensors"))).values()
+    assert (end.error_type, end.test is not None and end.test.images) == ("OSError", 300)
 
 
 @pytest.mark.parametrize("stage", ["search", "final"])
 def test_trial_that_fails_reports_the_epochs_since_its_last_report_and_its_cost(
-    mini_root: Path, monkeypatch: pytest.MonkeyPatch, stage: Stage
+    few_root: Path, monkeypatch: pytest.MonkeyPatch, stage: Stage
 ) -> None:
     original = Trial.epoch
 
@@ -224,7 +222,7 @@ def test_trial_that_fails_reports_the_epochs_since_its_last_report_and_its_cost(
         return original(self)
 
     monkeypatch.setattr(Trial, "epoch", epoch)
-    spec = replace(_spec(mini_root, 0, stage), recipe=Recipe(epochs=3, warmup_epochs=1))
+    spec = replace(_spec(few_root, 0, stage), recipe=Recipe(epochs=3, warmup_epochs=1))
     ((report,),) = [Job([spec], set()).step()]
     assert report.end is not None and report.end.error_type == "ValueError"
     assert [epoch.epoch for epoch in report.epochs] == [1, 2]
@@ -232,15 +230,15 @@ def test_trial_that_fails_reports_the_epochs_since_its_last_report_and_its_cost(
 
 
 def test_seeds_that_cannot_be_scored_keep_their_curves_and_costs(
-    mini_root: Path, monkeypatch: pytest.MonkeyPatch
+    few_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(trials: list[Trial]) -> list[Score]:
         raise OSError("the test split has gone")
 
     monkeypatch.setattr("wst.engine.job.score_together", fail)
-    job = Job([_spec(mini_root, number) for number in range(2)], set())
+    job = Job([_spec(few_root, number) for number in range(2)], set())
     assert job.step() == ()
-    assert [(report.reads, len(report.epochs)) for report in job.step()] == [(797, 2), (797, 2)]
+    assert [(report.reads, len(report.epochs)) for report in job.step()] == [(300, 2), (300, 2)]
     first, second = job.step()
     for report in (first, second):
         assert report.end is not None and (report.end.error_type, report.end.test) == ("OSError", None)
@@ -249,37 +247,37 @@ def test_seeds_that_cannot_be_scored_keep_their_curves_and_costs(
     assert job.done
 
 
-def test_epoch_that_never_ends_is_broken_into(mini_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_epoch_that_never_ends_is_broken_into(few_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def hang(self: Trial) -> Iterator[Epoch]:
         time.sleep(60)
         yield from ()
 
-    _run(_spec(mini_root, 0))  # what loads on first use does not count
+    _run(_spec(few_root, 0))  # what loads on first use does not count
     monkeypatch.setattr(Trial, "epochs", hang)
-    ((end, _),) = _run(_spec(mini_root, 0, "search", time_limit=6.0)).values()
+    ((end, _),) = _run(_spec(few_root, 0, "search", time_limit=3.0)).values()
     assert end.error_type == "TimeLimitError" and end.error_text is not None
-    assert "expected an end within 6 s" in end.error_text
+    assert "expected an end within 3 s" in end.error_text
     assert "in hang" in end.error_text  # the traceback
 
 
-def test_confirm_trains_like_a_search_and_cannot_open_the_test_split(mini_root: Path) -> None:
-    ((_, searched),) = _run(_spec(mini_root, 0, "search")).values()
-    ((end, confirmed),) = _run(_spec(mini_root, 0, "confirm")).values()
+def test_confirm_trains_like_a_search_and_cannot_open_the_test_split(few_root: Path) -> None:
+    ((_, searched),) = _run(_spec(few_root, 0, "search")).values()
+    ((end, confirmed),) = _run(_spec(few_root, 0, "confirm")).values()
     assert [replace(e, seconds=0.0) for e in searched] == [replace(e, seconds=0.0) for e in confirmed]
     assert end == End()
-    trial = Trial(_spec(mini_root, 0, "confirm"))
+    trial = Trial(_spec(few_root, 0, "confirm"))
     with pytest.raises(splits.TestSplitClosedError, match="opens in stage 'final' only"):
         score_together([trial])
 
 
-def test_no_test_image_is_opened_before_a_step_has_said_so(mini_root: Path, opened: list[str]) -> None:
+def test_no_test_image_is_opened_before_a_step_has_said_so(few_root: Path, opened: list[str]) -> None:
     """Also where the last seed fails, after which only the others are scored."""
-    job = Job([_spec(mini_root, 0), _spec(mini_root, 1), _spec(mini_root, 2, method="missing")], {2})
+    job = Job([_spec(few_root, 0), _spec(few_root, 1), _spec(few_root, 2, method="missing")], {2})
     said: list[str] = []
     while not job.done:
         before = len(opened)
         reports = job.step()
         if len(opened) > before:
             assert len(said) == 2, "read before it was said"
-        said += [report.trial_id for report in reports if report.reads == 797]
+        said += [report.trial_id for report in reports if report.reads == 300]
     assert said == ["digits.linear.final.0000", "digits.linear.final.0001"] and opened

@@ -52,7 +52,13 @@ def append_reads(number: int) -> None:
             append(a_read(f"{number}.{place}"))
 
 
+def _no_flush() -> None:
+    """A process that dies takes nothing from the kernel's cache with it."""
+    os.fsync = lambda _: None
+
+
 def write_for_ever(folder: Path, study: Study, trials: list[EndedTrial]) -> None:
+    _no_flush()
     with Ledger(folder, study, CODE) as ledger:
         while True:
             write(ledger, trials)
@@ -60,6 +66,7 @@ def write_for_ever(folder: Path, study: Study, trials: list[EndedTrial]) -> None
 
 def compact_for_ever(folder: Path, study: Study, trials: list[EndedTrial]) -> None:
     """Add a trial and compact; discard one that is there and add it again."""
+    _no_flush()
     ledgers.COMPACT_ABOVE = 0
     while True:
         for trial in trials:
@@ -92,7 +99,7 @@ def _killed_at(call: int, folder: Path, *what: Any) -> bool:
 
         return wrapper
 
-    os.fsync = lambda _: None  # a process that dies takes nothing from the kernel's cache with it
+    _no_flush()
     for name in SYSTEM_CALLS:
         setattr(os, name, counted(getattr(os, name)))
     change(folder, *what)

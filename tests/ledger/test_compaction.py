@@ -307,11 +307,8 @@ def _in_process(target: Callable[..., None], *args: Any) -> multiprocessing.proc
 
 @pytest.mark.slow
 @pytest.mark.parametrize("plain", [False, True])
-def test_killed_at_any_point_the_ledger_is_whole(
-    plain: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_killed_at_any_point_the_ledger_is_whole(plain: bool, tmp_path: Path) -> None:
     """While it opens a ledger with a new hyperparameter, discards a trial, writes another and closes."""
-    monkeypatch.setattr(os, "fsync", lambda _: None)
     first, (discarded, kept, added) = small_trials()[0], small_trials()[1:4]
     stages = {
         "before": [first, discarded, kept],
@@ -363,10 +360,11 @@ def test_readers_beside_a_killed_compacting_writer(tmp_path: Path) -> None:
     writer = _in_process(compact_for_ever, tmp_path, small_study(), trials)
     sizes: list[int] = []
     deadline = time.monotonic() + 60
-    while len(sizes) < 60 and time.monotonic() < deadline:
+    while len(sizes) < 20 and time.monotonic() < deadline:
         try:
             frame = pd.read_parquet(tmp_path / "ledger" / "trials")
         except FileNotFoundError:  # overtaken, or not there yet
+            time.sleep(0.001)
             continue
         if len(frame):
             assert frame["trial_id"].is_unique
@@ -374,7 +372,7 @@ def test_readers_beside_a_killed_compacting_writer(tmp_path: Path) -> None:
             sizes.append(len(frame))
     os.kill(writer.pid or 0, signal.SIGKILL)
     writer.join()
-    assert len(sizes) == 60
+    assert len(sizes) == 20
     # A trial that is written again is away for an instant.
     assert all(after >= before - 1 for before, after in itertools.pairwise(sizes))
     with _open(tmp_path) as ledger:

@@ -254,7 +254,8 @@ def test_reader_beside_a_killed_writer_sees_whole_rows_only(tmp_path: Path) -> N
     where = tmp_path / "s" / "ledger" / "trials"
     deadline = time.monotonic() + 60
     sizes = []
-    while (len(sizes) < 40 or sizes[-1] < len(ended)) and time.monotonic() < deadline:
+    while (len(sizes) < 20 or sizes[-1] < len(ended)) and time.monotonic() < deadline:
+        time.sleep(0.001)
         if where.is_dir() and any(where.iterdir()):
             frame = pd.read_parquet(where)
             assert frame["trial_id"].is_unique

@@ -1,4 +1,4 @@
-"""Specs of small trials on the mini suite."""
+"""Specs of small trials on few images of the mini suite."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tests.conftest import small_study
-from wst.data.mini import MINI
+from tests.few import FEW
 from wst.data.splits import TaskData
 from wst.records import Epoch, Hyperparameters, Intent, Stage
 from wst.study import Recipe
@@ -29,7 +29,7 @@ def spec(
     """A trial of three epochs on the digits, unless told otherwise."""
     found = settings or (SETTINGS if variant == "wst-r2" else LINEAR)
     intent = Intent(f"digits.{variant}.{stage}.0000", "digits", variant, stage, 0, 0, seed, dict(found))
-    made = trial_spec(small_study(), intent, data=TaskData.of(root, MINI, MINI.task("digits")))
+    made = trial_spec(small_study(), intent, data=TaskData.of(root, FEW, FEW.task("digits")))
     return replace(made, recipe=recipe or Recipe(epochs=3, warmup_epochs=1), **changes)  # type: ignore[arg-type]
 
 

@@ -10,8 +10,8 @@ from wst.training.adapter import card
 IMAGES = InputSpec(32, (0.5, 0.4, 0.3), (0.2, 0.1, 0.3))
 
 
-def test_card_says_what_was_trained_and_what_it_reached(mini_root: Path) -> None:
-    trained = spec(mini_root, data_hash="d", weights="w")
+def test_card_says_what_was_trained_and_what_it_reached(few_root: Path) -> None:
+    trained = spec(few_root, data_hash="d", weights="w")
     found = card(trained, IMAGES, Epoch(3, 0.1, 0.2, 0.3, 0.8, 1.0), Score(0.75, 797))
     assert (found.backbone, found.method, found.suite, found.task) == ("micro", "wst", "mini", "digits")
     assert found.hyperparameters == {"scale": 1.0, "r": 2} and found.checkpoint_hash == "w"
@@ -21,6 +21,6 @@ def test_card_says_what_was_trained_and_what_it_reached(mini_root: Path) -> None
     assert (found.study, found.trial_id) == ("small", "digits.wst-r2.search.0000")
 
 
-def test_card_of_what_was_neither_trained_nor_scored(mini_root: Path) -> None:
-    found = card(spec(mini_root), IMAGES, None, None)
+def test_card_of_what_was_neither_trained_nor_scored(few_root: Path) -> None:
+    found = card(spec(few_root), IMAGES, None, None)
     assert (found.val_top1, found.test_top1, found.test_images) == (None, None, None)

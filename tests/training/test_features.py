@@ -44,7 +44,7 @@ Numbers = tuple[list[Epoch], dict[str, torch.Tensor], Score | None]
 
 
 @pytest.fixture(autouse=True)
-def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mini_root: Path) -> None:
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, few_root: Path) -> None:
     monkeypatch.setenv("WST_CACHE", str(tmp_path / "cache"))
     features._RESIDENT.clear()
 
@@ -70,45 +70,45 @@ def _kept() -> list[entries.CacheEntry]:
 @pytest.mark.parametrize("stage", ["search", "final"])
 @pytest.mark.parametrize("method", ["linear", "lst", "own"])
 def test_numbers_are_those_of_images_bit_for_bit(
-    method: str, stage: Any, mini_root: Path, tmp_path: Path
+    method: str, stage: Any, few_root: Path, tmp_path: Path
 ) -> None:
     if method == "own":
         method = str(tmp_path / "shift.py")
         Path(method).write_text(OWN)
     short = Recipe(epochs=2, warmup_epochs=1)
     own = {"method": method, "method_hash": registry.source_hash(method)}
-    made = spec(mini_root, stage, "linear", recipe=short, **own)
+    made = spec(few_root, stage, "linear", recipe=short, **own)
     on_features = _numbers(made)
     assert len(_kept()) == (1 if stage == "final" else 2)
     _assert_equal(on_features, _numbers(made, keeps_features=False))
 
 
 @pytest.mark.slow
-def test_bf16_has_the_same_numbers_too(mini_root: Path) -> None:
-    made = spec(mini_root, variant="linear", recipe=Recipe(epochs=2, warmup_epochs=0, precision="bf16"))
+def test_bf16_has_the_same_numbers_too(few_root: Path) -> None:
+    made = spec(few_root, variant="linear", recipe=Recipe(epochs=2, warmup_epochs=0, precision="bf16"))
     _assert_equal(_numbers(made), _numbers(made, keeps_features=False))
 
 
 def test_they_are_computed_once_for_all_trials_of_a_task(
-    mini_root: Path, monkeypatch: pytest.MonkeyPatch
+    few_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen = []
     first = features.Features.first
     monkeypatch.setattr(features.Features, "first", lambda s, x: (seen.append(len(x)), first(s, x))[1])
     for lr in (1e-2, 1e-3):
         for again in range(2):
-            Trial(spec(mini_root, variant="linear", settings={**LINEAR, "lr": lr}))
+            Trial(spec(few_root, variant="linear", settings={**LINEAR, "lr": lr}))
             if again:
                 features._RESIDENT.clear()  # as in another process
-    assert sum(seen) == 4 + 800 + 200  # an example a trial, and every image once
+    assert sum(seen) == 4 + 300 + 200  # an example a trial, and every image once
     (val, train) = sorted(_kept(), key=lambda entry: entry.images)
-    assert (val.images, train.images) == (200, 800)
+    assert (val.images, train.images) == (200, 300)
 
 
-def test_others_are_kept_apart(mini_root: Path) -> None:
-    Trial(spec(mini_root, variant="linear"))
-    Trial(spec(mini_root, variant="linear", settings={**LINEAR, "readout": "mean_of_normed"}))
-    Trial(spec(mini_root, variant="linear", recipe=Recipe(precision="bf16")))
+def test_others_are_kept_apart(few_root: Path) -> None:
+    Trial(spec(few_root, variant="linear"))
+    Trial(spec(few_root, variant="linear", settings={**LINEAR, "readout": "mean_of_normed"}))
+    Trial(spec(few_root, variant="linear", recipe=Recipe(precision="bf16")))
     assert len(_kept()) == 6
 
 
@@ -116,17 +116,17 @@ SHORT = Recipe(epochs=1, warmup_epochs=0)
 
 
 @pytest.fixture(scope="module")
-def before(mini_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Numbers:
+def before(few_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Numbers:
     """Of a short trial on kept features."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("WST_CACHE", str(tmp_path_factory.mktemp("before")))
-        numbers = _numbers(spec(mini_root, variant="linear", recipe=SHORT))
+        numbers = _numbers(spec(few_root, variant="linear", recipe=SHORT))
         assert len(_kept()) == 2
     return numbers
 
 
-def test_a_damaged_entry_is_made_again(mini_root: Path, before: Numbers) -> None:
-    made = spec(mini_root, variant="linear", recipe=SHORT)
+def test_a_damaged_entry_is_made_again(few_root: Path, before: Numbers) -> None:
+    made = spec(few_root, variant="linear", recipe=SHORT)
     Trial(made)
     for entry in _kept():
         file = entry.folder / "images.npy"
@@ -139,9 +139,9 @@ def test_a_damaged_entry_is_made_again(mini_root: Path, before: Numbers) -> None
 
 @pytest.mark.parametrize("lacks", ["allowance", "room", "memory"])
 def test_too_large_ones_are_not_kept(
-    lacks: str, mini_root: Path, before: Numbers, monkeypatch: pytest.MonkeyPatch
+    lacks: str, few_root: Path, before: Numbers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = spec(mini_root, variant="linear", recipe=SHORT)
+    made = spec(few_root, variant="linear", recipe=SHORT)
     if lacks == "allowance":
         monkeypatch.setattr(features, "MOST_BYTES", 1000)
     elif lacks == "room":
@@ -152,28 +152,28 @@ def test_too_large_ones_are_not_kept(
     assert not _kept()
 
 
-def test_a_method_without_a_hash_keeps_none(mini_root: Path, tmp_path: Path) -> None:
+def test_a_method_without_a_hash_keeps_none(few_root: Path, tmp_path: Path) -> None:
     (tmp_path / "shift.py").write_text(OWN)
-    made = spec(mini_root, variant="linear", method=str(tmp_path / "shift.py"))
+    made = spec(few_root, variant="linear", method=str(tmp_path / "shift.py"))
     Trial(made)
     assert not _kept()
     Trial(replace(made, method_hash=registry.source_hash(made.method)))
     assert len(_kept()) == 2
 
 
-def test_a_method_that_touches_more_than_it_says_keeps_none(mini_root: Path, tmp_path: Path) -> None:
+def test_a_method_that_touches_more_than_it_says_keeps_none(few_root: Path, tmp_path: Path) -> None:
     text = OWN.replace("blocks[-1]", "blocks[0]").replace("len(backbone.blocks) - 1", "len(backbone.blocks)")
     (tmp_path / "wrong.py").write_text(text)
     method = str(tmp_path / "wrong.py")
-    made = spec(mini_root, variant="linear", method=method, method_hash=registry.source_hash(method))
+    made = spec(few_root, variant="linear", method=method, method_hash=registry.source_hash(method))
     assert Trial(made).halves is not None and not _kept()
 
 
-def test_stochastic_depth_keeps_none(mini_root: Path) -> None:
-    Trial(spec(mini_root, variant="linear", settings={**LINEAR, "drop_path": 0.1}))
+def test_stochastic_depth_keeps_none(few_root: Path) -> None:
+    Trial(spec(few_root, variant="linear", settings={**LINEAR, "drop_path": 0.1}))
     assert not _kept()
 
 
-def test_halves_are_there_where_something_is_untouched(mini_root: Path) -> None:
-    assert isinstance(Trial(spec(mini_root, variant="linear")).halves, Halves)
-    assert Trial(spec(mini_root)).halves is None
+def test_halves_are_there_where_something_is_untouched(few_root: Path) -> None:
+    assert isinstance(Trial(spec(few_root, variant="linear")).halves, Halves)
+    assert Trial(spec(few_root)).halves is None

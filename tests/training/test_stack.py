@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from tests.few import FEW
 from tests.training.specs import SETTINGS, spec
-from wst.data.mini import MINI
 from wst.data.splits import TaskData
 from wst.training import stack
 from wst.training.stack import CannotStackError, Stack
@@ -73,33 +73,33 @@ def _assert_alike(trials: Sequence[Trial], stacked: Stack) -> None:
             torch.testing.assert_close(found[i][1][name], gradient, rtol=1e-4, atol=1e-6)
 
 
-def test_one_graph_serves_every_trial_of_a_kind(mini_root: Path, replayed: type[Replayed]) -> None:
+def test_one_graph_serves_every_trial_of_a_kind(few_root: Path, replayed: type[Replayed]) -> None:
     made = []
     for seed, scale in enumerate((1.0, 1.0, 0.5, 2.0)):
-        trial = _trial(mini_root, seed, scale=scale, lr=1e-3 * (seed + 1))
+        trial = _trial(few_root, seed, scale=scale, lr=1e-3 * (seed + 1))
         captured = Stack([trial], "captured")
         for _ in range(2):
             _assert_alike([trial], captured)
         made.append(replayed.made)
     # the scale becomes an argument when it is seen to differ
     assert made == [1, 1, 2, 2]
-    Stack([_trial(mini_root, 5, r=3)], "captured")
+    Stack([_trial(few_root, 5, r=3)], "captured")
     assert len(stack._CAPTURED) == 2
 
 
-def test_a_pass_is_captured_as_a_whole(mini_root: Path, replayed: type[Replayed]) -> None:
+def test_a_pass_is_captured_as_a_whole(few_root: Path, replayed: type[Replayed]) -> None:
     for first in (0, 2):
-        trials = [_trial(mini_root, first + i, scale=0.5 + i, drop_path=0.2 * i) for i in range(2)]
+        trials = [_trial(few_root, first + i, scale=0.5 + i, drop_path=0.2 * i) for i in range(2)]
         captured = Stack(trials, "captured")
         for _ in range(2):
             _assert_alike(trials, captured)
     assert replayed.made == 1
 
 
-def test_what_draws_numbers_itself_is_not_captured(mini_root: Path, replayed: type[Replayed]) -> None:
+def test_what_draws_numbers_itself_is_not_captured(few_root: Path, replayed: type[Replayed]) -> None:
     drawing = Trial(
         spec(
-            mini_root,
+            few_root,
             method="lora",
             settings={"lr": 1e-3, "weight_decay": 0.0, "drop_path": 0.0, "dropout": 0.5},
         )
@@ -109,11 +109,11 @@ def test_what_draws_numbers_itself_is_not_captured(mini_root: Path, replayed: ty
 
 
 def test_a_graph_that_does_not_give_a_trials_own_numbers_is_found_out(
-    mini_root: Path, replayed: type[Replayed]
+    few_root: Path, replayed: type[Replayed]
 ) -> None:
     """As where a method keeps a setting as a plain number, which a graph holds for good."""
-    _assert_alike([trial := _trial(mini_root, 0)], Stack([trial], "captured"))
-    other = _trial(mini_root, 1)
+    _assert_alike([trial := _trial(few_root, 0)], Stack([trial], "captured"))
+    other = _trial(few_root, 1)
     forward = other.model.forward
     other.model.forward = lambda images: 3 * forward(images)  # type: ignore[method-assign]
     captured = Stack([other], "captured")
@@ -121,44 +121,44 @@ def test_a_graph_that_does_not_give_a_trials_own_numbers_is_found_out(
         captured([next(other.draws.epoch())], [ONE])
 
 
-def test_kinds_of_a_method_share_what_is_frozen(mini_root: Path, replayed: type[Replayed]) -> None:
+def test_kinds_of_a_method_share_what_is_frozen(few_root: Path, replayed: type[Replayed]) -> None:
     """Tasks have other heads, and so graphs of their own."""
     for task in ("digits", "emoji_group"):
-        made = spec(mini_root)
-        trial = Trial(replace(made, data=TaskData.of(mini_root, MINI, MINI.task(task))))
+        made = spec(few_root)
+        trial = Trial(replace(made, data=TaskData.of(few_root, FEW, FEW.task(task))))
         _assert_alike([trial], Stack([trial], "captured"))
     first, second = (kind.model for kind in stack._CAPTURED.values())
     assert replayed.made == 2
     assert first.backbone.pos_embed is second.backbone.pos_embed  # type: ignore[union-attr]
 
 
-def test_a_step_that_cannot_be_captured_is_said(mini_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_step_that_cannot_be_captured_is_said(few_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise RuntimeError("operation not permitted when stream is capturing")
 
     monkeypatch.setattr(stack, "Graph", refuse)
     stack.forget()
-    trial = _trial(mini_root, 0)
+    trial = _trial(few_root, 0)
     with pytest.raises(CannotStackError, match="captured; found: operation not permitted"):
         Stack([trial], "captured")([next(trial.draws.epoch())], [ONE])
 
 
-def test_trials_of_other_shapes_are_not_stacked(mini_root: Path) -> None:
+def test_trials_of_other_shapes_are_not_stacked(few_root: Path) -> None:
     with pytest.raises(CannotStackError, match=r"expected tensors of one shape; found .* in 2 shapes"):
-        Stack([_trial(mini_root, 0), _trial(mini_root, 1, r=3)])
+        Stack([_trial(few_root, 0), _trial(few_root, 1, r=3)])
 
 
-def test_a_setting_that_is_a_plain_number_in_the_model_is_found_out(mini_root: Path) -> None:
-    trials = [_trial(mini_root, seed) for seed in range(2)]
+def test_a_setting_that_is_a_plain_number_in_the_model_is_found_out(few_root: Path) -> None:
+    trials = [_trial(few_root, seed) for seed in range(2)]
     forward = trials[1].model.forward
     trials[1].model.forward = lambda images: 3 * forward(images)  # type: ignore[method-assign]
     with pytest.raises(CannotStackError, match="alone"):
         Stack(trials)
 
 
-def test_rounding_is_told_from_other_numbers(mini_root: Path) -> None:
+def test_rounding_is_told_from_other_numbers(few_root: Path) -> None:
     """A gradient that is nothing but rounding beside the others may be any other such."""
-    stacked = Stack([_trial(mini_root, 0)])
+    stacked = Stack([_trial(few_root, 0)])
     large, small, none = torch.ones(8), torch.full((8,), 1e-5), torch.full((8,), 1e-9)
     assert stacked._alike([large, small, -none], [large, small, none])
     assert not stacked._alike([large, -small, none], [large, small, none])

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import torch
 
+from tests.few import FEW
 from tests.training.specs import LINEAR, SETTINGS, spec
-from wst.data.mini import MINI
 from wst.data.splits import TaskData
 from wst.models.backbones import weights_id
 from wst.records import Epoch, Hyperparameters
@@ -32,7 +32,7 @@ def _member(root: Path, task: str, number: int, method: str = "wst", **settings:
     found: Hyperparameters = {**(SETTINGS if method == "wst" else LINEAR), **settings}  # type: ignore[dict-item]
     made = spec(root, settings=found, seed=number, recipe=_RECIPE, method=method)
     intent = replace(made.intent, trial_id=f"{task}.{method}.search.{number:04d}", task=task, number=number)
-    return replace(made, intent=intent, data=TaskData.of(root, MINI, MINI.task(task)))
+    return replace(made, intent=intent, data=TaskData.of(root, FEW, FEW.task(task)))
 
 
 def _alike(found: list[Epoch], expected: list[Epoch]) -> bool:
@@ -47,10 +47,10 @@ def _alike(found: list[Epoch], expected: list[Epoch]) -> bool:
 
 
 @pytest.fixture(scope="module")
-def alone(mini_root: Path) -> list[tuple[TrialSpec, list[Epoch]]]:
+def alone(few_root: Path) -> list[tuple[TrialSpec, list[Epoch]]]:
     """Four tasks alone: learning rate, scale, stochastic depth, seed, head and images differ."""
     specs = [
-        _member(mini_root, task, i, lr=1e-3 * (i + 1), scale=0.5 + i, drop_path=0.1 * i)
+        _member(few_root, task, i, lr=1e-3 * (i + 1), scale=0.5 + i, drop_path=0.1 * i)
         for i, task in enumerate(_TASKS)
     ]
     assert len({one.data.task.classes for one in specs}) > 2
@@ -91,9 +91,9 @@ def test_one_that_leaves_and_one_that_fails_change_no_other(
 
 
 def test_trials_whose_stack_gives_up_go_on_alone(
-    mini_root: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    few_root: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    specs = [_member(mini_root, "digits", i, "linear") for i in range(2)]
+    specs = [_member(few_root, "digits", i, "linear") for i in range(2)]
     curves = [list(Trial(one).epochs()) for one in specs]
     original, calls = Stack.__call__, []
 
@@ -120,9 +120,9 @@ class _Refused:
 
 
 def test_what_cannot_be_compiled_is_captured_and_what_has_no_room_there_goes_on_plainly(
-    mini_root: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    few_root: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    made = _member(mini_root, "digits", 0, "linear")
+    made = _member(few_root, "digits", 0, "linear")
     curve = list(Trial(made).epochs())
     monkeypatch.setattr("wst.training.stack.Graph", _Refused)
     trial = Trial(made)
@@ -136,8 +136,8 @@ def test_what_cannot_be_compiled_is_captured_and_what_has_no_room_there_goes_on_
     assert trial.cost().steps == "eager" and _alike(trial.curve, curve)
 
 
-def test_heads_on_kept_features_are_trained_in_one_product(mini_root: Path) -> None:
-    specs = [_member(mini_root, "digits", i, "linear", lr=1e-3 * 4**i) for i in range(3)]
+def test_heads_on_kept_features_are_trained_in_one_product(few_root: Path) -> None:
+    specs = [_member(few_root, "digits", i, "linear", lr=1e-3 * 4**i) for i in range(3)]
     specs = [replace(one, weights=weights_id(one.backbone)) for one in specs]
     curves = [list(Trial(one).epochs()) for one in specs]
     trials = [Trial(one) for one in specs]
@@ -148,11 +148,11 @@ def test_heads_on_kept_features_are_trained_in_one_product(mini_root: Path) -> N
 
 
 def test_trials_that_cannot_share_a_pass_do_their_own_steps(
-    mini_root: Path, caplog: pytest.LogCaptureFixture
+    few_root: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """As those of a method that draws numbers itself."""
     once = Recipe(epochs=1, warmup_epochs=0)
-    made = [_member(mini_root, "digits", i, "lora", dropout=0.5 * i) for i in range(2)]
+    made = [_member(few_root, "digits", i, "lora", dropout=0.5 * i) for i in range(2)]
     specs = [replace(one, recipe=once) for one in made]
     curves = [list(Trial(one).epochs()) for one in specs]
     trials = [Trial(one) for one in specs]

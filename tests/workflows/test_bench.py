@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from tests.cli.commands import caller
-from wst.machine import usable_cpus
+from tests.conftest import small_study
 from wst.training.layouts import Layout
 from wst.training.timing import Speed
-from wst.workflows.bench import Bench
+from wst.workflows.bench import Bench, _layouts
 
 SPEED = Speed(training=100.0, scoring=300.0, operations=10**7, precision="fp32", memory=None)
 
@@ -40,6 +40,9 @@ def test_share_of_the_peak() -> None:
 def test_the_verb_prints_what_to_set(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """With few layouts: each slot of one is a process."""
+    layouts = [Layout(2, 1), Layout(1, 1, together=4)]
+    monkeypatch.setattr("wst.workflows.bench._layouts", lambda *_: layouts)
     wst = caller(monkeypatch, capsys)
     path = tmp_path / "small.yaml"
     path.write_text(
@@ -55,5 +58,11 @@ def test_the_verb_prints_what_to_set(
     assert 0 < found["variants"]["wst-r2"]["share of the peak"] < 2
     tried = found["layouts"]["tried"]
     assert found["layouts"]["variant"] != "linear" and all(layout["images"] > 0 for layout in tried)
-    assert all(layout["slots"] * layout["threads"] <= usable_cpus() for layout in tried)
-    assert {(layout["together"], layout["steps"]) for layout in tried} == {(1, "eager"), (4, "eager")}
+    found = [(one["slots"], one["threads"], one["together"], one["steps"]) for one in tried]
+    assert found == [(2, 1, 1, "eager"), (1, 1, 4, "eager")]
+
+
+def test_layouts_on_a_cpu_keep_all_cores_busy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wst.workflows.bench.usable_cpus", lambda: 6)
+    found = [(one.slots, one.threads, one.together) for one in _layouts(small_study(), cuda=False)]
+    assert found == [(1, 6, 1), (2, 3, 1), (4, 1, 1), (6, 1, 1), (6, 1, 4)]

@@ -12,8 +12,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from datetime import datetime
+from functools import cache
 from types import NoneType
-from typing import Annotated, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import pyarrow as pa
 
@@ -41,7 +42,7 @@ def record_columns(record: type, names: Iterable[str] | None = None) -> list[_Co
         record: a dataclass.
         names: these fields alone.
     """
-    hints = get_type_hints(record, include_extras=True)
+    hints = _hints(record)
     wanted = [field.name for field in fields(record)] if names is None else names
     return [
         (name, _arrow(kind), sentence)
@@ -49,6 +50,12 @@ def record_columns(record: type, names: Iterable[str] | None = None) -> list[_Co
         if get_origin(hints[name]) is Annotated
         for kind, sentence in [get_args(hints[name])]
     ]
+
+
+@cache
+def _hints(record: type) -> dict[str, Any]:
+    """The annotations of a record's fields; each of them is compiled anew where they are asked for."""
+    return get_type_hints(record, include_extras=True)
 
 
 def _arrow(kind: object) -> pa.DataType:
