@@ -135,8 +135,8 @@ def main() -> None:
         "ViTs, alone in a process. Ours are processes beside each other, each with as many trials in a pass "
         "as it says. Captured steps are replayed from a CUDA graph; compiled ones are fused before. Images a "
         "second are those of all trials together. Operations are those of products of matrices, counted. "
-        "Memory is the accelerator's, of all processes, and all that is reserved where steps are replayed; "
-        "on a CPU it is resident, libraries and all.",
+        "Memory is the accelerator's, of all processes: what they allocate, or where steps are replayed what "
+        "they reserve; on a CPU it is resident, libraries and all.",
         *trials,
     )
 

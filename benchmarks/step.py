@@ -241,8 +241,9 @@ def our_trial(given: Given, epochs: int, backbone: str) -> tuple[dict[str, float
         with watch("setup"):
             trial = Trial(spec)
         with watch("training"):
-            for _ in Pass([trial]).rounds():
-                pass
+            for _, epoch in itertools.chain.from_iterable(Pass([trial]).rounds()):
+                if isinstance(epoch, Exception):
+                    raise epoch
         with watch("evaluation"):
             top1 = trial.test().top1
     assert top1 is not None

@@ -26,3 +26,7 @@ class ChangedError(InputError):
 
     In a trial it is no failure of the trial's: the study stops, and no row is written.
     """
+
+
+class TimeLimitError(Exception):
+    """A trial took longer than the study allows; it may be raised anywhere, in a library too."""

@@ -32,13 +32,13 @@ from wst.engine.faults import (
     DISK_FULL,
     OutOfTime,
     StudyStoppedError,
-    TimeLimitError,
     error_type,
     failed,
     no_room,
     time_limit,
 )
 from wst.engine.fingerprint import fingerprint
+from wst.errors import TimeLimitError
 from wst.ledger import Ledger, history
 from wst.planning.planner import Planner
 from wst.records import EndedTrial
@@ -247,7 +247,7 @@ def test_study_whose_trials_fail_alike_ends_early_and_runs_them_again_once_the_c
     stopped = wst(*tune)
     assert stopped.status == 1 and "Traceback" not in stopped.err
     assert stopped.err.splitlines()[-2:] == [
-        "wst: 4 of the last 4 trials failed with TimeLimitError: wst.engine.faults.TimeLimitError: expected "
+        "wst: 4 of the last 4 trials failed with TimeLimitError: wst.errors.TimeLimitError: expected "
         "an end within 0.001 s; found the trial still training",
         f"The ledger is whole; the same command goes on with {out}.",
     ]

@@ -39,7 +39,7 @@ def test_attention_and_its_gradients_are_those_of_each_alone(mask: Tensor | None
     def attend(query: Tensor, key: Tensor, mask: Tensor | None) -> Tensor:
         return F.scaled_dot_product_attention(query, key, value, mask, scale=0.5)
 
-    with Rules(None):
+    with Rules():
         found = vmap(attend, in_dims=(0, 0, dim))(query, key, mask)
     masks = [mask] * TRIALS if mask is None or dim is None else mask.unbind(dim)
     expected = torch.stack([attend(query[i], key[i], masks[i]) for i in range(TRIALS)])
@@ -55,7 +55,7 @@ def test_attention_and_its_gradients_are_those_of_each_alone(mask: Tensor | None
 
 def test_attention_that_drops_is_refused() -> None:
     tokens = _random(TRIALS, IMAGES, HEADS, TOKENS, WIDTH)
-    with Rules(None), pytest.raises(RuntimeError, match="random"):
+    with Rules(), pytest.raises(RuntimeError, match="random"):
         vmap(lambda one: F.scaled_dot_product_attention(one, one, one, dropout_p=0.5))(tokens)
 
 
@@ -76,7 +76,26 @@ def test_types_are_those_of_autocast(call: Callable[..., Tensor], shapes: list[t
     first = first.bfloat16()
     with torch.autocast("cpu", torch.bfloat16):
         alone = torch.stack([call(*own) for own in zip(first, *others, strict=True)])
-        with Rules(torch.bfloat16):
+        with Rules():
             together = vmap(call)(first, *others)
     assert together.dtype == alone.dtype == torch.bfloat16
     torch.testing.assert_close(together, alone, rtol=2e-2, atol=2e-2)
+
+
+def test_nothing_is_cast_where_autocast_is_off() -> None:
+    inputs, weights = _random(TRIALS, 5, 8).float(), _random(TRIALS, 4, 8).float()
+
+    def call(one: Tensor, weight: Tensor) -> Tensor:
+        with torch.autocast("cpu", enabled=False):
+            return F.linear(one, weight)
+
+    with torch.autocast("cpu", torch.bfloat16), Rules():
+        assert vmap(call)(inputs, weights).dtype == torch.float32
+
+
+def test_attention_of_tokens_alone_stays_within_each_trial() -> None:
+    tokens = _random(TRIALS, TOKENS, WIDTH)
+    with Rules():
+        found = vmap(lambda one: F.scaled_dot_product_attention(one, one, one))(tokens)
+    expected = [F.scaled_dot_product_attention(one, one, one) for one in tokens]
+    torch.testing.assert_close(found, torch.stack(expected))

@@ -32,7 +32,7 @@ def _check(module: nn.Module, inputs: Tensor) -> list[Any]:
     module = module.double()
     leaves = [inputs.requires_grad_(), *module.parameters()]
     expected = module(inputs)
-    with _Calls() as calls, Forms(torch.bfloat16):
+    with _Calls() as calls, torch.autocast("cpu", torch.bfloat16), Forms():
         found = module(inputs)
     torch.testing.assert_close(found, expected)
     towards = torch.randn_like(expected)
@@ -78,7 +78,7 @@ def test_thin_maps_are_filled_up(into: int, out: int, bias: bool) -> None:
 
 def test_linear_maps_in_float32_stay_as_they_are() -> None:
     layer, inputs = nn.Linear(5, 3), torch.randn(2, 5)
-    with _Calls() as calls, Forms(None):
+    with _Calls() as calls, Forms():
         layer(inputs)
     assert F.linear in calls.seen and F.pad not in calls.seen
 
@@ -88,7 +88,7 @@ def test_they_can_be_stacked(call: Callable[..., Tensor]) -> None:
     shapes = [(2, 6), (3, 6)] if call is F.linear else [(2, 3, 4, 4), (3, 3, 2, 2)]
     inputs, weights = (torch.randn(4, *shape, dtype=torch.float64) for shape in shapes)
     options = () if call is F.linear else (None, (2, 2))
-    with Forms(torch.bfloat16):
+    with torch.autocast("cpu", torch.bfloat16), Forms():
         found = vmap(lambda one, weight: call(one, weight, *options))(inputs, weights)
     expected = [call(one, weight, *options) for one, weight in zip(inputs, weights, strict=True)]
     torch.testing.assert_close(found, torch.stack(expected))

@@ -106,7 +106,7 @@ def test_trials_whose_stack_gives_up_go_on_alone(
     monkeypatch.setattr(Stack, "__call__", give_up)
     trials = [Trial(one) for one in specs]
     list(Pass(trials).rounds())
-    assert len(calls) == 3 and "planted; each does its own steps" in caplog.text
+    assert len(calls) == 3 and "planted; trials do their own steps" in caplog.text
     assert all(_alike(trial.curve, curve) for trial, curve in zip(trials, curves, strict=True))
 
 
@@ -131,8 +131,8 @@ def test_what_cannot_be_compiled_is_captured_and_what_has_no_room_there_goes_on_
     together._stack = together._made()
     list(together.rounds())
     first, second = (record.message for record in caplog.records)
-    assert "no compiler; its steps are captured as they are" in first
-    assert "room for captured steps; found too little memory; each does its own steps" in second
+    assert "no compiler; they are captured as they are" in first
+    assert "room for captured steps; found too little memory; trials do their own steps" in second
     assert trial.cost().steps == "eager" and _alike(trial.curve, curve)
 
 
@@ -158,6 +158,6 @@ def test_trials_that_cannot_share_a_pass_do_their_own_steps(
     trials = [Trial(one) for one in specs]
     list(Pass(trials).rounds())
     assert [trial.cost().pass_size for trial in trials] == [None, None]
-    assert "each does its own steps" in caplog.text
+    assert "trials do their own steps" in caplog.text
     found = [[epoch.val_loss for epoch in trial.curve] for trial in trials]
     assert found == [[epoch.val_loss for epoch in curve] for curve in curves]

@@ -66,3 +66,12 @@ def test_layouts_on_a_cpu_keep_all_cores_busy(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr("wst.workflows.bench.usable_cpus", lambda: 6)
     found = [(one.slots, one.threads, one.together) for one in _layouts(small_study(), cuda=False)]
     assert found == [(1, 6, 1), (2, 3, 1), (4, 1, 1), (6, 1, 1), (6, 1, 4)]
+
+
+def test_layouts_on_a_gpu_are_one_thing_more_than_captured_steps_each() -> None:
+    eager, *found = list(_layouts(small_study(), cuda=True))
+    assert (eager.slots, eager.together, eager.steps) == (1, 1, "eager")
+    assert all(one.slots == 1 or (one.together, one.steps) == (1, "captured") for one in found)
+    assert {one.together for one in found if one.steps == "captured"} == {1, 2, 4, 8}
+    assert {one.slots for one in found} == {1, 2, 3, 4}
+    assert [one.together for one in found if one.steps == "compiled"] == [1, 4]

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from wst.errors import ChangedError
+from wst.errors import ChangedError, TimeLimitError
 from wst.records import End
 
 OUT_OF_MEMORY = frozenset({"OutOfMemoryError", "MemoryError"})
@@ -36,10 +36,6 @@ class StudyInterrupted(KeyboardInterrupt):
 
 class OutOfTime(StudyInterrupted):
     """The time that the user gave is over."""
-
-
-class TimeLimitError(RuntimeError):
-    """A trial took longer than the study allows."""
 
 
 def error_type(error: BaseException) -> str:

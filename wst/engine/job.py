@@ -11,7 +11,7 @@ from itertools import groupby
 
 import torch
 
-from wst.engine.faults import failed, time_limit, too_long
+from wst.engine.faults import OUT_OF_MEMORY, failed, time_limit, too_long
 from wst.records import Cost, End, Epoch, Report, Score
 from wst.training import stack
 from wst.training.spec import TrialSpec
@@ -41,7 +41,7 @@ class Job:
         self._training: dict[str, Trial] = {}
         """Those in training, by name."""
         self._pass: Pass | None = None
-        """Theirs, where they are several."""
+        """Theirs, where they are several, or their steps are replayed."""
         self._rounds: Iterator[Round] | None = None
         """Their epochs; None until they are built."""
         self._new: dict[str, list[Epoch]] = {}
@@ -66,8 +66,9 @@ class Job:
                 reports = self._train(self._left[0]) if self._left else self._finish()
         except Exception as error:
             reports = self._all_failed(error)
-        if any(report.end is not None and report.end.error_type is not None for report in reports):
-            _free_memory()
+        ends = {report.end.error_type for report in reports if report.end is not None}
+        if ends - {None}:
+            _free_memory(graphs=bool(ends & OUT_OF_MEMORY))
         return tuple(reports)
 
     def drop(self, trial_ids: Collection[str]) -> None:
@@ -249,8 +250,9 @@ def _report(trial: Trial, epochs: Sequence[Epoch], end: End | None = None) -> Re
     return Report(trial.spec.intent.trial_id, tuple(epochs), cost, end)
 
 
-def _free_memory() -> None:
-    stack.forget()
+def _free_memory(graphs: bool) -> None:
+    if graphs:
+        stack.forget()
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

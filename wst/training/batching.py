@@ -29,14 +29,7 @@ class Rules(TorchFunctionMode):
     Attention over K stacked trials is attention over K times as many images.  ``vmap`` has no rule for the
     fused kernel of a CPU, and its rule for those of CUDA gives their backward pass tensors in an order of
     memory that these refuse, or read as another.
-
-    Args:
-        lower: type that autocast computes in; None without it.
     """
-
-    def __init__(self, lower: torch.dtype | None):
-        super().__init__()
-        self._lower = lower
 
     def __torch_function__(
         self,
@@ -46,15 +39,20 @@ class Rules(TorchFunctionMode):
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         named = dict(kwargs or {})
-        if self._lower is not None and func in _TAKEN_APART:
-            args = [self._cast(value) for value in args]
-            named = {name: self._cast(value) for name, value in named.items()}
+        if func in _TAKEN_APART:
+            args = [_cast(value) for value in args]
+            named = {name: _cast(value) for name, value in named.items()}
         if func is F.scaled_dot_product_attention:
             return _attention(*args, **named)
         return func(*args, **named)
 
-    def _cast(self, value: Any) -> Any:
-        return value.to(self._lower) if isinstance(value, Tensor) and value.is_floating_point() else value
+
+def _cast(value: Any) -> Any:
+    """What autocast makes of an argument."""
+    if not isinstance(value, Tensor) or not value.is_floating_point() or value.dtype == torch.float64:
+        return value
+    device = value.device.type
+    return value.to(torch.get_autocast_dtype(device)) if torch.is_autocast_enabled(device) else value
 
 
 def _attention(
@@ -100,6 +98,9 @@ class _Folded(torch.autograd.Function):
             tensor.expand(trials, *tensor.shape) if dim is None else tensor.movedim(dim, 0)
             for tensor, dim in zip((query, key, value), in_dims, strict=False)
         ]
+        one = stacked[0].shape[1:-1]  # of one trial, but for the width
+        if len(one) == 1:  # of tokens alone
+            stacked = [tensor.unsqueeze(1) for tensor in stacked]
         images, ndim = stacked[0].shape[1], stacked[0].ndim - 1
         if attn_mask is not None and (in_dims[3] is not None or attn_mask.ndim == ndim):
             masks = attn_mask.expand(trials, *attn_mask.shape) if in_dims[3] is None else attn_mask
@@ -108,4 +109,4 @@ class _Folded(torch.autograd.Function):
             attn_mask = masks.expand(trials, images, *masks.shape[2:]).flatten(0, 1)
         query, key, value = (tensor.flatten(0, 1) for tensor in stacked)
         out = F.scaled_dot_product_attention(query, key, value, attn_mask, is_causal=is_causal, **options)
-        return out.reshape(trials, images, *out.shape[1:]), 0
+        return out.reshape(trials, *one, out.shape[-1]), 0

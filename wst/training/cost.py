@@ -80,6 +80,10 @@ class Clock:
         self.evaluation_seconds += seconds
         self._add(seconds)
 
+    def add_setup(self, seconds: float) -> None:
+        """Seconds of what is neither, likewise."""
+        self._add(seconds)
+
     def _add(self, seconds: float) -> None:
         if self._running is None:
             self._earlier += seconds

@@ -19,15 +19,8 @@ _ALIGNED = 8
 
 
 class Forms(TorchFunctionMode):
-    """Convolutions over patches as products of matrices; thin linear maps as wide as tensor cores like them.
-
-    Args:
-        lower: type that autocast computes in; None without it, when linear maps stay as they are.
-    """
-
-    def __init__(self, lower: torch.dtype | None):
-        super().__init__()
-        self._lower = lower
+    """Convolutions over patches as products of matrices; where autocast is on, thin linear maps as wide as
+    tensor cores like them."""
 
     def __torch_function__(
         self,
@@ -37,20 +30,20 @@ class Forms(TorchFunctionMode):
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         if func is F.conv2d and not kwargs and _of_patches(*args):
-            return self._patches(*args[:3])
-        if func is F.linear and not kwargs and self._lower is not None and args[1].ndim == 2:
+            return _patches(*args[:3])
+        if func is F.linear and not kwargs:
             return _linear(*args)
         return func(*args, **(kwargs or {}))
 
-    def _patches(self, images: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        """Images (B, C, H, W) -> maps (B, D, H / patch, W / patch)."""
-        count, channels, height, width = images.shape
-        high, wide = weight.shape[-2:]
-        rows, columns = height // high, width // wide
-        patches = images.reshape(count, channels, rows, high, columns, wide).permute(0, 2, 4, 1, 3, 5)
-        flat = patches.reshape(count, rows * columns, channels * high * wide)
-        product = F.linear if self._lower is None else _linear
-        return product(flat, weight.flatten(1), bias).transpose(1, 2).reshape(count, -1, rows, columns)
+
+def _patches(images: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Images (B, C, H, W) -> maps (B, D, H / patch, W / patch)."""
+    count, channels, height, width = images.shape
+    high, wide = weight.shape[-2:]
+    rows, columns = height // high, width // wide
+    patches = images.reshape(count, channels, rows, high, columns, wide).permute(0, 2, 4, 1, 3, 5)
+    flat = patches.reshape(count, rows * columns, channels * high * wide)
+    return _linear(flat, weight.flatten(1), bias).transpose(1, 2).reshape(count, -1, rows, columns)
 
 
 def _of_patches(
@@ -72,7 +65,9 @@ def _of_patches(
 
 
 def _linear(inputs: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """``F.linear``, with zeros for columns and rows that are missing to whole vectors."""
+    """``F.linear``, under autocast with zeros for columns and rows that are missing to whole vectors."""
+    if weight.ndim != 2 or not torch.is_autocast_enabled(inputs.device.type):
+        return F.linear(inputs, weight, bias)
     out, into = weight.shape
     more_out, more_into = -out % _ALIGNED, -into % _ALIGNED
     if not more_out and not more_into:

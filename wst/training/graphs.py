@@ -6,12 +6,15 @@ than running them.  Compiled first, it is half as many: most of what is not a pr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from weakref import WeakSet
 
 import torch
 from torch import Tensor
 from torch.fx.experimental.proxy_tensor import make_fx
+
+from wst.errors import TimeLimitError
 
 Tensors = Mapping[str, Tensor]
 Function = Callable[[Tensors], Sequence[Tensor | None]]
@@ -38,14 +41,21 @@ class Graph:
     Raises:
         RuntimeError: it cannot be captured; out of memory as ``torch.OutOfMemoryError``.
         CompilerError: it cannot be compiled.
+        TimeLimitError: the time was over meanwhile.
     """
 
     def __init__(self, function: Function, tensors: Tensors, compiled: bool = False):
         self._into = {name: tensor.detach().clone() for name, tensor in tensors.items()}
-        if compiled:
-            function = _compiled(function, self._into)
         self._last: dict[str, Tensor] = {}
         """What was copied there last: a tensor that never changes need not be copied again."""
+        with _letting_through():
+            if compiled:
+                function = _compiled(function, self._into)
+            self._capture(function)
+        self._kept = function if compiled else None
+        """It alone has the tensors that tracing made constants of."""
+
+    def _capture(self, function: Function) -> None:
         aside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         aside.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(aside):
@@ -87,9 +97,21 @@ def _compiled(function: Function, tensors: Tensors) -> Function:
         traced = make_fx(lambda named: function(named))(tensors)
         found = torch.no_grad()(torch.compile(traced, dynamic=False, fullgraph=True))
         found(tensors)  # which compiles
-    except torch.OutOfMemoryError:
-        raise
     except Exception as error:  # it calls other compilers, any of which may fail
         first = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise CompilerError(first) from None
+        raise CompilerError(first) from error
     return found
+
+
+@contextmanager
+def _letting_through() -> Iterator[None]:
+    """Raise what ended the trial rather than what others made of it on its way."""
+    try:
+        yield
+    except Exception as error:
+        found: BaseException | None = error
+        while found is not None:
+            if isinstance(found, TimeLimitError | torch.OutOfMemoryError):
+                raise found from None
+            found = found.__cause__ or found.__context__
+        raise

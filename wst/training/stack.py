@@ -8,9 +8,10 @@ gradients of the losses' sum are those of each.
 
 from __future__ import annotations
 
+import time
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from types import EllipsisType
 from typing import TYPE_CHECKING
@@ -50,21 +51,23 @@ class CannotCompileError(CannotStackError):
     """Steps that the compiler does not take."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class _Captured:
     """What was captured for trials of one kind in this process.
 
     Attributes:
         model: whose frozen tensors the graphs read.
-        called: what was called with them, which may hold tensors besides: the blocks' contexts.
         constants: names of frozen tensors that are arguments, since trials differ in them.
         graphs: by the shape of the images.
+        called: what the graphs were captured of, which may hold tensors besides: the blocks' contexts.
+        problem: why there are none.
     """
 
     model: nn.Module
-    called: nn.Module
     constants: frozenset[str]
     graphs: dict[torch.Size, Graph] = field(default_factory=dict)
+    called: list[nn.Module] = field(default_factory=list)
+    problem: CannotStackError | None = None
 
 
 _CAPTURED: OrderedDict[tuple[object, ...], _Captured] = OrderedDict()
@@ -90,6 +93,9 @@ class Stack:
         steps: how they run.  Captured and compiled ones are CUDA graphs, which later trials of the process
             use, too.
 
+    Attributes:
+        setup_seconds: that making graphs has taken, and comparing what they give.
+
     Raises:
         CannotStackError: the trials' models differ in more, draw numbers themselves, or give other logits
             together than alone; or, in a call, the step cannot be captured or, as
@@ -106,6 +112,7 @@ class Stack:
         self._shapes = self._common_shapes()
         self._captured = self._known() if steps != "eager" else None
         names = self._share(self._model) if self._captured is None else self._captured.constants
+        self.setup_seconds = 0.0
         self._tried: set[torch.Size] = set()
         """Shapes whose graph was compared with the step itself."""
         self._constants = {
@@ -131,30 +138,46 @@ class Stack:
             **self._rows([trial.update.trainable for trial in self._trials]),
             **self._constants,
         }
-        count, found = len(self._trials), self._found(tensors)
+        if self._captured is None:
+            return self._each(self._results(tensors))
+        try:
+            each, shape = self._each(self._replayed(self._captured, tensors)), tensors[_INPUTS].shape
+            if shape not in self._tried:
+                self._tried.add(shape)
+                with self._setting_up():
+                    self._compare(steps, loss_scales, each)
+        except CannotStackError as error:  # of the next trials neither
+            self._captured.problem = type(error)(str(error))  # without the frames, which hold the trials
+            self._captured.graphs.clear()
+            raise
+        return each
+
+    def _each(self, found: Sequence[Tensor | None]) -> list[tuple[Tensor, Tensors]]:
+        """The loss and the gradients of each trial, of :meth:`_results`."""
+        count = len(self._trials)
         losses, rows = found[:count], zip(self._shapes, found[count:], strict=True)
         gradients = {name: of_all for name, of_all in rows if of_all is not None}
         own = [
             {n: of_all[i][_part(trial.update.trainable[n], of_all[i])] for n, of_all in gradients.items()}
             for i, trial in enumerate(self._trials)
         ]
-        each: list[tuple[Tensor, Tensors]] = [
-            (loss.detach(), of_one) for loss, of_one in zip(losses, own, strict=True) if loss is not None
-        ]
-        shape = tensors[_INPUTS].shape
-        if self._captured is not None and shape not in self._tried:
-            self._tried.add(shape)
-            self._compare(steps, loss_scales, each)
-        return each
+        return [(loss.detach(), of_one) for loss, of_one in zip(losses, own, strict=True) if loss is not None]
 
-    def _found(self, tensors: Mapping[str, Tensor]) -> Sequence[Tensor | None]:
-        """:meth:`_results`, of a graph where they are captured."""
-        if self._captured is None:
-            return self._results(tensors)
-        graphs, shape = self._captured.graphs, tensors[_INPUTS].shape
+    @contextmanager
+    def _setting_up(self) -> Iterator[None]:
+        """What happens inside is no training."""
+        begin = time.perf_counter()
+        yield
+        self.setup_seconds += time.perf_counter() - begin
+
+    def _replayed(self, known: _Captured, tensors: Tensors) -> Sequence[Tensor | None]:
+        """:meth:`_results` of a graph."""
+        graphs, shape = known.graphs, tensors[_INPUTS].shape
         if shape not in graphs:
             try:
-                graphs[shape] = Graph(self._results, tensors, self._steps == "compiled")
+                with self._setting_up():
+                    graphs[shape] = Graph(self._results, tensors, self._steps == "compiled")
+                known.called.append(self._called)
             except RuntimeError as error:  # of CUDA, which cannot capture everything
                 if isinstance(error, torch.OutOfMemoryError):
                     raise
@@ -201,12 +224,11 @@ class Stack:
     def _logits(self, tensors: Mapping[str, Tensor], inputs: Tensor, masks: Tensor) -> list[Tensor]:
         """Logits of each trial (B, its classes)."""
         own = {name: tensors[name] for name in (*self._shapes, *self._constants)}
-        lower = LOWER.get(self._trials[0].recipe.precision)
-        with nullcontext() if self._steps == "eager" else Forms(lower):
+        with nullcontext() if self._steps == "eager" else Forms():
             if len(self._trials) == 1:
                 alone = {name: rows[0] for name, rows in own.items()}
                 return [self._step.logits(alone, inputs[0], masks[0])]
-            with Rules(lower):
+            with Rules():
                 found = vmap(self._step.logits)(own, inputs, masks)
         classes = (trial.spec.data.task.classes for trial in self._trials)
         return [logits[:, :count] for logits, count in zip(found, classes, strict=True)]
@@ -266,12 +288,20 @@ class Stack:
         related = known or next((kind for (own, *_), kind in _CAPTURED.items() if own == family), None)
         differ = self._share(related.model if related is not None else self._model)
         if known is None or not differ <= known.constants:
-            before = known.constants if known is not None else frozenset()
-            known = _Captured(self._model, self._called, differ | before)
+            before = known.constants if known is not None else self._named(free)
+            known = _Captured(self._model, differ | before)
         _CAPTURED[key] = known
         while len(_CAPTURED) > _KINDS:
             _CAPTURED.popitem(last=False)
+        if known.problem is not None:
+            raise type(known.problem)(str(known.problem))
         return known
+
+    def _named(self, hyperparameters: Collection[str]) -> frozenset[str]:
+        """Names of the buffers that hold hyperparameters, in which the next trials will differ."""
+        return frozenset(
+            name for name, _ in _frozen(self._model) if name.rpartition(".")[2] in hyperparameters
+        )
 
     def _share(self, reference: nn.Module) -> frozenset[str]:
         """Let the models share what is frozen and equal with another one; names of what is not equal."""

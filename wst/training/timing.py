@@ -15,7 +15,7 @@ from wst.records import Steps
 from wst.training.precision import LOWER
 from wst.training.scoring import score
 from wst.training.spec import TrialSpec
-from wst.training.stack import CannotStackError, Stack
+from wst.training.stack import CannotStackError, Stack, forget
 from wst.training.trial import Trial
 
 SHORTEST = 0.2
@@ -54,6 +54,8 @@ class Sample:
         self._draw = replace(drawn, indices=torch.arange(self.batch, device=self.trial.device))
         steps: Steps = spec.steps if self.trial.device.type == "cuda" else "eager"
         self._stack = Stack(self._trials, steps) if together > 1 or steps != "eager" else None
+        for trial in self._trials:
+            trial.steps = steps
         self.step()  # the first makes the optimiser's state
 
     def step(self) -> None:
@@ -98,11 +100,15 @@ def seconds_of(call: Callable[[], None], shortest: float = SHORTEST) -> float:
 
 
 def _sample(spec: TrialSpec) -> Sample:
-    """A trial that does its steps as it would in a study."""
-    try:
-        return Sample(spec)
-    except CannotStackError:  # it draws numbers itself, say
-        return Sample(replace(spec, steps="eager"))
+    """A trial that does its steps as it would in a study: captured where they cannot be compiled, eager where
+    they cannot be captured."""
+    ways: tuple[Steps, ...] = ("compiled", "captured")
+    for steps in ways[ways.index(spec.steps) :] if spec.steps in ways else ():
+        try:
+            return Sample(replace(spec, steps=steps))
+        except (CannotStackError, torch.OutOfMemoryError):
+            forget()
+    return Sample(replace(spec, steps="eager"))
 
 
 def seconds_per_epoch(spec: TrialSpec) -> float:
@@ -112,7 +118,9 @@ def seconds_per_epoch(spec: TrialSpec) -> float:
         InputError: as :class:`Sample`.
     """
     sample = _sample(spec)
-    return seconds_of(sample.step) / sample.images * sample.trial.draws.images_per_epoch
+    seconds = seconds_of(sample.step) / sample.images * sample.trial.draws.images_per_epoch
+    forget()
+    return seconds
 
 
 @dataclass(frozen=True)
@@ -147,6 +155,7 @@ def measured(spec: TrialSpec, shortest: float = SHORTEST) -> Speed:
     training = sample.images / seconds_of(sample.step, shortest)
     scoring = sample.batch / seconds_of(sample.score, shortest)
     memory = sample.trial.cost().peak_memory  # before the counting, which needs more
+    forget()
     return Speed(training, scoring, sample.operations(), sample.trial.recipe.precision, memory)
 
 

@@ -16,8 +16,8 @@ from wst.training.stack import CannotCompileError, CannotStackError, Stack, forg
 from wst.training.trial import Trial
 
 _log = logging.getLogger(__name__)
-_said: set[str] = set()
-"""What was said in this process: it holds for all trials of a method."""
+_said: set[tuple[str, str]] = set()
+"""Methods, and what was said of them in this process: it holds for all their trials."""
 
 Round = list[tuple[Trial, Epoch | Exception]]
 """Epochs that end with the same step, each with its trial; or what ended the trial."""
@@ -41,7 +41,8 @@ class Pass:
         self._epochs: dict[Trial, Generator[tuple[Draw, float], Tensor, Epoch]] = {}
         self._wanted: dict[Trial, tuple[Draw, float]] = {}
         for trial in trials:
-            trial.clock.stop()
+            if len(trials) > 1:
+                trial.clock.stop()
             self._begin(trial)
         self._stacked: tuple[Trial, ...] = tuple(trials)
         """Those of the stack, or of which none could be made."""
@@ -81,18 +82,24 @@ class Pass:
         try:
             return Stack(self._stacked, self._how)
         except CannotStackError as error:
-            self._cannot(error)
-            return None
+            return self._without(error)
 
-    def _cannot(self, error: CannotStackError) -> None:
-        """Say that the trials do their own steps."""
-        self._say(f"{error}; each does its own steps")
+    def _without(self, error: CannotStackError) -> Stack | None:
+        """Another stack where one was refused, and say so: with captured steps where they could not be
+        compiled; else none, and trials do their own steps."""
+        if isinstance(error, CannotCompileError):
+            self._how = "captured"
+            self._say(f"{error}; they are captured as they are")
+        else:
+            self._say(f"{error}; trials do their own steps")
         for trial in self._stacked:
-            trial.steps = "eager"
+            trial.steps = self._how if isinstance(error, CannotCompileError) else "eager"
+        return self._made() if isinstance(error, CannotCompileError) else None
 
     def _say(self, what: str) -> None:
-        if what not in _said:
-            _said.add(what)
+        method = self._stacked[0].spec.method
+        if (method, what) not in _said:
+            _said.add((method, what))
             names = ", ".join(trial.spec.intent.trial_id for trial in self._stacked)
             _log.warning("wst: %s: %s", names, what)
 
@@ -105,6 +112,7 @@ class Pass:
             except StopIteration as end:
                 found.append((trial, end.value))
                 if trial.trained:
+                    trial.clock.stop()
                     self.drop([trial])
                 else:
                     self._begin(trial)
@@ -119,34 +127,27 @@ class Pass:
         trials, wanted = list(self._wanted), list(self._wanted.values())
         if self._stack is not None and self._stacked != tuple(trials):
             self._stack = None  # before the next is made, which takes its memory
-            if self._how != "eager":
-                forget()
             self._stacked = tuple(trials)
             self._stack = self._made()
         draws = [draw for draw, _ in wanted]
         # The last batch of an epoch may be smaller, and come earlier for a task of fewer images.
-        steps = None
-        if self._stack is not None and len({len(draw.indices) for draw in draws}) == 1:
+        steps, stack = None, self._stack
+        setup = stack.setup_seconds if stack is not None else 0.0
+        if stack is not None and len({len(draw.indices) for draw in draws}) == 1:
             try:
-                steps = self._stack(draws, [trial.update.loss_scale() for trial in trials])
-            except CannotCompileError as error:  # the next step is captured
-                self._say(f"{error}; its steps are captured as they are")
-                self._how = "captured"
-                for trial in trials:
-                    trial.steps = self._how
-                self._stack = self._made()
+                steps = stack(draws, [trial.update.loss_scale() for trial in trials])
             except CannotStackError as error:
-                self._cannot(error)
-                self._stack = None
+                self._stack = self._without(error)
             except torch.OutOfMemoryError:  # a graph keeps memory that the step alone may not need
                 if self._how == "eager" or len(trials) > 1:
                     raise
                 self._stack = None
                 forget()
                 torch.cuda.empty_cache()
-                self._cannot(
+                self._without(
                     CannotStackError(f"expected room for {self._how} steps; found too little memory")
                 )
+            setup = stack.setup_seconds - setup
         if steps is None:
             losses = [trial.update(draw, lr) for trial, (draw, lr) in zip(trials, wanted, strict=True)]
         else:
@@ -155,7 +156,8 @@ class Pass:
             losses = [loss for loss, _ in steps]
         if trials[0].device.type == "cuda" and any(draw.last for draw in draws):
             torch.cuda.synchronize(trials[0].device)  # or the first to ask for its loss would pay for all
-        share = (time.perf_counter() - begin) / len(trials)
+        share = (time.perf_counter() - begin - setup) / len(trials)
         for trial in trials:
             trial.clock.add_training(share)
+            trial.clock.add_setup(setup / len(trials))
         return list(zip(trials, losses, strict=True))

@@ -17,7 +17,7 @@ from wst.workflows.preflight import Checked
 
 _SHARES = (1, 2, 3, 4)
 """Slots on a GPU that are tried beside each other."""
-_PASSES = (1, 2, 4, 8)
+_PASSES = (2, 4, 8)
 """Trials in a pass that are tried, with captured steps, on a GPU."""
 _CPU_PASS = 4
 """Trials in a pass that are tried on a CPU, whose slots need no other way to be busy."""
@@ -99,10 +99,10 @@ def bench(study: Study, checked: Checked, shortest: float) -> Bench:
 def _layouts(study: Study, cuda: bool) -> Iterator[Layout]:
     if cuda:
         threads = min(study.resources.cpus_per_trial, usable_cpus())
-        yield from (Layout(slots, threads) for slots in _SHARES)
+        yield Layout(1, threads)
+        yield from (Layout(slots, threads, 1, "captured") for slots in _SHARES)
         yield from (Layout(1, threads, together, "captured") for together in _PASSES)
-        yield Layout(2, threads, _PASSES[-2], "captured")
-        yield from (Layout(1, threads, together, "compiled") for together in (_PASSES[0], _PASSES[-2]))
+        yield from (Layout(1, threads, together, "compiled") for together in (1, _PASSES[1]))
         return
     cpus = usable_cpus()
     halvings = [2**power for power in range(int(math.log2(cpus)) + 1)]
