@@ -79,8 +79,11 @@ def test_one_graph_serves_every_trial_of_a_kind(few_root: Path, replayed: type[R
     for seed, scale in enumerate((1.0, 1.0, 0.5, 2.0)):
         trial = _trial(few_root, seed, scale=scale, lr=1e-3 * (seed + 1))
         captured = Stack([trial], "captured")
-        for _ in range(2):
-            _assert_alike([trial], captured)
+        assert captured.setup_seconds == 0
+        _assert_alike([trial], captured)
+        assert (before := captured.setup_seconds) > 0
+        _assert_alike([trial], captured)
+        assert captured.setup_seconds == before
         made.append(replayed.made)
     assert made == [1, 1, 1, 1]
     Stack([_trial(few_root, 5, r=3)], "captured")

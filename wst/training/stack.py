@@ -167,8 +167,10 @@ class Stack:
     def _setting_up(self) -> Iterator[None]:
         """What happens inside is no training."""
         begin = time.perf_counter()
-        yield
-        self.setup_seconds += time.perf_counter() - begin
+        try:
+            yield
+        finally:
+            self.setup_seconds += time.perf_counter() - begin
 
     def _replayed(self, known: _Captured, tensors: Tensors) -> Sequence[Tensor | None]:
         """:meth:`_results` of a graph."""

@@ -87,14 +87,15 @@ class Pass:
     def _without(self, error: CannotStackError) -> Stack | None:
         """Another stack where one was refused, and say so: with captured steps where they could not be
         compiled; else none, and trials do their own steps."""
-        if isinstance(error, CannotCompileError):
-            self._how = "captured"
-            self._say(f"{error}; they are captured as they are")
-        else:
-            self._say(f"{error}; trials do their own steps")
+        instead: Steps = "captured" if isinstance(error, CannotCompileError) else "eager"
         for trial in self._stacked:
-            trial.steps = self._how if isinstance(error, CannotCompileError) else "eager"
-        return self._made() if isinstance(error, CannotCompileError) else None
+            trial.steps = instead
+        if instead == "eager":
+            self._say(f"{error}; trials do their own steps")
+            return None
+        self._say(f"{error}; they are captured as they are")
+        self._how = instead
+        return self._made()
 
     def _say(self, what: str) -> None:
         method = self._stacked[0].spec.method
@@ -131,9 +132,9 @@ class Pass:
             self._stack = self._made()
         draws = [draw for draw, _ in wanted]
         # The last batch of an epoch may be smaller, and come earlier for a task of fewer images.
-        steps, stack = None, self._stack
-        setup = stack.setup_seconds if stack is not None else 0.0
+        steps, stack, setup = None, self._stack, 0.0
         if stack is not None and len({len(draw.indices) for draw in draws}) == 1:
+            before = stack.setup_seconds
             try:
                 steps = stack(draws, [trial.update.loss_scale() for trial in trials])
             except CannotStackError as error:
@@ -147,7 +148,7 @@ class Pass:
                 self._without(
                     CannotStackError(f"expected room for {self._how} steps; found too little memory")
                 )
-            setup = stack.setup_seconds - setup
+            setup = stack.setup_seconds - before
         if steps is None:
             losses = [trial.update(draw, lr) for trial, (draw, lr) in zip(trials, wanted, strict=True)]
         else:
