@@ -143,6 +143,7 @@ def test_what_a_graph_was_captured_of_is_kept_and_what_was_refused_is_not_tried_
     Stack(trials[:1], "captured")([whole], [ONE])
     Stack(trials[1:], "captured")([part], [ONE])  # another shape, captured of another trial
     (kind,) = stack._CAPTURED.values()
+    assert len(kind.graphs) == 2
     assert [called is trial.called for called, trial in zip(kind.called, trials, strict=True)] == [True] * 2
 
     def refuse(*_: object) -> None:
@@ -153,6 +154,8 @@ def test_what_a_graph_was_captured_of_is_kept_and_what_was_refused_is_not_tried_
         Stack(trials[:1], "compiled")([whole], [ONE])
     with pytest.raises(CannotCompileError, match="no compiler"):
         Stack(trials[1:], "compiled")
+    stack.forget()
+    assert not kind.graphs and not kind.called  # also where a stack has it still
 
 
 def test_a_step_that_cannot_be_captured_is_said(few_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

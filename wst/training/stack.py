@@ -69,6 +69,11 @@ class _Captured:
     called: list[nn.Module] = field(default_factory=list)
     problem: CannotStackError | None = None
 
+    def clear(self) -> None:
+        """Give back the graphs, whoever has this."""
+        self.graphs.clear()
+        self.called.clear()
+
 
 _CAPTURED: OrderedDict[tuple[object, ...], _Captured] = OrderedDict()
 """By what is equal in all their trials; the last used at the end."""
@@ -78,7 +83,9 @@ heads.  They share the memory that they work in, and what is frozen and equal.""
 
 
 def forget() -> None:
-    """Give back the memory of what was captured in this process."""
+    """Give back the memory of what was captured in this process; a stack at work captures anew."""
+    for kind in _CAPTURED.values():
+        kind.clear()
     _CAPTURED.clear()
 
 
@@ -148,7 +155,7 @@ class Stack:
                     self._compare(steps, loss_scales, each)
         except CannotStackError as error:  # of the next trials neither
             self._captured.problem = type(error)(str(error))  # without the frames, which hold the trials
-            self._captured.graphs.clear()
+            self._captured.clear()
             raise
         return each
 
